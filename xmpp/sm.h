@@ -1,0 +1,27 @@
+/* sm - stream management (XEP-0198) as a promise: what we acknowledge, is kept.
+ * Thread: the session's worker; xmpp_promise_settle any.
+ *
+ * In: every stanza of an SM session gets a struct xmpp_promise.  It is settled when the last
+ * reference of the stanza goes: the recipient's client acknowledged it, the store committed
+ * it, or its error was sent.  The server's h counts the unbroken run of settled stanzas.
+ * Out: sent stanzas wait in the queue until acknowledged.  Those under someone's promise are
+ * committed to the message store when the client has not acknowledged within a tick. */
+#ifndef XMPP_SM_H
+#define XMPP_SM_H
+#include "xmpp/xmpp.h"
+
+struct xmpp_sm;
+/* A stanza was read from the client: attach a promise to <s> (or count it at once when <s> is NULL:
+ * iq and presence are handled when this turn ends). */
+void xmpp_sm_received(struct xmpp_session *sess, struct xmpp_stanza *s);
+/* About to write <s>: queue it; false when the queue is over sm_max_queue (session must end). */
+bool xmpp_sm_sent(struct xmpp_session *sess, struct xmpp_stanza *s);
+/* Called by the last unref of a stanza with a promise, on any thread. */
+void xmpp_promise_settle(struct xmpp_promise *p);
+/* Session ends for good: every unacknowledged stanza is re-routed (messages: offline rules) and the
+ * queue freed. */
+void xmpp_sm_end(struct xmpp_session *sess);
+/* The stream was lost; may the session wait for resumption? Arms the timer. */
+bool xmpp_sm_hibernate(struct xmpp_session *sess);
+extern const struct xmpp_module xep_0198_sm;
+#endif

@@ -1,0 +1,286 @@
+/* xmpp - one worker's XMPP server: accounts it owns, their sessions, the features.
+ * Thread: everything here belongs to the worker whose struct xmpp_env it hangs on, and is
+ * called on that worker's loop only; xmpp_owner is pure.
+ *
+ * Glossary
+ *   env      one worker's instance; knows the host (gateway) only through struct xmpp_host
+ *   stream   struct xmpp_c2s: one connection from accept to close (c2s.h)
+ *   user     a local account with something going on: sessions, or stanzas for it (user.c)
+ *   session  a bound resource; outlives its stream while stream management keeps it (session.c)
+ *   module   a feature: one file, one descriptor (modules.c lists them) */
+#ifndef XMPP_XMPP_H
+#define XMPP_XMPP_H
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include "gateway/base/log.h"
+#include "gateway/base/loop.h"
+#include "gateway/base/map.h"
+#include "store/store.h"
+#include "xmpp/stanza.h"
+
+struct conf;
+struct conf_scope;
+struct xmpp_env;
+struct xmpp_user;
+struct xmpp_session;
+struct xmpp_c2s;
+struct xmpp_sm;
+struct xmpp_cred_source;
+struct xmpp_module;
+
+/* ---- what the host does for us ---- */
+
+enum xmpp_domain_kind {
+	XD_UNKNOWN = 0,
+	XD_LOCAL,   /* accounts live here */
+	XD_SERVICE, /* a service of ours (muc, gateway, ...) */
+	XD_REMOTE,  /* federation is allowed */
+	XD_MAIL,    /* only mail: a domain of the table without an XMPP role */
+};
+enum xmpp_hook {
+	XH_CLIENT_MESSAGE = 0, /* client_message_recv */
+	XH_CLIENT_PRESENCE,
+	XH_CLIENT_IQ,
+	XH_BEFORE_SEND, /* before_stanza_send */
+	XH_SESSION_START,
+	XH_SESSION_END,
+	XH_COUNT /* must be last */
+};
+struct xmpp_host {
+	enum xmpp_domain_kind (*domain)(struct xmpp_env *env, struct td_str domain);
+	/* Deliver <s> (sealed) wherever it belongs; takes the reference.  The host calls
+	 * xmpp_deliver on the owner for local accounts. */
+	void (*route)(struct xmpp_env *env, struct xmpp_stanza *s);
+	/* A message for a local address that is no account, or for XD_MAIL/gateway: true when the mail side took
+	 * it over (it then holds its own reference and answers with an error itself if it fails). */
+	bool (*to_mail)(struct xmpp_env *env, struct xmpp_stanza *s);
+	/* Availability for the directory other threads read: presence NULL = went unavailable. */
+	void (*presence)(struct xmpp_env *env, const struct xmpp_jid *full, int priority,
+			 struct td_str show, struct td_str status, bool available);
+	/* Scripts: true = consumed. <sess> may be NULL.  Only called for hooks in env->hooks. */
+	bool (*hook)(struct xmpp_env *env, enum xmpp_hook h, struct xmpp_session *sess, struct xmpp_stanza *s);
+	/* xmpp_logger: received (true) or delivered stanza. Only called when env->log_stanzas. */
+	void (*log_stanza)(struct xmpp_env *env, bool received, const struct xmpp_stanza *s, const char *peer);
+	/* Run fn on worker <index> (any order guarantee: FIFO per pair). */
+	struct td_loop *(*loop_of)(struct xmpp_env *env, unsigned index);
+};
+
+struct xmpp_limits { /* from the configuration snapshot, per worker */
+	uint32_t max_stanza, max_stanza_unauth;
+	uint16_t max_depth;
+	unsigned negotiation_timeout_ms;
+	unsigned sm_resume_timeout_s;
+	unsigned sm_max_queue;
+	unsigned max_resources;
+	bool ack_stored; /* ack_policy = "stored" */
+	bool offline;	 /* keep offline messages */
+	enum { XC_REPLACE = 0, XC_REJECT, XC_RENAME } conflict;
+};
+
+struct xmpp_stats {
+	uint64_t messages_in, presences_in, iqs_in, delivered, stored, errors, logins, auth_failures;
+	uint64_t streams, sessions, hibernated; /* now */
+};
+
+struct xmpp_env {
+	struct td_loop *loop;
+	unsigned index, n_workers;
+	const struct xmpp_host *host;
+	void *host_data;
+	const struct conf *conf; /* this worker's reference; swapped by xmpp_env_set_conf */
+	struct xmpp_limits lim;
+	struct store *store;
+	struct xmpp_xmlpool *xmlpool;
+	struct td_map users; /* bare JID -> struct xmpp_user */
+	struct td_map iqs;   /* "ns name" -> iq handlers of the modules */
+	uint32_t hooks;	     /* bits 1 << enum xmpp_hook that scripts use */
+	bool log_stanzas;
+	struct td_logctx log;
+	struct xmpp_stats stats;
+	TAILQ_HEAD(, xmpp_session) sessions;
+	void *module_data[32]; /* by xmpp_module.slot */
+};
+
+/* New instance on <loop>; <conf> is referenced.  Modules start in the order of modules.c. */
+struct xmpp_env *xmpp_env_new(struct td_loop *loop, unsigned index, unsigned n_workers,
+			      const struct xmpp_host *host, void *host_data, struct store *store,
+			      struct conf *conf);
+void xmpp_env_set_conf(struct xmpp_env *env, struct conf *conf);
+/* Every session and user goes; streams must be closed before. */
+void xmpp_env_free(struct xmpp_env *env);
+/* Index of the worker that owns a bare JID. */
+unsigned xmpp_owner(const struct xmpp_env *env, struct td_str bare);
+
+/* ---- delivery ---- */
+
+/* <s> (sealed) for a local account; called on its owner.  Takes the reference.  Loads the
+ * user when needed; stanzas wait in order meanwhile. */
+void xmpp_deliver(struct xmpp_env *env, struct xmpp_stanza *s);
+/* <s> for one of our domains itself; any worker.  Takes the reference. */
+void xmpp_deliver_server(struct xmpp_env *env, struct xmpp_stanza *s);
+/* Seal and hand to the host's router. Takes the reference. */
+void xmpp_route(struct xmpp_env *env, struct xmpp_stanza *s);
+/* Answer <s> with an error if it may be answered (routes it). Does not take <s>. */
+void xmpp_bounce(struct xmpp_env *env, const struct xmpp_stanza *s, enum xmpp_error e, const char *text);
+/* A stanza just came from <sess>'s client: stamped, parsed, not sealed. Takes the reference. */
+void xmpp_from_client(struct xmpp_session *sess, struct xmpp_stanza *s);
+
+/* ---- users ---- */
+
+struct xmpp_contact {
+	struct td_str jid;     /* bare; this struct is one malloc with its strings */
+	struct td_str name;    /* .p NULL = none */
+	uint8_t sub;	       /* enum store_subscription */
+	uint8_t flags;	       /* STORE_ROSTER_* */
+	uint16_t n_groups;
+	struct td_str *groups;
+	struct td_str pending; /* stored subscribe stanza */
+	uint64_t ver;
+};
+
+struct xmpp_waiting {
+	STAILQ_ENTRY(xmpp_waiting) link;
+	struct xmpp_stanza *s;		       /* a stanza for the user, or */
+	void (*fn)(struct xmpp_user *, void *); /* something to run once loaded */
+	void *arg;
+};
+
+enum xmpp_user_state { XU_LOADING = 0, XU_READY };
+struct xmpp_user {
+	struct xmpp_env *env;
+	struct td_str bare;
+	struct td_str local, domain;
+	uint8_t state;
+	bool exists, disabled, failed; /* failed: the store could not say */
+	struct td_map roster;	       /* contact bare JID -> struct xmpp_contact */
+	uint64_t roster_ver;
+	uint64_t offline_count;	 /* rows waiting in the store, as far as we know */
+	unsigned n_sessions, n_available; /* available with priority >= 0 count in n_available */
+	TAILQ_HEAD(, xmpp_session) sessions;
+	STAILQ_HEAD(, xmpp_waiting) waiting;
+	uint64_t *in_flight; /* rows being delivered to a session now */
+	size_t n_in_flight, cap_in_flight;
+	struct td_timer idle;
+};
+
+/* Find a loaded or loading user; NULL when nothing is known in memory. */
+struct xmpp_user *xmpp_user_find(struct xmpp_env *env, struct td_str bare);
+/* Run fn(user, arg) once the user is loaded: maybe now.  user->exists may be false. */
+void xmpp_user_with(struct xmpp_env *env, struct td_str bare, void (*fn)(struct xmpp_user *, void *), void *arg);
+struct xmpp_contact *xmpp_user_contact(struct xmpp_user *u, struct td_str bare);
+bool xmpp_user_row_in_flight(const struct xmpp_user *u, uint64_t row);
+void xmpp_user_row_begin(struct xmpp_user *u, uint64_t row);
+void xmpp_user_row_end(struct xmpp_user *u, uint64_t row);
+/* The account was deleted or disabled, or its password changed: every session ends with <cond>. */
+void xmpp_user_kick(struct xmpp_user *u, const char *condition);
+
+/* ---- sessions ---- */
+
+struct xmpp_session {
+	TAILQ_ENTRY(xmpp_session) link;	    /* user->sessions */
+	TAILQ_ENTRY(xmpp_session) env_link; /* env->sessions */
+	struct xmpp_env *env;
+	struct xmpp_user *user;
+	struct xmpp_c2s *stream; /* NULL while hibernated */
+	struct xmpp_sm *sm;	 /* NULL = not enabled */
+	struct xmpp_jid jid;	 /* full; strings in <names> */
+	struct td_arena *names;
+	char sid[13];		 /* random id for logs, kick */
+	bool available;
+	bool interested; /* asked for the roster: gets pushes (RFC 6121 2.2) */
+	bool probed;	 /* initial presence was handled */
+	bool dead;	 /* unbound; buried at the end of the turn */
+	int8_t priority;
+	struct td_str presence;	     /* content of its last available presence, malloc'd */
+	struct td_map directed;	     /* JIDs that got directed presence (RFC 6121 4.6); value = key's malloc */
+	uint64_t bound_at;	     /* wall ms */
+	struct td_grave grave;
+	void *module_data[8];	     /* by xmpp_module.session_slot */
+	void *script_data;	     /* the Lua session table's reference, host's */
+};
+
+/* Bind <resource> for a loaded user on <stream>; conflict per limits. NULL + *e when refused. */
+struct xmpp_session *xmpp_session_bind(struct xmpp_user *u, struct xmpp_c2s *stream, struct td_str resource, enum xmpp_error *e);
+struct xmpp_session *xmpp_session_find(struct xmpp_user *u, struct td_str resource);
+/* Send <s> to this resource (does not take the reference): socket or SM queue. */
+void xmpp_session_send(struct xmpp_session *sess, struct xmpp_stanza *s);
+/* The session is over: unavailable presence, SM queue re-routed, directory told. */
+void xmpp_session_end(struct xmpp_session *sess, const char *why);
+/* Its stream is gone: hibernate when SM allows, else end. */
+void xmpp_session_lost(struct xmpp_session *sess, const char *why);
+
+/* ---- roster, subscriptions, presence (roster.c, subscription.c, presence.c) ---- */
+
+/* Presence without 'to' from this session's client (RFC 6121 4.2, 4.4, 4.5): initial, update, unavailable. */
+void xmpp_presence_broadcast(struct xmpp_session *sess, struct xmpp_stanza *s);
+/* Directed presence from this session (4.6): note it and route. */
+void xmpp_presence_directed(struct xmpp_session *sess, struct xmpp_stanza *s);
+/* Presence for a loaded local user: available, unavailable, error, probe (4.3, 8.5); subscription types go
+ * to xmpp_subscription_in. Does not take the reference. */
+void xmpp_presence_in(struct xmpp_user *u, struct xmpp_stanza *s);
+/* The session ends without having said so: broadcast unavailable on its behalf. */
+void xmpp_presence_session_end(struct xmpp_session *sess);
+/* subscribe/subscribed/unsubscribe/unsubscribed from our user's client, to a bare JID (section 3.1-3.4, appendix A). */
+void xmpp_subscription_out(struct xmpp_session *sess, struct xmpp_stanza *s);
+void xmpp_subscription_in(struct xmpp_user *u, struct xmpp_stanza *s);
+/* Subscription requests kept for the user, given to a session that became available (3.1.3 rule 4). */
+void xmpp_subscription_pending_to(struct xmpp_session *sess);
+/* Push one item to every interested resource (2.1.6); removed: subscription='remove'. */
+void xmpp_roster_push(struct xmpp_user *u, const struct xmpp_contact *c, bool removed);
+/* Change or create the contact in memory and in the store; then calls done(u, rc, arg) after the commit. */
+void xmpp_roster_save(struct xmpp_user *u, struct xmpp_contact *c, void (*done)(struct xmpp_user *, int rc, void *), void *arg);
+
+/* ---- offline messages (xep/xep_0160_offline.c) ---- */
+
+/* No resource takes message <s>: keep it, or answer with an error. Does not take the reference. */
+void xmpp_offline_store(struct xmpp_user *u, struct xmpp_stanza *s);
+/* The session became available with priority >= 0: replay what waits. */
+void xmpp_offline_replay(struct xmpp_session *sess);
+
+/* ---- modules ---- */
+
+enum { XMPP_PASS = 0, XMPP_DONE, XMPP_LATER };
+#define IQ_GET 0x01u
+#define IQ_SET 0x02u
+#define IQ_TO_HOST 0x04u    /* to one of our domains */
+#define IQ_TO_ACCOUNT 0x08u /* to a bare local JID (or no 'to': one's own account) */
+#define IQ_OWN_ONLY 0x10u   /* IQ_TO_ACCOUNT only from the account itself; others get forbidden/service-unavailable */
+
+struct xmpp_iq {
+	struct xmpp_env *env;
+	struct xmpp_stanza *s;	    /* borrowed; ref it for XMPP_LATER */
+	struct xmpp_node *payload;
+	struct xmpp_user *user;	    /* IQ_TO_ACCOUNT: the loaded account; else NULL */
+	struct xmpp_session *sess;  /* sender's session when it is here on this worker; may be NULL */
+};
+struct xmpp_iq_entry {
+	const char *ns, *name;
+	uint32_t flags;
+	/* XMPP_DONE: answered.  XMPP_LATER: will be.  XMPP_PASS: service-unavailable. */
+	int (*handle)(struct xmpp_iq *iq);
+};
+struct xmpp_module {
+	const char *name; /* "xep-0199-ping" */
+	const char *xep;  /* "0199"; NULL = RFC */
+	const char *doc;  /* one line for docs/reference/xeps.md */
+	const char *version; /* of the XEP as read */
+	const char *const *features;	     /* disco#info of our domains; NULL-terminated */
+	const char *const *account_features; /* disco#info of an account */
+	const struct xmpp_iq_entry *iqs;     /* ends with ns == NULL */
+	/* All optional. */
+	void (*start)(struct xmpp_env *env);
+	void (*stop)(struct xmpp_env *env);
+	void (*session_bound)(struct xmpp_session *sess);
+	void (*session_ended)(struct xmpp_session *sess);
+	/* Append to <stream:features/> after authentication. */
+	void (*stream_features)(struct xmpp_c2s *c, struct td_buf *out);
+	/* A top-level element of one of ours (SM): XMPP_DONE when taken. */
+	int (*nonza)(struct xmpp_c2s *c, const struct xmpp_node *n);
+};
+extern const struct xmpp_module *const xmpp_modules[]; /* NULL-terminated, start order */
+
+/* Answer helpers for handlers: each routes the reply. <payload_xml> may be TD_STR_NULL. */
+void xmpp_iq_result(struct xmpp_iq *iq, struct td_str payload_xml);
+void xmpp_iq_error(struct xmpp_iq *iq, enum xmpp_error e, const char *text);
+#endif
