@@ -13,6 +13,7 @@
 #define CONF_CONF_H
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include "gateway/base/str.h"
 

@@ -1,0 +1,136 @@
+/* gateway - the process: what main builds and every part of the gateway reaches through.
+ * Thread: struct gw is made by main before any thread starts; its pointers do not change after
+ * that, except <conf>, which is read with gw_conf_get and swapped by gw_reload. */
+#ifndef GATEWAY_GATEWAY_H
+#define GATEWAY_GATEWAY_H
+#include <stdatomic.h>
+#include <stdbool.h>
+#include "conf/conf.h"
+#include "gateway/base/log.h"
+#include "gateway/base/loop.h"
+#include "store/store.h"
+#include "xmpp/xmpp.h"
+
+struct gw_directory;
+struct gw_domains;
+struct gw_listeners;
+struct gw_outbox;
+struct gw_bridge;
+struct gw_scripts;
+struct gw_control;
+struct gw_xmpp_log;
+struct milt_service;
+struct milt_mail;
+
+#define GW_MAX_WORKERS 64
+
+/* One worker thread: its loop, its XMPP instance, its Lua state. */
+struct gw_worker {
+	struct gw *gw;
+	unsigned index;
+	struct td_loop *loop;
+	struct xmpp_env *env;
+	struct gw_domains *domains; /* of this worker's snapshot (refcounted) */
+	void *lua;		    /* struct tlua *, scripts loaded; NULL without scripts */
+	char *readbuf;		    /* lent to connections while they read */
+	size_t readbuf_len;
+	struct gw_conns *conns; /* list of this worker's connections (conn.c) */
+	void *thread;		/* pthread_t, worker.c's */
+};
+
+struct gw {
+	char *conf_path;
+	char *data_dir;
+	char *hostname;
+	struct td_logctx log;
+	struct store *store;
+	unsigned n_workers;
+	struct gw_worker *workers[GW_MAX_WORKERS];
+	struct gw_directory *directory;
+	struct gw_listeners *listeners;
+	struct gw_outbox *outbox;   /* NULL without mail {} */
+	struct gw_bridge *bridge;
+	struct gw_scripts *scripts; /* Lua states of the workers and of the milter threads */
+	struct gw_control *control;
+	struct gw_xmpp_log *xmpp_log; /* NULL without xmpp_logger */
+	struct milt_service *milter;  /* NULL without milter_listener */
+	struct td_loop *main_loop;    /* signals, control socket, outbox, timers; runs in main */
+	uint64_t started_ms;
+	_Atomic bool draining;
+	/* conf: guarded by conf_lock; a reader takes a reference and lets go */
+	struct conf *conf;
+	void *conf_lock; /* pthread_mutex_t */
+};
+
+/* A reference to the running snapshot; conf_unref it. Any thread. */
+struct conf *gw_conf_get(struct gw *gw);
+/* Load the files again and switch every part over (scripts, domains, TLS, listeners), or keep all as it is
+ * and say why in <report>. Main loop only. */
+int gw_reload(struct gw *gw, struct conf_report *report);
+/* Switch to a snapshot made otherwise (config set). Main loop only. */
+int gw_switch_conf(struct gw *gw, struct conf *next, struct conf_report *report);
+/* Begin an orderly stop: streams get <system-shutdown/>, the milter drains, then the main loop ends. */
+void gw_shutdown(struct gw *gw, const char *why);
+
+/* ---- workers (worker.c) ---- */
+int gw_workers_start(struct gw *gw, struct td_err *err);
+void gw_workers_stop(struct gw *gw); /* joins */
+static inline struct gw_worker *
+gw_worker_of(struct xmpp_env *env)
+{
+	return env->host_data;
+}
+/* Worker that owns a bare JID. */
+struct gw_worker *gw_owner(struct gw *gw, struct td_str bare);
+/* Run fn(worker, arg) on the worker's loop; FIFO per caller. Any thread. */
+void gw_worker_post(struct gw_worker *w, void (*fn)(struct gw_worker *, void *), void *arg);
+
+/* ---- the table of domains (domain.c): what a name is here ---- */
+struct gw_domain {
+	struct td_str name; /* display name, prepared */
+	enum xmpp_domain_kind kind;
+	bool mail;	     /* addresses that are no account become mail (mail {} present) */
+	char service[16];    /* "muc", "gateway", ...; "" = none */
+};
+/* Built per snapshot; immutable, refcounted, shared by workers. */
+struct gw_domains *gw_domains_build(const struct conf *c);
+struct gw_domains *gw_domains_ref(struct gw_domains *d);
+void gw_domains_unref(struct gw_domains **d);
+/* Any thread holding a reference; regex domains are matched for unknown names (*out on success). */
+bool gw_domains_find(const struct gw_domains *d, struct td_str name, struct gw_domain *out);
+/* Names of hosted XMPP domains; i-th or TD_STR_NULL. */
+struct td_str gw_domains_hosted(const struct gw_domains *d, size_t i);
+
+/* ---- who is online where (directory.c): sharded table with read locks, any thread ---- */
+struct gw_presence {
+	bool available;
+	int priority;
+	char show[8];	   /* "", away, chat, dnd, xa */
+	char status[256];
+	unsigned resources; /* available ones with priority >= 0 */
+};
+struct gw_directory *gw_directory_new(void);
+void gw_directory_free(struct gw_directory *d);
+void gw_directory_set(struct gw_directory *d, const struct xmpp_jid *full, int priority, struct td_str show,
+		      struct td_str status, bool available);
+/* Best resource of a bare JID, or that of a full one. False: not available. */
+bool gw_directory_get(struct gw_directory *d, struct td_str jid, struct gw_presence *out);
+size_t gw_directory_count(struct gw_directory *d);
+
+/* ---- the junction (router.c) ---- */
+extern const struct xmpp_host gw_xmpp_host;
+/* Route from any thread: posts to a worker. Takes the reference (sealed). */
+void gw_route(struct gw *gw, struct xmpp_stanza *s);
+
+/* ---- mail <-> chat (bridge.c) ---- */
+/* Chat to mail; any worker. True when it was taken over (see xmpp_host.to_mail). */
+bool gw_bridge_to_mail(struct xmpp_env *env, struct xmpp_stanza *s);
+/* Mail to chat, from the milter's end of message: commit <n> stanzas (to bare local JIDs, sealed) and deliver them
+ * after the commit.  Blocks up to commit_timeout_ms.  0, or TD_E_* and nothing was taken.
+ * mail_id may be TD_STR_NULL (no dedup, no thread). */
+struct gw_chat {
+	struct xmpp_stanza *s; /* borrowed */
+	struct td_str mail_id, thread, peer;
+};
+int gw_bridge_mail_to_chat(struct gw *gw, const struct gw_chat *chats, size_t n, struct td_err *err);
+#endif
