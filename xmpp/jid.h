@@ -19,8 +19,8 @@ struct xmpp_jid {
 };
 
 /* Parse and prepare <s>: nodeprep, nameprep/IDNA (A-labels become U-labels, a trailing dot
- * is dropped), resourceprep; each part at most 1023 bytes after preparation.  ASCII that needs no
- * change takes a fast path.  Return 0, or TD_E_INVAL with *out untouched. */
+ * is dropped), resourceprep, no unassigned code points; each part at most 1023 bytes, before and
+ * after preparation.  ASCII takes a fast path; "[v6]" is a domain.  Return 0, or TD_E_INVAL with *out untouched. */
 int xmpp_jid_parse(struct td_arena *a, struct td_str s, struct xmpp_jid *out, struct td_err *err);
 /* The three parts, each raw; local and resource may be TD_STR_NULL. */
 int xmpp_jid_make(struct td_arena *a, struct td_str local, struct td_str domain,
