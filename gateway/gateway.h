@@ -60,6 +60,7 @@ struct gw {
 	/* conf: guarded by conf_lock; a reader takes a reference and lets go */
 	struct conf *conf;
 	void *conf_lock; /* pthread_mutex_t */
+	bool skip_xmpp, skip_milter, skip_control; /* -n */
 };
 
 /* A reference to the running snapshot; conf_unref it. Any thread. */
@@ -74,12 +75,15 @@ void gw_shutdown(struct gw *gw, const char *why);
 
 /* ---- workers (worker.c) ---- */
 int gw_workers_start(struct gw *gw, struct td_err *err);
-void gw_workers_stop(struct gw *gw); /* joins */
+/* End the sessions, wait for what is under way in the store, join; gw->workers[] are gone after. */
+void gw_workers_stop(struct gw *gw);
 static inline struct gw_worker *
 gw_worker_of(struct xmpp_env *env)
 {
 	return env->host_data;
 }
+/* In main, before the threads: loops and XMPP instances; then scripts may be loaded into them. */
+int gw_workers_new(struct gw *gw, struct td_err *err);
 /* Worker that owns a bare JID. */
 struct gw_worker *gw_owner(struct gw *gw, struct td_str bare);
 /* Run fn(worker, arg) on the worker's loop; FIFO per caller. Any thread. */
@@ -133,4 +137,20 @@ struct gw_chat {
 	struct td_str mail_id, thread, peer;
 };
 int gw_bridge_mail_to_chat(struct gw *gw, const struct gw_chat *chats, size_t n, struct td_err *err);
+
+/* ---- the parts main starts and stops; each in a file of its own, all called in main ----
+ * start: 0 also when the configuration does not ask for the part.  stop: fine when it was not started. */
+int gw_scripts_start(struct gw *gw, struct td_err *err); /* after gw_workers_new, before the threads */
+void gw_scripts_stop(struct gw *gw);			 /* after the threads */
+/* Load the scripts of <next> into fresh states and, when all went well, switch to them; else nothing changes. */
+int gw_scripts_reload(struct gw *gw, struct conf *next, struct td_err *err);
+int gw_outbox_start(struct gw *gw, struct td_err *err); /* on the main loop; after the workers */
+void gw_outbox_stop(struct gw *gw);
+int gw_milter_start(struct gw *gw, struct td_err *err); /* milter_glue.c; privileges are dropped already */
+void gw_milter_drain(struct gw *gw);			/* returns at once */
+void gw_milter_stop(struct gw *gw);			/* blocks; after the main loop ended */
+int gw_control_start(struct gw *gw, struct td_err *err);
+void gw_control_stop(struct gw *gw);
+/* Close and open every log again (USR1, `log reopen`). Main loop only. */
+int gw_reopen_logs(struct gw *gw, struct td_err *err);
 #endif
