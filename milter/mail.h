@@ -3,7 +3,8 @@
  * each may come on another thread).  No GMime objects in here: see milter/mime.h.
  *
  * Ownership: struct milt_conn lives from connect to close, struct milt_mail from MAIL to the
- * end of the message; each has an arena, and all td_str below point into it.  Hooks may keep
+ * end of the message; each has an arena, and a mail's td_str all point into its own.  Those of
+ * a connection are replaced when the MTA says them again (a second HELO).  Hooks may keep
  * nothing of a mail after their mail_end (milter/milter.h).
  *
  * Changes are not sent when they are asked for: they change this object, and the difference
@@ -35,7 +36,8 @@ struct milt_addr {
 
 /* Strip < >, source route and quotes, lower-case the domain, drop its final dot.  <seps>: the
  * characters that may start a detail, NULL = "+".  Return 0, or TD_E_INVAL with out->valid
- * false (no controls, local <= 64, domain <= 255, whole <= 254 bytes, well-formed UTF-8). */
+ * false.  Wide on purpose, the MTA took it already: no controls, no blanks outside quotes,
+ * local and domain at most 255 bytes, well-formed UTF-8; the domain may be missing. */
 int milt_addr_parse(struct td_arena *a, struct td_str raw, const char *seps,
 		    struct milt_addr *out, struct td_err *err);
 
@@ -105,7 +107,7 @@ struct milt_conn {
 	unsigned port;
 	struct td_str helo;
 	struct td_str macro[MM_COUNT]; /* those of connect, helo; and of MAIL for auth, tls */
-	struct milt_dict ctx;	 /* VCTX_CONN */
+	struct milt_dict ctx;	 /* VCTX_CONN; keys of momentum.md 6.5 are filled in */
 	struct milt_reply reply; /* cleared before each phase */
 	struct milt_io *io;	 /* only inside a callback, NULL otherwise */
 	uint64_t started;	 /* wall ms */
@@ -188,13 +190,12 @@ struct milt_mail {
 	uint64_t body_size;	/* as received so far (not when the MTA was told to skip) */
 	bool has_headers, has_body; /* were they collected at all? */
 	bool headers_cut, body_cut; /* limits struck; what is here is a beginning */
-	bool passed;		/* a fault with on_fault = accept: leave this mail alone */
 	/* changes wanted besides the header and recipient marks */
 	bool new_body;
-	struct td_str new_from; /* .p NULL = unchanged */
+	struct td_str new_from; /* .p NULL = unchanged; empty = null sender */
 	struct td_str quarantine; /* reason; .p NULL = no */
 	bool discard;		/* drop it silently */
-	struct milt_dict ctx;	/* VCTX_MESS */
+	struct milt_dict ctx;	/* VCTX_MESS; likewise */
 	uint64_t started;	/* wall ms */
 	void *user;		/* the policy's; released in mail_end */
 };
@@ -204,7 +205,7 @@ struct td_str milt_mail_macro(const struct milt_mail *m, enum milt_macro which);
 /* By name, "{auth_authen}" or "auth_authen" or "i". */
 struct td_str milt_mail_macro_by_name(const struct milt_mail *m, struct td_str name);
 
-/* <limits> may be NULL (defaults).  conn must outlive the mail. */
+/* <limits> may be NULL (defaults).  conn must outlive the mail; NULL = made by a script. */
 struct milt_mail *milt_mail_new(struct milt_conn *c, const struct milt_limits *limits);
 void milt_mail_free(struct milt_mail *m); /* NULL is fine */
 

@@ -28,8 +28,8 @@ struct milt_io {
 	int (*quarantine)(struct milt_io *io, const char *reason);
 };
 
-/* Cut <text> into clean reply lines (CR, LF, NUL and controls gone, UTF-8 valid, at most
- * MILT_REPLY_LINE bytes on a character boundary, MILT_REPLY_LINES lines) in <a>;
+/* Cut <text> into clean reply lines (CR, LF, NUL and controls gone, what is not
+ * ASCII becomes '?', at most MILT_REPLY_LINE bytes each, MILT_REPLY_LINES lines) in <a>;
  * return how many, at least 1 when text is not empty. */
 struct td_arena;
 size_t milt_reply_lines(struct td_arena *a, const char *text, const char *lines[MILT_REPLY_LINES]);

@@ -111,7 +111,8 @@ struct milt_policy {
 	 * when no recipient was taken: notices), after the changes were sent and before the
 	 * MTA is answered.  Non-zero: nothing is taken, the MTA is told 4xx, whatever on_fault is. */
 	int (*commit)(void *arg, struct milt_mail *m, struct td_err *err);
-	/* The message is over; release m->user and r->user.  Exactly once per message. */
+	/* The message is over; release m->user and r->user.  Exactly once per message.  It and
+	 * conn_end may run while libmilter holds its pool's lock: they must not block. */
 	void (*mail_end)(void *arg, struct milt_mail *m, enum milt_end how);
 	/* The connection is over; release c->user.  Exactly once per connection. */
 	void (*conn_end)(void *arg, struct milt_conn *c);
@@ -132,12 +133,11 @@ struct milt_session {
 	enum milt_verdict late; /* a refusal from a NOREPLY phase, given at the next that answers */
 	struct milt_reply late_reply;
 	struct td_logctx log;
-	/* milter/service.c, guarded by its lock */
+	/* of the list of live sessions, guarded by its lock */
 	TAILQ_ENTRY(milt_session) link;
-	bool listed;
 	char peer[128];
 	char qid[32];
-	/* read by `milter list` while a callback runs */
+	/* read by milt_session_each while a callback runs */
 	_Atomic int phase;
 	_Atomic unsigned mails;
 	_Atomic bool in_mail;
@@ -161,6 +161,22 @@ void milt_negotiate(struct milt_session *s, uint32_t offered_actions, uint32_t o
 
 /* Macro list for stage SMFIM_* 0..6, blank-separated, for smfi_setsymlist; NULL when none. */
 const char *milt_symlist(int stage);
+
+/* Live sessions, for `milter list`; any thread.  <cb> runs under a lock: copy, do not call back. */
+struct milt_session_info {
+	const char *id, *peer, *qid; /* peer, qid may be "" */
+	const char *phase;
+	unsigned mails;
+	bool in_mail;
+	uint64_t started; /* wall ms */
+};
+size_t milt_session_each(void (*cb)(void *arg, const struct milt_session_info *i), void *arg);
+/* Messages open now (MAIL..end). */
+unsigned milt_open_mails(void);
+/* Wait until there are none, at most <ms>; true when it came to that. */
+bool milt_wait_idle(unsigned ms);
+/* From now on MAIL is told to come back (or, by on_fault, let through unfiltered). */
+void milt_set_draining(bool on);
 
 /* ---- counters, since start ---- */
 enum milt_counter {

@@ -34,19 +34,8 @@ unsigned milt_service_port(void);
 /* Stop taking new messages: unlink the unix socket; MAIL of live sessions is told to come
  * back (or let through, by the policy's on_fault).  Returns at once. */
 void milt_service_drain(void);
-/* Messages open now (MAIL..end). */
-unsigned milt_service_open_mails(void);
 /* Drain, wait at most <ms> for open messages, stop libmilter, join its thread.  True when
  * nothing was cut off.  Sessions left are dropped by the end of the process. */
 bool milt_service_stop(unsigned ms);
 
-/* Live MTA sessions, for `milter list`.  <cb> runs under a lock: copy, do not call back. */
-struct milt_session_info {
-	const char *id, *peer, *qid; /* qid may be "" */
-	const char *phase;
-	unsigned mails;
-	bool in_mail;
-	uint64_t started; /* wall ms */
-};
-size_t milt_service_each(void (*cb)(void *arg, const struct milt_session_info *i), void *arg);
 #endif
