@@ -62,6 +62,8 @@ class ServerCase(lab.Case):
 
     def friends(self, a, b):
         """Subscribe the sessions <a> and <b> to each other's presence."""
+        a.roster()      # RFC 6121 3.1.6: answers go to resources that asked for the roster
+        b.roster()
         for x, y in ((a, b), (b, a)):
             x.presence("subscribe", y.bare)
             y.wait(xmppc.is_("presence", type_="subscribe", from_=x.bare))

@@ -189,7 +189,10 @@ class Conn:
         self.sock.settimeout(self.timeout * lab.SLOW)
         try:
             self.sock.sendall(data)
-        except (BrokenPipeError, ConnectionResetError) as e:
+        except TimeoutError:
+            raise lab.TimedOut("the peer does not read%s" % self._history()) from None
+        except OSError as e:
+            self.pump(0.2)
             raise Closed("peer closed while we sent: %s%s" % (e, self._history())) from None
 
     def _read(self, timeout):
@@ -206,9 +209,12 @@ class Conn:
         if not data:
             self.eof = True
             return True
-        self.parser.feed(data)
-        for event, e in self.parser.read_events():
-            self._event(event, e)
+        try:
+            self.parser.feed(data)
+            for event, e in self.parser.read_events():
+                self._event(event, e)
+        except ET.ParseError as e:
+            raise AssertionError("the peer's XML is broken: %s: %r%s" % (e, data[:2000], self._history())) from None
         return True
 
     def _event(self, event, e):
