@@ -8,7 +8,10 @@
  *   domain:           "#protocol#name" exact, "name" exact, regex domains in file order
  *                     (matched against "#protocol#name", then "name"), global, default
  *   module stanza:    the stanza, global, default
- * Each option is resolved by itself; only an unset option falls back. */
+ * Each option is resolved by itself; only an unset option falls back.  With both a domain
+ * and a scope the domain comes first (SNI).  An option of exactly one module stanza
+ * (xmpp {}, mail {}...) is found there without naming it: after Listener, before global.
+ * Several rows may share a name in different scopes; they are different options. */
 #ifndef CONF_CONF_H
 #define CONF_CONF_H
 #include <stdbool.h>
@@ -64,11 +67,13 @@ enum conf_type {
 #define CS_AUTHORIZATION 0x200000u
 #define CS_ROLE 0x400000u	    /* Role inside Authorization */
 #define CS_DEBUG_FLAGS 0x800000u
+#define CS_DATASOURCE 0x1000000u /* read by scripts (msys.db) */
 #define CS_LISTENERS (CS_XMPP_LISTENER | CS_MILTER_LISTENER | CS_CONTROL_LISTENER | CS_HTTP_LISTENER)
 
 #define CO_SECRET 0x1u	/* masked in every dump */
 #define CO_RESTART 0x2u /* a change on reload only warns */
-#define CO_IGNORED 0x4u /* accepted for compatibility, has no effect (noted with -v) */
+#define CO_IGNORED 0x4u /* accepted for compatibility, has no effect (see conf_notes) */
+#define CO_NONE 0x8u	/* the word "none" reads as unset and stops fallback */
 
 struct conf_option {
 	const char *name; /* lower case; looked up without regard to case */
@@ -76,7 +81,8 @@ struct conf_option {
 	uint32_t scopes;
 	const char *def; /* default as text, NULL = unset */
 	int64_t min, max; /* CT_INT, CT_SIZE; 0,0 = no bounds */
-	const char *const *words; /* CT_ENUM, or CT_LIST/CT_STRING restricted to words; NULL-terminated */
+	const char *const *words; /* CT_ENUM, or CT_LIST/CT_STRING restricted to words, or the
+				   * keys of CT_DICT; NULL-terminated */
 	uint32_t flags;
 	const char *doc; /* one line */
 };
@@ -84,7 +90,8 @@ extern const struct conf_option conf_options[]; /* ends with name == NULL; conf/
 
 /* ---- loading ---- */
 
-/* All errors of one run, in file order: "file:line:col: message". */
+/* All errors of one run, in file order: "file:line:col: message" (or "...: warning: ...").
+ * A load fills it anew; conf_report_fini it after each. */
 struct conf_report {
 	struct td_buf text; /* one per line */
 	unsigned errors, warnings;
@@ -138,6 +145,9 @@ bool conf_list_has(const struct conf *c, const struct conf_at *at, const char *o
 /* Dictionary entry; TD_STR_NULL when the dictionary or the key is absent. */
 struct td_str conf_dict(const struct conf *c, const struct conf_at *at, const char *option,
 			const char *key);
+/* The scope that set the effective value, NULL when it is the default.  Scopes that inherit a
+ * throttle share one bucket with this one (momentum.md 1.6). */
+const struct conf_scope *conf_origin(const struct conf *c, const struct conf_at *at, const char *option);
 /* Is it set anywhere on the way (not just defaulted)? */
 bool conf_is_set(const struct conf *c, const struct conf_at *at, const char *option);
 /* Free-form option of a script stanza: raw text, TD_STR_NULL when absent.  Typed by the script. */
@@ -156,7 +166,7 @@ const struct conf_scope *conf_next(const struct conf *c, const struct conf_scope
 struct td_str conf_scope_name(const struct conf_scope *s); /* instance name; may be empty */
 const char *conf_scope_kind(const struct conf_scope *s);   /* lower case */
 bool conf_scope_is_regex(const struct conf_scope *s);
-const struct conf_scope *conf_scope_parent(const struct conf_scope *s); /* NULL at global */
+const struct conf_scope *conf_scope_parent(const struct conf_scope *s); /* NULL = global */
 /* "file:line:col" where the scope was first opened. */
 const char *conf_scope_where(const struct conf_scope *s);
 
@@ -164,6 +174,8 @@ const char *conf_scope_where(const struct conf_scope *s);
 
 /* The effective tree in config syntax that loads again; secrets as "********". */
 void conf_dump(const struct conf *c, struct td_buf *out);
+/* One line "file:line:col: note: ..." for each option that has no effect here (-v). */
+void conf_notes(const struct conf *c, struct td_buf *out);
 /* Every option: name, type, scopes, default, bounds, doc; as Markdown for docs/reference. */
 void conf_list_options(struct td_buf *out, bool markdown);
 /* Console forms (momentum.md 1.9); each appends to <out>, or fills err and returns < 0. */
