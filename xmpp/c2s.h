@@ -42,6 +42,7 @@ struct xmpp_c2s_conf {
 	unsigned mechs_tls;	      /* with TLS */
 	bool tls_required;
 	struct xmpp_cred_source *creds;
+	bool provision; /* credentials are elsewhere (file://): a first login makes the account in the store */
 };
 
 /* A new connection. <direct_tls>: the handshake is done already (XEP-0368). <cc> must outlive it. */
@@ -63,12 +64,17 @@ void xmpp_c2s_idle(struct xmpp_c2s *c);
 /* ---- for session.c and modules ---- */
 /* Serialise one stanza to the client. */
 void xmpp_c2s_write(struct xmpp_c2s *c, struct xmpp_stanza *s);
+/* The same for a stanza kept as store row <row>: the row goes when the kernel has the bytes. */
+void xmpp_c2s_write_row(struct xmpp_c2s *c, struct xmpp_stanza *s, uint64_t row);
 void xmpp_c2s_write_raw(struct xmpp_c2s *c, const char *xml);
 struct td_buf *xmpp_c2s_out(struct xmpp_c2s *c);
 struct xmpp_session *xmpp_c2s_session(const struct xmpp_c2s *c);
 struct xmpp_env *xmpp_c2s_env(const struct xmpp_c2s *c);
-/* Give a stream another session (SM resumption); the session learns its stream. */
+/* Give a stream its session (NULL: take it away); the session learns its stream.  Input that
+ * waited is read now: <c> may be gone on return. */
 void xmpp_c2s_adopt(struct xmpp_c2s *c, struct xmpp_session *sess);
+/* Stop reading (input that is here waits) until let go; while negotiating only. */
+void xmpp_c2s_hold(struct xmpp_c2s *c, bool hold);
 /* The authenticated bare JID; .p NULL before. */
 struct td_str xmpp_c2s_bare(const struct xmpp_c2s *c);
 const struct td_logctx *xmpp_c2s_log(const struct xmpp_c2s *c);

@@ -23,5 +23,6 @@ void xmpp_promise_settle(struct xmpp_promise *p);
 void xmpp_sm_end(struct xmpp_session *sess);
 /* The stream was lost; may the session wait for resumption? Arms the timer. */
 bool xmpp_sm_hibernate(struct xmpp_session *sess);
-extern const struct xmpp_module xep_0198_sm;
+/* A stream that waits to resume is gone. */
+void xmpp_sm_stream_gone(struct xmpp_env *env, struct td_str bare, const struct xmpp_c2s *c);
 #endif

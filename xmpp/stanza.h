@@ -37,6 +37,8 @@ const char *xmpp_type_name(enum xmpp_type t); /* "chat"; NULL for NONE and UNKNO
 #define XF_FROM_MAIL 0x02u   /* made from a mail: never becomes mail again */
 #define XF_NO_STORE 0x04u    /* do not keep for later (hint, chat state only) */
 #define XF_NO_BOUNCE 0x08u   /* no error back: the origin cannot hear it */
+#define XF_BAD_TO 0x20u	     /* 'to' was there but is no address */
+#define XF_BAD_FROM 0x40u    /* likewise 'from' */
 #define XF_FROM_STORE 0x10u  /* an offline message being replayed; row is set */
 
 struct xmpp_promise;

@@ -51,6 +51,8 @@ struct xmpp_node *xmpp_node_copy(struct td_arena *a, const struct xmpp_node *n);
 /* Serialise; <inherited_ns> is the default namespace in force around it (NULL = none). */
 void xmpp_node_write(struct td_buf *out, const struct xmpp_node *n, const char *inherited_ns);
 /* Serialise only the children of <n>. */
+/* Attributes only, each with a leading blank. */
+void xmpp_node_write_attrs(struct td_buf *out, const struct xmpp_attr *at);
 void xmpp_node_write_children(struct td_buf *out, const struct xmpp_node *n, const char *inherited_ns);
 /* Parse one element from memory (Lua, stored stanzas): restricted XML as on a stream, depth
  * at most 100.  <default_ns> applies when the text declares none.  NULL + *why on failure. */
@@ -59,6 +61,8 @@ struct xmpp_node *xmpp_xml_parse(struct td_arena *a, struct td_str text, const c
 /* ---- streams ---- */
 
 struct xmpp_xmlpool;
+struct xmpp_decls;
+struct xmpp_parse;
 struct xmpp_xmlpool *xmpp_xmlpool_new(void);
 void xmpp_xmlpool_free(struct xmpp_xmlpool *p);
 
@@ -74,7 +78,7 @@ enum xmpp_read {
 struct xmpp_reader {
 	struct xmpp_xmlpool *pool;
 	struct xmpp_parse *parse;   /* lent state, NULL between stanzas */
-	const char *decls;	    /* the header's namespace declarations, kept by the pool */
+	struct xmpp_decls *decls;   /* the header's namespace declarations, shared in the pool */
 	const char *error;	    /* static */
 	const struct xmpp_node *header;
 	struct xmpp_stanza *stanza;
@@ -91,6 +95,10 @@ void xmpp_reader_move(struct xmpp_reader *r, struct xmpp_xmlpool *pool);
 /* Feed bytes: call until XR_MORE, with (data, len) the first time and (NULL, 0) for what is
  * left of them.  After XR_ERROR or XR_CLOSE nothing more is read. */
 enum xmpp_read xmpp_reader_feed(struct xmpp_reader *r, const char *data, size_t len);
+/* The default namespace the header declared; "" when none. */
+struct td_str xmpp_reader_default_ns(const struct xmpp_reader *r);
 /* Bytes given but not yet read (after a stanza that ends this stream's present use). */
 bool xmpp_reader_has_input(const struct xmpp_reader *r);
+/* Append those bytes to <out> and forget them, so that they can be fed again later. */
+void xmpp_reader_take_rest(struct xmpp_reader *r, struct td_buf *out);
 #endif

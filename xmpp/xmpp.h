@@ -88,7 +88,7 @@ struct xmpp_env {
 	unsigned index, n_workers;
 	const struct xmpp_host *host;
 	void *host_data;
-	const struct conf *conf; /* this worker's reference; swapped by xmpp_env_set_conf */
+	struct conf *conf; /* this worker's reference; swapped by xmpp_env_set_conf */
 	struct xmpp_limits lim;
 	struct store *store;
 	struct xmpp_xmlpool *xmlpool;
@@ -162,6 +162,7 @@ struct xmpp_user {
 	uint64_t *in_flight; /* rows being delivered to a session now */
 	size_t n_in_flight, cap_in_flight;
 	struct td_timer idle;
+	unsigned busy; /* calls in progress that point here: not unloaded while > 0 */
 };
 
 /* Find a loaded or loading user; NULL when nothing is known in memory. */
@@ -172,6 +173,9 @@ struct xmpp_contact *xmpp_user_contact(struct xmpp_user *u, struct td_str bare);
 bool xmpp_user_row_in_flight(const struct xmpp_user *u, uint64_t row);
 void xmpp_user_row_begin(struct xmpp_user *u, uint64_t row);
 void xmpp_user_row_end(struct xmpp_user *u, uint64_t row);
+/* Hold the user in memory while an asynchronous call points at it. */
+void xmpp_user_hold(struct xmpp_user *u);
+void xmpp_user_release(struct xmpp_user *u);
 /* The account was deleted or disabled, or its password changed: every session ends with <cond>. */
 void xmpp_user_kick(struct xmpp_user *u, const char *condition);
 
@@ -210,7 +214,8 @@ void xmpp_session_end(struct xmpp_session *sess, const char *why);
 /* Its stream is gone: hibernate when SM allows, else end. */
 void xmpp_session_lost(struct xmpp_session *sess, const char *why);
 
-/* ---- roster, subscriptions, presence (roster.c, subscription.c, presence.c) ---- */
+/* ---- roster, subscriptions, presence (roster.c, subscription.c, presence.c) ----
+ * None of these takes the reference of its stanza: ref it to keep or to route it. */
 
 /* Presence without 'to' from this session's client (RFC 6121 4.2, 4.4, 4.5): initial, update, unavailable. */
 void xmpp_presence_broadcast(struct xmpp_session *sess, struct xmpp_stanza *s);

@@ -1,0 +1,974 @@
+/* c2s - one client stream from its header to its end (RFC 6120).
+ *
+ *   XS_HEADER --header--> XS_OPEN --starttls--> XS_TLS --handshake--> XS_HEADER
+ *   XS_OPEN --auth--> XS_SASL --success--> (moves to the account's worker) XS_HEADER
+ *   XS_HEADER --header, authenticated--> XS_BIND --bind iq--> XS_BINDING --> XS_READY
+ *   any --stream error, </stream:stream>--> XS_CLOSED
+ *
+ * What may be said when is the table c2s_steps; the state is written by c2s_goto only. */
+#include "xmpp/c2s.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include "conf/conf.h"
+#include "gateway/base/err.h"
+#include "xmpp/deliver.h"
+#include "xmpp/sm.h"
+
+#define C2S_MAGIC 0xC25C25C2u
+#define MAX_AUTH_FAILURES 3
+
+enum c2s_state {
+	XS_HEADER = 0, /* waiting for a stream header */
+	XS_OPEN,       /* features sent, not authenticated */
+	XS_TLS,	       /* handshake */
+	XS_SASL,       /* exchange under way */
+	XS_BIND,       /* authenticated, features sent */
+	XS_BINDING,    /* the account is being loaded */
+	XS_READY,      /* a session is bound */
+	XS_CLOSED,     /* our end is closed; input is ignored */
+	XS_COUNT       /* must be last */
+};
+static const char *const state_names[XS_COUNT] = { "header", "open",	"tls",	 "sasl",
+						   "bind",   "binding", "ready", "closed" };
+#define TO(s) (1u << (s))
+static const uint16_t may_go[XS_COUNT] = {
+	[XS_HEADER] = TO(XS_OPEN) | TO(XS_BIND) | TO(XS_CLOSED),
+	[XS_OPEN] = TO(XS_TLS) | TO(XS_SASL) | TO(XS_CLOSED),
+	[XS_TLS] = TO(XS_HEADER) | TO(XS_CLOSED),
+	[XS_SASL] = TO(XS_OPEN) | TO(XS_HEADER) | TO(XS_CLOSED),
+	[XS_BIND] = TO(XS_BINDING) | TO(XS_READY) | TO(XS_CLOSED),
+	[XS_BINDING] = TO(XS_BIND) | TO(XS_READY) | TO(XS_CLOSED),
+	[XS_READY] = TO(XS_CLOSED),
+	[XS_CLOSED] = 0,
+};
+
+/* What only negotiation needs; freed once the session is bound. */
+struct c2s_nego {
+	struct td_timer timeout;
+	struct xmpp_c2s *c;
+	struct xmpp_sasl *sasl;
+	unsigned offered; /* mechanisms announced on this stream */
+	unsigned failures;
+	bool sasl_waiting, held;
+	struct bind_request *binding;
+	struct td_buf rest; /* input that came while we waited */
+	char stream_id[17];
+};
+
+struct xmpp_c2s {
+	uint32_t magic;
+	uint8_t state;
+	bool tls, out_open, moving, in_input, gone;
+	struct xmpp_env *env;
+	struct xmpp_io *io;
+	const struct xmpp_c2s_conf *cc;
+	struct xmpp_session *session;
+	struct c2s_nego *nego;
+	char *domain; /* of the stream, prepared; malloc'd */
+	char *bare;   /* authenticated; malloc'd */
+	char *lang;   /* the stream's xml:lang when given */
+	uint8_t mech; /* index into names, for session list */
+	struct xmpp_reader reader;
+	struct td_logctx log;
+	uint64_t *rows; /* store rows written and not yet with the kernel */
+	uint32_t n_rows, cap_rows;
+};
+
+/* The account is loaded: go on with this bind, unless the stream went away. */
+struct bind_request {
+	struct xmpp_c2s *c; /* NULL = gone */
+	char *resource;
+	char *id;
+};
+
+static void
+log_fields(const struct td_logctx *self, struct td_buf *out)
+{
+	const struct xmpp_c2s *c = (const struct xmpp_c2s *)((const char *)self - offsetof(struct xmpp_c2s, log));
+
+	if (c->session != NULL)
+		td_buf_addf(out, " sid=%s", c->session->sid);
+	td_buf_addf(out, " peer=%s", c->cc->ops->peer(c->io));
+	if (c->bare != NULL)
+		td_buf_addf(out, " user=%s", td_escz(c->bare));
+}
+
+static void
+c2s_goto(struct xmpp_c2s *c, enum c2s_state to, const char *why)
+{
+	if (c->state == to)
+		return;
+	if (!(may_go[c->state] & TO(to))) {
+		td_log_error(&c->log, "stream-state", "from=%s to=%s why=%s", state_names[c->state],
+			     state_names[to], why);
+		abort();
+	}
+	td_log_debug(&c->log, "stream-state", "from=%s to=%s why=%s", state_names[c->state], state_names[to],
+		     why);
+	c->state = (uint8_t)to;
+}
+
+struct td_buf *
+xmpp_c2s_out(struct xmpp_c2s *c)
+{
+	return c->cc->ops->out(c->io);
+}
+
+void
+xmpp_c2s_write_raw(struct xmpp_c2s *c, const char *xml)
+{
+	td_buf_addz(xmpp_c2s_out(c), xml);
+}
+
+struct xmpp_session *
+xmpp_c2s_session(const struct xmpp_c2s *c)
+{
+	return c->session;
+}
+
+struct xmpp_env *
+xmpp_c2s_env(const struct xmpp_c2s *c)
+{
+	return c->env;
+}
+
+struct td_str
+xmpp_c2s_bare(const struct xmpp_c2s *c)
+{
+	return td_cstr(c->bare);
+}
+
+const struct td_logctx *
+xmpp_c2s_log(const struct xmpp_c2s *c)
+{
+	return &c->log;
+}
+
+bool
+xmpp_c2s_is_tls(const struct xmpp_c2s *c)
+{
+	return c->tls;
+}
+
+/* ---- ending ---- */
+
+static void
+send_header(struct xmpp_c2s *c, struct td_str to)
+{
+	struct td_buf *out = xmpp_c2s_out(c);
+	char id[17];
+
+	td_random_id(id, 16);
+	td_buf_addz(out, "<?xml version='1.0'?><stream:stream xmlns='" NS_CLIENT "' xmlns:stream='" NS_STREAM
+			 "' id='");
+	td_buf_addz(out, id);
+	if (c->domain != NULL) {
+		td_buf_addz(out, "' from='");
+		td_buf_add_xml(out, td_cstr(c->domain));
+	}
+	if (to.len > 0) {
+		td_buf_addz(out, "' to='");
+		td_buf_add_xml(out, to);
+	}
+	td_buf_addz(out, "' version='1.0' xml:lang='en'>");
+	c->out_open = true;
+}
+
+void
+xmpp_c2s_end(struct xmpp_c2s *c, const char *condition, const char *text)
+{
+	struct td_buf *out;
+
+	if (c->state == XS_CLOSED)
+		return;
+	if (c->session != NULL) {
+		struct xmpp_session *s = c->session;
+
+		/* a stream we end with an error cannot be resumed; a plain close ends the session too */
+		xmpp_session_end(s, condition != NULL ? condition : "closed");
+	}
+	if (c->state == XS_TLS) {
+		c2s_goto(c, XS_CLOSED, "end");
+		c->cc->ops->shut(c->io);
+		return;
+	}
+	/* 4.9.1.2: an error before our header still gets one */
+	if (!c->out_open)
+		send_header(c, TD_STR_NULL);
+	out = xmpp_c2s_out(c);
+	if (condition != NULL) {
+		td_buf_addf(out, "<stream:error><%s xmlns='" NS_STREAM_ERRORS "'/>", condition);
+		if (text != NULL) {
+			td_buf_addz(out, "<text xmlns='" NS_STREAM_ERRORS "' xml:lang='en'>");
+			td_buf_add_xml(out, td_cstr(text));
+			td_buf_addz(out, "</text>");
+		}
+		td_buf_addz(out, "</stream:error>");
+		td_log_info(&c->log, "stream-error", "condition=%s", condition);
+	}
+	td_buf_addz(out, "</stream:stream>");
+	c2s_goto(c, XS_CLOSED, condition != NULL ? condition : "end");
+	c->cc->ops->shut(c->io);
+}
+
+static void
+nego_free(struct xmpp_c2s *c)
+{
+	struct c2s_nego *n = c->nego;
+
+	if (n == NULL)
+		return;
+	c->nego = NULL;
+	td_timer_clear(c->env->loop, &n->timeout);
+	if (n->binding != NULL)
+		n->binding->c = NULL;
+	xmpp_sasl_free(n->sasl);
+	td_wipe(n->rest.p, n->rest.cap);
+	td_buf_fini(&n->rest);
+	free(n);
+}
+
+static void
+rows_end(struct xmpp_c2s *c, bool delivered)
+{
+	struct xmpp_user *u = c->n_rows > 0 && c->bare != NULL ? xmpp_user_find(c->env, td_cstr(c->bare)) : NULL;
+	uint32_t n = c->n_rows;
+
+	if (n == 0)
+		return;
+	c->n_rows = 0;
+	if (delivered)
+		store_message_del(c->env->store, c->rows, n, (struct store_to){ 0 });
+	if (u == NULL)
+		return;
+	xmpp_user_hold(u);
+	for (uint32_t i = 0; i < n; i++)
+		xmpp_user_row_end(u, c->rows[i]);
+	if (!delivered)
+		u->offline_count += n;
+	xmpp_user_release(u);
+}
+
+void
+xmpp_c2s_flushed(struct xmpp_c2s *c)
+{
+	rows_end(c, true);
+}
+
+static void
+c2s_free(struct xmpp_c2s *c)
+{
+	c->magic = 0;
+	xmpp_reader_fini(&c->reader);
+	free(c->domain);
+	free(c->bare);
+	free(c->lang);
+	free(c->rows);
+	free(c);
+}
+
+void
+xmpp_c2s_closed(struct xmpp_c2s *c, const char *why)
+{
+	struct xmpp_session *s = c->session;
+
+	rows_end(c, false);
+	if (c->nego != NULL && c->nego->held)
+		xmpp_sm_stream_gone(c->env, td_cstr(c->bare), c);
+	nego_free(c);
+	c->session = NULL;
+	if (s != NULL)
+		xmpp_session_lost(s, why);
+	td_log_debug(&c->log, "stream-closed", "reason=%s", why);
+	c->env->stats.streams--;
+	if (c->in_input)
+		c->gone = true; /* freed when the input call returns */
+	else
+		c2s_free(c);
+}
+
+static void feed(struct xmpp_c2s *c, const char *data, size_t len);
+
+void
+xmpp_c2s_adopt(struct xmpp_c2s *c, struct xmpp_session *sess)
+{
+	c->session = sess;
+	if (sess == NULL)
+		return;
+	sess->stream = c;
+	if (c->state != XS_READY) {
+		struct td_buf rest = c->nego->rest;
+
+		c->nego->rest = (struct td_buf){ 0 };
+		if (c->nego->held)
+			c->cc->ops->pause(c->io, false);
+		nego_free(c);
+		c2s_goto(c, XS_READY, "session");
+		if (rest.len > 0)
+			feed(c, rest.p, rest.len); /* c may be gone from here on */
+		td_buf_fini(&rest);
+	}
+}
+
+/* ---- opening ---- */
+
+static void
+on_timeout(struct td_timer *t)
+{
+	struct c2s_nego *n = (struct c2s_nego *)((char *)t - offsetof(struct c2s_nego, timeout));
+
+	xmpp_c2s_end(n->c, "connection-timeout", "Negotiation took too long");
+}
+
+struct xmpp_c2s *
+xmpp_c2s_new(struct xmpp_env *env, struct xmpp_io *io, const struct xmpp_c2s_conf *cc, bool direct_tls)
+{
+	struct xmpp_c2s *c = td_zalloc(sizeof(*c));
+
+	c->magic = C2S_MAGIC;
+	c->env = env;
+	c->io = io;
+	c->cc = cc;
+	c->tls = direct_tls;
+	c->log = (struct td_logctx){ &env->log, "xmpp.c2s", log_fields };
+	xmpp_reader_init(&c->reader, env->xmlpool, env->lim.max_stanza_unauth, env->lim.max_depth);
+	c->nego = td_zalloc(sizeof(*c->nego));
+	c->nego->c = c;
+	c->nego->timeout.fire = on_timeout;
+	td_timer_set(env->loop, &c->nego->timeout, env->lim.negotiation_timeout_ms);
+	env->stats.streams++;
+	return c;
+}
+
+static unsigned
+mechanisms(struct xmpp_c2s *c)
+{
+	unsigned set = c->tls ? c->cc->mechs_tls : c->cc->mechs_plain;
+	struct xmpp_cb_data cb = { 0 };
+
+	if (!c->tls && c->cc->tls_required)
+		return 0;
+	/* -PLUS needs a channel to bind to */
+	if (!c->tls || !c->cc->ops->channel_binding(c->io, &cb) ||
+	    (cb.tls_exporter.len == 0 && cb.tls_server_end_point.len == 0))
+		set &= ~(SASL_M_SCRAM_SHA1_PLUS | SASL_M_SCRAM_SHA256_PLUS);
+	return set;
+}
+
+static void
+add_sasl_features(struct xmpp_c2s *c, struct td_buf *out)
+{
+	const char *names[8];
+	struct xmpp_cb_data cb = { 0 };
+	size_t n;
+
+	c->nego->offered = mechanisms(c);
+	n = xmpp_sasl_names(c->nego->offered, names);
+	if (n == 0)
+		return;
+	td_buf_addz(out, "<mechanisms xmlns='" NS_SASL "'>");
+	for (size_t i = 0; i < n; i++)
+		td_buf_addf(out, "<mechanism>%s</mechanism>", names[i]);
+	td_buf_addz(out, "</mechanisms>");
+	if (!(c->nego->offered & (SASL_M_SCRAM_SHA1_PLUS | SASL_M_SCRAM_SHA256_PLUS)))
+		return;
+	(void)c->cc->ops->channel_binding(c->io, &cb);
+	td_buf_addz(out, "<sasl-channel-binding xmlns='" NS_SASL_CB "'>"); /* XEP-0440 */
+	if (cb.tls_exporter.len > 0)
+		td_buf_addz(out, "<channel-binding type='tls-exporter'/>");
+	if (cb.tls_server_end_point.len > 0)
+		td_buf_addz(out, "<channel-binding type='tls-server-end-point'/>");
+	td_buf_addz(out, "</sasl-channel-binding>");
+}
+
+static void
+send_features(struct xmpp_c2s *c)
+{
+	struct td_buf *out = xmpp_c2s_out(c);
+
+	td_buf_addz(out, "<stream:features>");
+	if (c->bare == NULL) {
+		if (!c->tls && c->cc->ops->has_tls_ctx(c->io))
+			td_buf_addf(out, "<starttls xmlns='" NS_TLS "'>%s</starttls>",
+				    c->cc->tls_required ? "<required/>" : "");
+		add_sasl_features(c, out);
+	} else {
+		td_buf_addz(out, "<bind xmlns='" NS_BIND "'/>"
+				 "<session xmlns='" NS_SESSION "'><optional/></session>");
+		for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
+			if ((*m)->stream_features != NULL)
+				(*m)->stream_features(c, out);
+	}
+	td_buf_addz(out, "</stream:features>");
+}
+
+static bool
+version_ok(struct td_str v)
+{
+	int64_t major;
+	ptrdiff_t dot = td_str_chr(v, '.');
+
+	return dot > 0 && td_str_to_i64(td_str(v.p, (size_t)dot), 0, 1000, &major) && major >= 1;
+}
+
+/* The domain a header names: hosted here? Fills c->domain. */
+static const char *
+take_domain(struct xmpp_c2s *c, struct td_str to)
+{
+	struct td_arena *a;
+	struct xmpp_jid j;
+	const char *error = NULL;
+
+	if (to.len == 0)
+		return "improper-addressing";
+	a = td_arena_new(256);
+	if (xmpp_jid_parse(a, to, &j, NULL) < 0 || j.local.p != NULL || j.resource.p != NULL ||
+	    c->env->host->domain(c->env, j.domain) != XD_LOCAL)
+		error = "host-unknown";
+	else if (c->bare != NULL && !td_str_eqc(j.domain, c->domain))
+		error = "host-unknown"; /* authenticated for another domain */
+	if (error == NULL && (c->domain == NULL || !td_str_eqc(j.domain, c->domain))) {
+		free(c->domain);
+		c->domain = td_strndup(j.domain);
+		c->cc->ops->set_domain(c->io, td_cstr(c->domain));
+	}
+	td_arena_free(a);
+	return error;
+}
+
+static void
+on_header(struct xmpp_c2s *c)
+{
+	const struct xmpp_node *h = c->reader.header;
+	struct td_str lang = xmpp_node_lang(h), from = xmpp_node_attr(h, "from");
+	const char *error;
+
+	c->out_open = false;
+	if (h->ns == NULL || strcmp(h->ns, NS_STREAM) != 0) {
+		xmpp_c2s_end(c, "invalid-namespace", NULL);
+		return;
+	}
+	if (strcmp(h->name, "stream") != 0) {
+		xmpp_c2s_end(c, "bad-format", NULL);
+		return;
+	}
+	if (!td_str_eqc(xmpp_reader_default_ns(&c->reader), NS_CLIENT)) {
+		xmpp_c2s_end(c, "invalid-namespace", "The default namespace must be " NS_CLIENT);
+		return;
+	}
+	error = take_domain(c, xmpp_node_attr(h, "to"));
+	if (error == NULL && !version_ok(xmpp_node_attr(h, "version")))
+		error = "unsupported-version";
+	if (error != NULL) {
+		xmpp_c2s_end(c, error, NULL);
+		return;
+	}
+	free(c->lang);
+	c->lang = lang.len > 0 && lang.len <= 64 ? td_strndup(lang) : NULL;
+	send_header(c, from.len <= 3071 ? from : TD_STR_NULL);
+	c2s_goto(c, c->bare != NULL ? XS_BIND : XS_OPEN, "header");
+	send_features(c);
+}
+
+/* ---- negotiation handlers: true = go on reading ---- */
+
+static bool
+on_starttls(struct xmpp_c2s *c, struct xmpp_stanza *s)
+{
+	(void)s;
+	if (c->tls || !c->cc->ops->has_tls_ctx(c->io)) {
+		xmpp_c2s_write_raw(c, "<failure xmlns='" NS_TLS "'/></stream:stream>");
+		c2s_goto(c, XS_CLOSED, "tls-failure");
+		c->cc->ops->shut(c->io);
+		return false;
+	}
+	xmpp_c2s_write_raw(c, "<proceed xmlns='" NS_TLS "'/>");
+	/* 5.4.2.3: TLS begins at the '>' of <proceed/>.  What is already read came in the
+	 * clear; drop it, or it would count as protected. */
+	xmpp_reader_restart(&c->reader);
+	c2s_goto(c, XS_TLS, "starttls");
+	c->cc->ops->starttls(c->io);
+	return false;
+}
+
+void
+xmpp_c2s_tls_ready(struct xmpp_c2s *c)
+{
+	c->tls = true;
+	c->out_open = false;
+	c2s_goto(c, XS_HEADER, "tls");
+	td_log_debug(&c->log, "tls-ready", "%s", "");
+}
+
+static void
+sasl_failure(struct xmpp_c2s *c, enum xmpp_sasl_error e)
+{
+	xmpp_sasl_free(c->nego->sasl);
+	c->nego->sasl = NULL;
+	td_buf_addf(xmpp_c2s_out(c), "<failure xmlns='" NS_SASL "'><%s/></failure>", xmpp_sasl_error_name(e));
+	td_log_notice(&c->log, "auth-failed", "condition=%s", xmpp_sasl_error_name(e));
+	c->env->stats.auth_failures++;
+	if (c->state == XS_SASL)
+		c2s_goto(c, XS_OPEN, "auth-failed");
+	if (e != SASL_ABORTED && ++c->nego->failures >= MAX_AUTH_FAILURES)
+		xmpp_c2s_end(c, "policy-violation", "Too many failed attempts");
+}
+
+static void
+preload(struct xmpp_user *u, void *arg)
+{
+	(void)u;
+	(void)arg;
+}
+
+static void
+sasl_success(struct xmpp_c2s *c, struct td_str more)
+{
+	struct xmpp_env *env = c->env;
+	struct td_buf bare = { 0 };
+	unsigned owner;
+
+	td_buf_addf(xmpp_c2s_out(c), "<success xmlns='" NS_SASL "'>%.*s</success>", TD_STR_ARG(more));
+	td_buf_addf(&bare, "%.*s@%s", TD_STR_ARG(xmpp_sasl_user(c->nego->sasl)), c->domain);
+	c->bare = td_strndup(td_buf_str(&bare));
+	td_buf_fini(&bare);
+	td_log_info(&c->log, "auth-ok", "mech=%s tls=%d", xmpp_sasl_mechanism(c->nego->sasl), c->tls);
+	env->stats.logins++;
+	xmpp_sasl_free(c->nego->sasl);
+	c->nego->sasl = NULL;
+	xmpp_reader_restart(&c->reader);
+	c->reader.max_stanza = env->lim.max_stanza;
+	c2s_goto(c, XS_HEADER, "auth-ok");
+	owner = xmpp_owner(env, td_cstr(c->bare));
+	if (owner == env->index) {
+		xmpp_user_with(env, td_cstr(c->bare), preload, NULL);
+		return;
+	}
+	td_timer_clear(env->loop, &c->nego->timeout);
+	c->moving = true;
+	env->stats.streams--;
+	c->cc->ops->move(c->io, owner);
+}
+
+static void
+sasl_result(struct xmpp_c2s *c, enum xmpp_sasl_step step, struct td_buf *out, enum xmpp_sasl_error error)
+{
+	switch (step) {
+	case SASL_WAIT:
+		c->nego->sasl_waiting = true;
+		c->cc->ops->pause(c->io, true);
+		break;
+	case SASL_CONTINUE:
+		td_buf_addf(xmpp_c2s_out(c), "<challenge xmlns='" NS_SASL "'>%.*s</challenge>",
+			    TD_STR_ARG(td_buf_str(out)));
+		break;
+	case SASL_SUCCESS:
+		sasl_success(c, td_buf_str(out));
+		break;
+	case SASL_FAILURE:
+		sasl_failure(c, error);
+		break;
+	}
+}
+
+static void
+on_sasl_wake(void *arg)
+{
+	struct xmpp_c2s *c = arg;
+	enum xmpp_sasl_error error = SASL_TEMPORARY_AUTH_FAILURE;
+	enum xmpp_sasl_step step;
+	struct td_buf out = { 0 };
+
+	c->nego->sasl_waiting = false;
+	c->cc->ops->pause(c->io, false);
+	step = xmpp_sasl_resume(c->nego->sasl, &out, &error);
+	c->in_input = true;
+	sasl_result(c, step, &out, error);
+	td_wipe(out.p, out.cap);
+	td_buf_fini(&out);
+	c->in_input = false;
+	if (c->gone) {
+		c2s_free(c);
+		return;
+	}
+	/* a success or failure drops what was sent ahead of it; a challenge cannot be */
+	if (c->nego != NULL && c->nego->rest.len > 0 && c->state == XS_SASL && !c->nego->sasl_waiting) {
+		struct td_buf rest = c->nego->rest;
+
+		c->nego->rest = (struct td_buf){ 0 };
+		feed(c, rest.p, rest.len);
+		td_buf_fini(&rest);
+	}
+}
+
+static void
+sasl_input(struct xmpp_c2s *c, struct xmpp_stanza *s)
+{
+	struct td_str in = td_str_trim(xmpp_node_text(s->arena, s->root));
+	enum xmpp_sasl_error error = SASL_NOT_AUTHORIZED;
+	enum xmpp_sasl_step step;
+	struct td_buf out = { 0 };
+
+	/* 6.4.2: <auth/> without content has no initial response; "=" is an empty one */
+	if (in.len == 0 && strcmp(s->root->name, "auth") == 0)
+		in = TD_STR_NULL;
+	step = xmpp_sasl_step(c->nego->sasl, in, &out, &error);
+	sasl_result(c, step, &out, error);
+	td_wipe(out.p, out.cap);
+	td_buf_fini(&out);
+}
+
+static bool
+on_auth(struct xmpp_c2s *c, struct xmpp_stanza *s)
+{
+	struct td_str mech = xmpp_node_attr(s->root, "mechanism");
+	enum xmpp_sasl_error error = SASL_INVALID_MECHANISM;
+	struct xmpp_cb_data cb = { 0 };
+
+	if (c->nego->offered == 0 && !c->tls && c->cc->tls_required) {
+		sasl_failure(c, SASL_ENCRYPTION_REQUIRED);
+		return c->state != XS_CLOSED;
+	}
+	if (c->tls)
+		(void)c->cc->ops->channel_binding(c->io, &cb);
+	c->nego->sasl = xmpp_sasl_start(mech, c->nego->offered, td_cstr(c->domain), &cb, c->cc->creds,
+					c->env->loop, on_sasl_wake, c, &error);
+	if (c->nego->sasl == NULL) {
+		sasl_failure(c, error);
+		return c->state != XS_CLOSED;
+	}
+	c2s_goto(c, XS_SASL, "auth");
+	sasl_input(c, s);
+	return c->state == XS_OPEN || (c->state == XS_SASL && !c->nego->sasl_waiting);
+}
+
+static bool
+on_response(struct xmpp_c2s *c, struct xmpp_stanza *s)
+{
+	sasl_input(c, s);
+	return c->state == XS_OPEN || (c->state == XS_SASL && !c->nego->sasl_waiting);
+}
+
+static bool
+on_abort(struct xmpp_c2s *c, struct xmpp_stanza *s)
+{
+	(void)s;
+	sasl_failure(c, SASL_ABORTED);
+	return true;
+}
+
+/* ---- binding ---- */
+
+static void
+iq_reply(struct xmpp_c2s *c, struct xmpp_stanza *r)
+{
+	xmpp_stanza_set_to(r, NULL);
+	xmpp_stanza_write(r, false, xmpp_c2s_out(c));
+	xmpp_stanza_unref(&r);
+}
+
+static void
+bind_failed(struct xmpp_c2s *c, const char *id, enum xmpp_error e)
+{
+	td_buf_addz(xmpp_c2s_out(c), "<iq type='error' id='");
+	td_buf_add_xml(xmpp_c2s_out(c), td_cstr(id));
+	td_buf_addf(xmpp_c2s_out(c), "'><error type='%s'><%s xmlns='" NS_STANZA_ERRORS "'/></error></iq>",
+		    e == XE_BAD_REQUEST ? "modify" : e == XE_INTERNAL_SERVER_ERROR ? "wait" : "cancel",
+		    xmpp_error_name(e));
+}
+
+static void
+on_user(struct xmpp_user *u, void *arg)
+{
+	struct bind_request *b = arg;
+	struct xmpp_c2s *c = b->c;
+	enum xmpp_error e = XE_INTERNAL_SERVER_ERROR;
+	struct xmpp_session *sess = NULL;
+
+	if (c == NULL)
+		goto out;
+	c->nego->binding = NULL;
+	c->cc->ops->pause(c->io, false);
+	c2s_goto(c, XS_BIND, "user");
+	if (!u->exists && !u->failed && c->cc->provision) {
+		struct store_account a = { .jid = u->bare, .created = td_wall_ms() / 1000 };
+
+		store_account_add(c->env->store, &a, (struct store_to){ 0 });
+		u->exists = true;
+	}
+	if (u->exists && !u->disabled)
+		sess = xmpp_session_bind(u, c, td_cstr(b->resource), &e);
+	else if (!u->failed)
+		e = XE_NOT_ALLOWED; /* deleted or disabled since it signed in */
+	if (sess == NULL) {
+		bind_failed(c, b->id, e);
+	} else {
+		struct td_buf *out = xmpp_c2s_out(c);
+
+		td_buf_addz(out, "<iq type='result' id='");
+		td_buf_add_xml(out, td_cstr(b->id));
+		td_buf_addz(out, "'><bind xmlns='" NS_BIND "'><jid>");
+		td_buf_add_xml(out, sess->jid.full);
+		td_buf_addz(out, "</jid></bind></iq>");
+		td_log_info(&c->log, "session-start", "jid=%s", td_esc(sess->jid.full));
+		xmpp_c2s_adopt(c, sess);
+	}
+out:
+	free(b->resource);
+	free(b->id);
+	free(b);
+}
+
+static bool
+on_bind_iq(struct xmpp_c2s *c, struct xmpp_stanza *s)
+{
+	struct xmpp_node *bind = xmpp_node_child(s->root, NS_BIND, "bind"), *res;
+	struct bind_request *b;
+
+	if (s->type != XT_SET || bind == NULL || s->id.p == NULL) {
+		struct xmpp_stanza *r = xmpp_stanza_error(s, s->id.p == NULL ? XE_BAD_REQUEST : XE_NOT_ALLOWED, TD_STR_NULL);
+
+		if (r == NULL) {
+			xmpp_c2s_end(c, "not-authorized", "Bind a resource first");
+			return false;
+		}
+		iq_reply(c, r);
+		return true;
+	}
+	res = xmpp_node_child(bind, NS_BIND, "resource");
+	b = td_zalloc(sizeof(*b));
+	b->c = c;
+	b->resource = res != NULL ? td_strndup(xmpp_node_text(s->arena, res)) : NULL;
+	b->id = td_strndup(s->id);
+	c->nego->binding = b;
+	c2s_goto(c, XS_BINDING, "bind");
+	c->cc->ops->pause(c->io, true);
+	xmpp_user_with(c->env, td_cstr(c->bare), on_user, b);
+	return c->state == XS_READY || c->state == XS_BIND;
+}
+
+/* ---- stanzas ---- */
+
+static bool
+from_ok(struct xmpp_c2s *c, struct xmpp_stanza *s)
+{
+	if (s->flags & XF_BAD_FROM)
+		return false;
+	return s->from.full.p == NULL || xmpp_jid_eq(&s->from, &c->session->jid) ||
+	       td_str_eq(s->from.full, c->session->user->bare);
+}
+
+static bool
+on_stanza(struct xmpp_c2s *c, struct xmpp_stanza *s)
+{
+	struct xmpp_session *sess = c->session;
+
+	if (!from_ok(c, s)) { /* 8.1.2.1 */
+		xmpp_c2s_end(c, "invalid-from", NULL);
+		return false;
+	}
+	xmpp_stanza_set_from(s, &sess->jid);
+	/* 3.1.x of RFC 6121: subscription stanzas come from the bare address; presence code does that */
+	if (s->lang.p == NULL && c->lang != NULL)
+		s->lang = td_arena_str(s->arena, td_cstr(c->lang));
+	if (c->env->log_stanzas)
+		c->env->host->log_stanza(c->env, true, s, c->cc->ops->peer(c->io));
+	xmpp_from_client(sess, xmpp_stanza_ref(s));
+	return c->state == XS_READY;
+}
+
+static bool
+on_nonza(struct xmpp_c2s *c, struct xmpp_stanza *s)
+{
+	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
+		if ((*m)->nonza != NULL && (*m)->nonza(c, s->root) == XMPP_DONE)
+			return c->state == XS_READY || c->state == XS_BIND;
+	if (s->root->ns != NULL && strcmp(s->root->ns, NS_STREAM) == 0 && strcmp(s->root->name, "error") == 0) {
+		td_log_info(&c->log, "stream-error-in", "condition=%s",
+			    s->root->first != NULL ? td_escz(s->root->first->name) : "-");
+		xmpp_c2s_end(c, NULL, NULL);
+		return false;
+	}
+	xmpp_c2s_end(c, "unsupported-stanza-type", NULL);
+	return false;
+}
+
+/* May I say this now?  First row that fits. */
+struct step {
+	uint8_t state;
+	int8_t kind;	  /* enum xmpp_kind, -1 = any stanza */
+	const char *ns, *name; /* for XK_OTHER; NULL = any */
+	bool (*handle)(struct xmpp_c2s *, struct xmpp_stanza *);
+};
+// clang-format off
+static const struct step c2s_steps[] = {
+	/* state       kind      namespace  element      handler */
+	{ XS_OPEN,     XK_OTHER, NS_TLS,    "starttls",  on_starttls },
+	{ XS_OPEN,     XK_OTHER, NS_SASL,   "auth",      on_auth },
+	{ XS_SASL,     XK_OTHER, NS_SASL,   "response",  on_response },
+	{ XS_SASL,     XK_OTHER, NS_SASL,   "abort",     on_abort },
+	{ XS_BIND,     XK_IQ,    NULL,      NULL,        on_bind_iq },
+	{ XS_BIND,     XK_OTHER, NULL,      NULL,        on_nonza },
+	{ XS_READY,    -1,       NULL,      NULL,        on_stanza },
+	{ XS_READY,    XK_OTHER, NULL,      NULL,        on_nonza },
+};
+// clang-format on
+
+static bool
+row_fits(const struct step *t, const struct xmpp_c2s *c, const struct xmpp_stanza *s)
+{
+	if (t->state != c->state)
+		return false;
+	if (t->kind < 0)
+		return s->kind != XK_OTHER;
+	return t->kind == s->kind && (t->ns == NULL || xmpp_node_is(s->root, t->ns, t->name));
+}
+
+static bool
+on_element(struct xmpp_c2s *c, struct xmpp_stanza *s)
+{
+	for (size_t i = 0; i < sizeof(c2s_steps) / sizeof(c2s_steps[0]); i++)
+		if (row_fits(&c2s_steps[i], c, s))
+			return c2s_steps[i].handle(c, s);
+	/* 4.9.3.12: a stanza before authentication and binding; anything else is out of place */
+	if (s->kind == XK_OTHER && (s->root->ns == NULL || strcmp(s->root->ns, NS_CLIENT) == 0))
+		xmpp_c2s_end(c, "unsupported-stanza-type", NULL);
+	else
+		xmpp_c2s_end(c, "not-authorized", NULL);
+	return false;
+}
+
+/* ---- input ---- */
+
+static bool
+on_event(struct xmpp_c2s *c, enum xmpp_read ev)
+{
+	struct xmpp_stanza *s;
+	bool more;
+
+	switch (ev) {
+	case XR_MORE:
+		return false;
+	case XR_OPEN:
+		on_header(c);
+		return c->state != XS_CLOSED;
+	case XR_STANZA:
+		s = c->reader.stanza;
+		c->reader.stanza = NULL;
+		more = on_element(c, s);
+		xmpp_stanza_unref(&s);
+		return more;
+	case XR_CLOSE:
+		xmpp_c2s_end(c, NULL, NULL);
+		return false;
+	case XR_ERROR:
+		xmpp_c2s_end(c, c->reader.error, NULL);
+		return false;
+	}
+	return false;
+}
+
+/* Waiting for credentials or for the account: what the client sent ahead is kept. */
+static bool
+is_waiting(const struct xmpp_c2s *c)
+{
+	return c->state == XS_BINDING || (c->nego != NULL && (c->nego->sasl_waiting || c->nego->held));
+}
+
+static void
+feed(struct xmpp_c2s *c, const char *data, size_t len)
+{
+	bool nested = c->in_input;
+
+	if (c->state == XS_CLOSED || c->state == XS_TLS || c->moving)
+		return;
+	if (is_waiting(c)) {
+		td_buf_add(&c->nego->rest, data, len);
+		return;
+	}
+	c->in_input = true;
+	while (on_event(c, xmpp_reader_feed(&c->reader, data, len)) && !c->gone) {
+		data = NULL;
+		len = 0;
+	}
+	if (!c->gone && is_waiting(c))
+		xmpp_reader_take_rest(&c->reader, &c->nego->rest);
+	c->in_input = nested;
+	if (c->gone && !nested)
+		c2s_free(c);
+}
+
+void
+xmpp_c2s_input(struct xmpp_c2s *c, const char *data, size_t len)
+{
+	if (c->magic != C2S_MAGIC)
+		abort();
+	feed(c, data, len);
+}
+
+void
+xmpp_c2s_moved(struct xmpp_c2s *c, struct xmpp_env *env)
+{
+	c->env = env;
+	c->moving = false;
+	c->log.parent = &env->log;
+	env->stats.streams++;
+	xmpp_reader_move(&c->reader, env->xmlpool);
+	td_timer_set(env->loop, &c->nego->timeout, env->lim.negotiation_timeout_ms);
+	xmpp_user_with(env, td_cstr(c->bare), preload, NULL);
+}
+
+void
+xmpp_c2s_idle(struct xmpp_c2s *c)
+{
+	xmpp_c2s_end(c, "connection-timeout", "Nothing was received for too long");
+}
+
+void
+xmpp_c2s_hold(struct xmpp_c2s *c, bool hold)
+{
+	struct td_buf rest;
+
+	if (c->nego == NULL || c->nego->held == hold)
+		return;
+	c->nego->held = hold;
+	c->cc->ops->pause(c->io, hold);
+	if (hold || c->nego->rest.len == 0)
+		return;
+	rest = c->nego->rest;
+	c->nego->rest = (struct td_buf){ 0 };
+	feed(c, rest.p, rest.len);
+	td_buf_fini(&rest);
+}
+
+/* ---- output ---- */
+
+void
+xmpp_c2s_write(struct xmpp_c2s *c, struct xmpp_stanza *s)
+{
+	if (c->state == XS_CLOSED)
+		return;
+	if (c->env->log_stanzas)
+		c->env->host->log_stanza(c->env, false, s, c->cc->ops->peer(c->io));
+	xmpp_stanza_write(s, false, xmpp_c2s_out(c));
+}
+
+void
+xmpp_c2s_write_row(struct xmpp_c2s *c, struct xmpp_stanza *s, uint64_t row)
+{
+	xmpp_c2s_write(c, s);
+	if (c->n_rows == c->cap_rows) {
+		c->cap_rows = c->cap_rows > 0 ? c->cap_rows * 2 : 8;
+		c->rows = td_realloc(c->rows, c->cap_rows * sizeof(*c->rows));
+	}
+	c->rows[c->n_rows++] = row;
+}
+
+void
+xmpp_c2s_describe(const struct xmpp_c2s *c, struct td_buf *json)
+{
+	td_buf_addf(json, "\"state\":\"%s\",\"tls\":%s,\"peer\":", state_names[c->state],
+		    c->tls ? "true" : "false");
+	td_buf_add_json(json, td_cstr(c->cc->ops->peer(c->io)));
+}

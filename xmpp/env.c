@@ -1,0 +1,93 @@
+/* env - one worker's XMPP server: made, given a configuration, taken down. */
+#include <stdlib.h>
+#include "conf/conf.h"
+#include "xmpp/deliver.h"
+#include "xmpp/xmpp.h"
+
+unsigned
+xmpp_owner(const struct xmpp_env *env, struct td_str bare)
+{
+	return env->n_workers > 1 ? (unsigned)(td_str_hash(bare) % env->n_workers) : 0;
+}
+
+static void
+read_limits(struct xmpp_env *env)
+{
+	struct conf_at at = { .scope = conf_next(env->conf, NULL, "xmpp", NULL) };
+	struct xmpp_limits *l = &env->lim;
+	struct td_str conflict = conf_str(env->conf, &at, "resource_conflict");
+
+	l->max_stanza = (uint32_t)conf_int(env->conf, &at, "max_stanza_size");
+	l->max_stanza_unauth = (uint32_t)conf_int(env->conf, &at, "max_stanza_size_unauth");
+	l->max_depth = (uint16_t)conf_int(env->conf, &at, "max_depth");
+	l->negotiation_timeout_ms = (unsigned)conf_int(env->conf, &at, "negotiation_timeout") * 1000;
+	l->sm_resume_timeout_s = (unsigned)conf_int(env->conf, &at, "sm_resume_timeout");
+	l->sm_max_queue = (unsigned)conf_int(env->conf, &at, "sm_max_queue");
+	l->max_resources = (unsigned)conf_int(env->conf, &at, "max_resources");
+	l->ack_stored = !td_str_ieq(conf_str(env->conf, &at, "ack_policy"), TD_STR("handled"));
+	l->offline = conf_bool(env->conf, &at, "offline_messages");
+	l->conflict = td_str_ieq(conflict, TD_STR("reject"))   ? XC_REJECT
+		      : td_str_ieq(conflict, TD_STR("rename")) ? XC_RENAME
+							       : XC_REPLACE;
+}
+
+static void
+env_fields(const struct td_logctx *self, struct td_buf *out)
+{
+	const struct xmpp_env *env = (const struct xmpp_env *)((const char *)self - offsetof(struct xmpp_env, log));
+
+	td_buf_addf(out, " worker=%u", env->index);
+}
+
+struct xmpp_env *
+xmpp_env_new(struct td_loop *loop, unsigned index, unsigned n_workers, const struct xmpp_host *host,
+	     void *host_data, struct store *store, struct conf *conf)
+{
+	struct xmpp_env *env = td_zalloc(sizeof(*env));
+
+	env->loop = loop;
+	env->index = index;
+	env->n_workers = n_workers;
+	env->host = host;
+	env->host_data = host_data;
+	env->store = store;
+	env->xmlpool = xmpp_xmlpool_new();
+	env->log = (struct td_logctx){ NULL, "xmpp", env_fields };
+	TAILQ_INIT(&env->sessions);
+	env->conf = conf_ref(conf);
+	read_limits(env);
+	xmpp_iqs_register(env);
+	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
+		if ((*m)->start != NULL)
+			(*m)->start(env);
+	return env;
+}
+
+void
+xmpp_env_set_conf(struct xmpp_env *env, struct conf *conf)
+{
+	struct conf *old = env->conf;
+
+	env->conf = conf_ref(conf);
+	conf_unref(&old);
+	read_limits(env);
+}
+
+void
+xmpp_env_free(struct xmpp_env *env)
+{
+	struct xmpp_session *s;
+
+	if (env == NULL)
+		return;
+	while ((s = TAILQ_FIRST(&env->sessions)) != NULL)
+		xmpp_session_end(s, "shutdown");
+	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
+		if ((*m)->stop != NULL)
+			(*m)->stop(env);
+	xmpp_users_free(env);
+	xmpp_iqs_free(env);
+	xmpp_xmlpool_free(env->xmlpool);
+	conf_unref(&env->conf);
+	free(env);
+}

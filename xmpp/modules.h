@@ -1,0 +1,12 @@
+/* modules - the descriptors of all features (xmpp/modules.c lists them in start order). */
+#ifndef XMPP_MODULES_H
+#define XMPP_MODULES_H
+#include "xmpp/xmpp.h"
+extern const struct xmpp_module xmpp_rfc6121;
+extern const struct xmpp_module xep_0030_disco;
+extern const struct xmpp_module xep_0092_version;
+extern const struct xmpp_module xep_0160_offline;
+extern const struct xmpp_module xep_0198_sm;
+extern const struct xmpp_module xep_0199_ping;
+extern const struct xmpp_module xep_0202_time;
+#endif

@@ -1,0 +1,601 @@
+/* xep_0198_sm - stream management (XEP-0198 1.6.3), where an acknowledgement is a promise.
+ *
+ * In:  messages carry a struct xmpp_promise, settled when the last reference of the stanza
+ *      goes, on whatever thread that is; h counts the unbroken run of settled ones, and an
+ *      <r/> is answered when everything before it is settled.
+ * Out: sent stanzas wait in a ring until the client acknowledges them.  One that is under
+ *      somebody's promise and still waiting at the next tick is committed to the message
+ *      store, which settles it; its row goes when the acknowledgement comes. */
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "gateway/base/err.h"
+#include "xmpp/c2s.h"
+#include "xmpp/deliver.h"
+#include "xmpp/modules.h"
+#include "xmpp/sm.h"
+
+#define KEEP_AFTER_MS 100u
+
+struct xmpp_promise {
+	struct td_mail mail; /* carries the settling to the owner */
+	struct td_loop *loop;
+	struct xmpp_sm *sm; /* owner's thread; NULL = the session is gone */
+	struct xmpp_promise *next;
+	bool done;
+	uint32_t after; /* stanzas that came after it and needed no promise */
+};
+
+struct sm_entry {
+	struct xmpp_stanza *s;
+	uint64_t row;
+	bool keeping; /* its store call is under way */
+};
+
+struct xmpp_sm {
+	struct xmpp_session *sess;
+	char id[25]; /* for resumption; "" = not resumable */
+	/* in */
+	uint32_t received, settled;
+	struct xmpp_promise *first, *last;
+	bool answer_owed;
+	struct xmpp_c2s *resume_to; /* waits until everything received is settled */
+	uint32_t resume_h;
+	/* out: a ring */
+	struct sm_entry *ring;
+	uint32_t cap, head, len;
+	uint32_t acked; /* the client's h */
+	bool asked;	/* an <r/> is on its way */
+	struct td_task ask;
+	struct td_timer keep, expire;
+};
+
+static struct sm_entry *
+entry(struct xmpp_sm *sm, uint32_t i)
+{
+	return &sm->ring[(sm->head + i) & (sm->cap - 1)];
+}
+
+/* ---- in: promises ---- */
+
+static void
+send_answer(struct xmpp_sm *sm)
+{
+	if (sm->sess->stream != NULL)
+		td_buf_addf(xmpp_c2s_out(sm->sess->stream), "<a xmlns='" NS_SM "' h='%u'/>", sm->settled);
+	sm->answer_owed = false;
+}
+
+static void finish_resume(struct xmpp_sm *sm);
+
+static void
+settle_here(struct xmpp_promise *p)
+{
+	struct xmpp_sm *sm = p->sm;
+
+	if (sm == NULL) {
+		free(p);
+		return;
+	}
+	p->done = true;
+	while ((p = sm->first) != NULL && p->done) {
+		sm->first = p->next;
+		if (sm->first == NULL)
+			sm->last = NULL;
+		sm->settled += 1 + p->after;
+		free(p);
+	}
+	if (sm->first != NULL)
+		return;
+	if (sm->answer_owed)
+		send_answer(sm);
+	if (sm->resume_to != NULL)
+		finish_resume(sm);
+}
+
+static void
+on_settled(struct td_mail *m, struct td_loop *loop)
+{
+	(void)loop;
+	settle_here((struct xmpp_promise *)((char *)m - offsetof(struct xmpp_promise, mail)));
+}
+
+void
+xmpp_promise_settle(struct xmpp_promise *p)
+{
+	if (td_loop_is_mine(p->loop)) {
+		settle_here(p);
+		return;
+	}
+	p->mail.run = on_settled;
+	td_loop_post(p->loop, &p->mail);
+}
+
+void
+xmpp_sm_received(struct xmpp_session *sess, struct xmpp_stanza *s)
+{
+	struct xmpp_sm *sm = sess->sm;
+	struct xmpp_promise *p;
+
+	sm->received++;
+	if (s == NULL) {
+		if (sm->last != NULL)
+			sm->last->after++;
+		else
+			sm->settled++;
+		return;
+	}
+	p = td_zalloc(sizeof(*p));
+	p->loop = sess->env->loop;
+	p->sm = sm;
+	if (sm->last != NULL)
+		sm->last->next = p;
+	else
+		sm->first = p;
+	sm->last = p;
+	s->promise = p;
+}
+
+/* ---- out: the ring ---- */
+
+static void
+drop_entry(struct xmpp_sm *sm, struct sm_entry *e)
+{
+	if (e->row != 0)
+		xmpp_user_row_end(sm->sess->user, e->row);
+	xmpp_stanza_unref(&e->s);
+}
+
+static void
+on_ask(struct td_task *t)
+{
+	struct xmpp_sm *sm = (struct xmpp_sm *)((char *)t - offsetof(struct xmpp_sm, ask));
+
+	if (sm->sess->stream == NULL || sm->asked || sm->len == 0)
+		return;
+	sm->asked = true;
+	xmpp_c2s_write_raw(sm->sess->stream, "<r xmlns='" NS_SM "'/>");
+}
+
+bool
+xmpp_sm_sent(struct xmpp_session *sess, struct xmpp_stanza *s)
+{
+	struct xmpp_sm *sm = sess->sm;
+
+	if (sm->len >= sess->env->lim.sm_max_queue)
+		return false;
+	if (sm->len == sm->cap) {
+		uint32_t cap = sm->cap > 0 ? sm->cap * 2 : 8;
+		struct sm_entry *ring = td_alloc(cap * sizeof(*ring));
+
+		for (uint32_t i = 0; i < sm->len; i++)
+			ring[i] = *entry(sm, i);
+		free(sm->ring);
+		sm->ring = ring;
+		sm->cap = cap;
+		sm->head = 0;
+	}
+	*entry(sm, sm->len++) = (struct sm_entry){ xmpp_stanza_ref(s), s->row, false };
+	td_loop_defer(sess->env->loop, &sm->ask);
+	if (s->promise != NULL && s->row == 0 && sess->env->lim.ack_stored && sm->keep.due == 0)
+		td_timer_set(sess->env->loop, &sm->keep, KEEP_AFTER_MS);
+	return true;
+}
+
+/* h from the client; false when it counts what we never sent. */
+static bool
+acknowledge(struct xmpp_sm *sm, uint32_t h)
+{
+	uint32_t n = h - sm->acked; /* wraps at 2^32 as h does */
+	uint64_t rows[64];
+	size_t n_rows = 0;
+
+	if (n > sm->len)
+		return false;
+	sm->acked = h;
+	xmpp_user_hold(sm->sess->user);
+	for (; n > 0; n--) {
+		struct sm_entry e = *entry(sm, 0);
+
+		sm->head = (sm->head + 1) & (sm->cap - 1);
+		sm->len--;
+		if (e.row != 0)
+			rows[n_rows++] = e.row;
+		drop_entry(sm, &e);
+		if (n_rows == 64) {
+			store_message_del(sm->sess->env->store, rows, n_rows, (struct store_to){ 0 });
+			n_rows = 0;
+		}
+	}
+	if (n_rows > 0)
+		store_message_del(sm->sess->env->store, rows, n_rows, (struct store_to){ 0 });
+	xmpp_user_release(sm->sess->user);
+	return true;
+}
+
+/* ---- keeping what was not acknowledged in time ---- */
+
+struct keep_call {
+	struct xmpp_env *env;
+	struct xmpp_stanza *s; /* ours until the commit: settles the promise then */
+	char sid[13];
+	char bare[];
+};
+
+static struct xmpp_session *
+session_by_sid(struct xmpp_env *env, const char *bare, const char *sid)
+{
+	struct xmpp_user *u = xmpp_user_find(env, td_cstr(bare));
+	struct xmpp_session *s;
+
+	if (u == NULL)
+		return NULL;
+	TAILQ_FOREACH(s, &u->sessions, link)
+		if (strcmp(s->sid, sid) == 0)
+			return s;
+	return NULL;
+}
+
+/* Where the stanza waits now: its copy without a promise takes the place in the queue. */
+static void
+on_kept(void *arg, const struct store_result *r)
+{
+	struct keep_call *k = arg;
+	struct xmpp_session *sess = session_by_sid(k->env, k->bare, k->sid);
+	struct xmpp_sm *sm = sess != NULL ? sess->sm : NULL;
+	struct sm_entry *e = NULL;
+
+	for (uint32_t i = 0; sm != NULL && i < sm->len && e == NULL; i++)
+		if (entry(sm, i)->s == k->s)
+			e = entry(sm, i);
+	if (r->rc < 0) {
+		td_log_warn(&k->env->log, "sm-keep-failed", "jid=%s error=%s, ignoring", k->bare,
+			    td_escz(r->error));
+		if (e != NULL)
+			e->keeping = false;
+	} else if (e == NULL) {
+		/* acknowledged, or re-routed when the session ended, in the meantime */
+		store_message_del(k->env->store, &r->id, 1, (struct store_to){ 0 });
+	} else {
+		struct xmpp_stanza *copy = xmpp_stanza_readdress(e->s, &e->s->to);
+
+		e->row = r->id;
+		e->keeping = false;
+		copy->row = r->id;
+		xmpp_user_row_begin(sess->user, r->id);
+		xmpp_stanza_unref(&e->s);
+		e->s = copy;
+	}
+	xmpp_stanza_unref(&k->s);
+	free(k);
+}
+
+static void
+keep_entry(struct xmpp_session *sess, struct sm_entry *e)
+{
+	size_t n = sess->user->bare.len;
+	struct keep_call *k = td_zalloc(sizeof(*k) + n + 1);
+	struct td_buf xml = { 0 };
+
+	k->env = sess->env;
+	k->s = xmpp_stanza_ref(e->s);
+	memcpy(k->sid, sess->sid, sizeof(k->sid));
+	memcpy(k->bare, sess->user->bare.p, n);
+	e->keeping = true;
+	xmpp_stanza_write(e->s, true, &xml);
+	sess->env->stats.stored++;
+	store_message_add(sess->env->store, sess->user->bare, td_buf_str(&xml), td_wall_ms(),
+			  (struct store_to){ sess->env->loop, on_kept, k });
+	td_buf_fini(&xml);
+}
+
+static void
+on_keep(struct td_timer *t)
+{
+	struct xmpp_sm *sm = (struct xmpp_sm *)((char *)t - offsetof(struct xmpp_sm, keep));
+
+	for (uint32_t i = 0; i < sm->len; i++) {
+		struct sm_entry *e = entry(sm, i);
+
+		if (e->s->promise != NULL && e->row == 0 && !e->keeping && e->s->kind == XK_MESSAGE)
+			keep_entry(sm->sess, e);
+	}
+}
+
+/* ---- life ---- */
+
+static void
+failed(struct xmpp_c2s *c, const char *condition)
+{
+	td_buf_addf(xmpp_c2s_out(c), "<failed xmlns='" NS_SM "'><%s xmlns='" NS_STANZA_ERRORS "'/></failed>",
+		    condition);
+}
+
+static void
+on_expire(struct td_timer *t)
+{
+	struct xmpp_sm *sm = (struct xmpp_sm *)((char *)t - offsetof(struct xmpp_sm, expire));
+
+	xmpp_session_end(sm->sess, "sm-expired");
+}
+
+bool
+xmpp_sm_hibernate(struct xmpp_session *sess)
+{
+	struct xmpp_sm *sm = sess->sm;
+
+	if (sm == NULL || sm->id[0] == '\0')
+		return false;
+	sm->asked = false;
+	td_loop_undefer(sess->env->loop, &sm->ask);
+	td_timer_set(sess->env->loop, &sm->expire, (uint64_t)sess->env->lim.sm_resume_timeout_s * 1000);
+	td_log_info(&sess->env->log, "session-hibernate", "sid=%s jid=%s unacked=%u", sess->sid,
+		    td_esc(sess->jid.full), sm->len);
+	return true;
+}
+
+static void
+reroute(struct xmpp_session *sess, struct sm_entry *e)
+{
+	struct xmpp_user *u = sess->user;
+
+	if (e->row != 0) { /* it is in the store: there it waits */
+		xmpp_user_row_end(u, e->row);
+		u->offline_count++;
+	} else if (e->s->kind == XK_MESSAGE && e->s->type != XT_ERROR && e->s->type != XT_GROUPCHAT &&
+		   e->s->type != XT_HEADLINE) {
+		xmpp_deliver_message_bare(u, e->s);
+	} else if (e->s->kind == XK_IQ) {
+		xmpp_bounce(sess->env, e->s, XE_RECIPIENT_UNAVAILABLE, NULL);
+	}
+	xmpp_stanza_unref(&e->s);
+}
+
+void
+xmpp_sm_end(struct xmpp_session *sess)
+{
+	struct xmpp_sm *sm = sess->sm;
+	struct xmpp_session *x;
+	bool stored = false;
+
+	if (sm == NULL)
+		return;
+	sess->sm = NULL;
+	td_timer_clear(sess->env->loop, &sm->keep);
+	td_timer_clear(sess->env->loop, &sm->expire);
+	td_loop_undefer(sess->env->loop, &sm->ask);
+	if (sm->resume_to != NULL) {
+		failed(sm->resume_to, "item-not-found");
+		xmpp_c2s_hold(sm->resume_to, false);
+	}
+	for (uint32_t i = 0; i < sm->len; i++) {
+		stored = stored || entry(sm, i)->row != 0;
+		reroute(sess, entry(sm, i));
+	}
+	for (struct xmpp_promise *p = sm->first, *next; p != NULL; p = next) {
+		next = p->next;
+		if (p->done)
+			free(p);
+		else
+			p->sm = NULL; /* freed when it is settled */
+	}
+	free(sm->ring);
+	free(sm);
+	if (!stored)
+		return;
+	TAILQ_FOREACH(x, &sess->user->sessions, link)
+		if (x->available && x->priority >= 0 && x->stream != NULL) {
+			xmpp_offline_replay(x);
+			return;
+		}
+}
+
+/* ---- the elements ---- */
+
+static void
+on_enable(struct xmpp_c2s *c, const struct xmpp_node *n)
+{
+	struct xmpp_session *sess = xmpp_c2s_session(c);
+	struct td_str resume = xmpp_node_attr(n, "resume");
+	struct td_buf *out;
+	struct xmpp_sm *sm;
+
+	if (sess == NULL || sess->sm != NULL) { /* section 3: after binding, and once */
+		failed(c, "unexpected-request");
+		return;
+	}
+	sm = td_zalloc(sizeof(*sm));
+	sm->sess = sess;
+	sm->ask.run = on_ask;
+	sm->keep.fire = on_keep;
+	sm->expire.fire = on_expire;
+	sess->sm = sm;
+	out = xmpp_c2s_out(c);
+	td_buf_addz(out, "<enabled xmlns='" NS_SM "'");
+	if (td_str_eqc(resume, "true") || td_str_eqc(resume, "1")) {
+		td_random_id(sm->id, sizeof(sm->id) - 1);
+		td_buf_addf(out, " id='%s' resume='true' max='%u'", sm->id, sess->env->lim.sm_resume_timeout_s);
+	}
+	td_buf_addz(out, "/>");
+}
+
+static bool
+read_h(const struct xmpp_node *n, uint32_t *h)
+{
+	int64_t v;
+
+	if (!td_str_to_i64(xmpp_node_attr(n, "h"), 0, UINT32_MAX, &v))
+		return false;
+	*h = (uint32_t)v;
+	return true;
+}
+
+static void
+too_high(struct xmpp_c2s *c, uint32_t h, const struct xmpp_sm *sm)
+{
+	char text[160];
+
+	(void)snprintf(text, sizeof(text),
+		       "You acknowledged %u stanzas, but %u were sent", h, sm->acked + sm->len);
+	td_log_notice(xmpp_c2s_log(c), "sm-h-too-high", "h=%u sent=%u", h, sm->acked + sm->len);
+	xmpp_c2s_end(c, "undefined-condition", text);
+}
+
+static void
+on_ack(struct xmpp_c2s *c, const struct xmpp_node *n)
+{
+	struct xmpp_session *sess = xmpp_c2s_session(c);
+	uint32_t h;
+
+	if (sess == NULL || sess->sm == NULL)
+		return;
+	if (!read_h(n, &h)) {
+		xmpp_c2s_end(c, "bad-format", "<a/> needs a number in h");
+		return;
+	}
+	sess->sm->asked = false;
+	if (!acknowledge(sess->sm, h))
+		too_high(c, h, sess->sm);
+	else if (sess->sm->len > 0)
+		td_loop_defer(sess->env->loop, &sess->sm->ask);
+}
+
+static void
+on_request(struct xmpp_c2s *c)
+{
+	struct xmpp_session *sess = xmpp_c2s_session(c);
+
+	if (sess == NULL || sess->sm == NULL)
+		return;
+	if (sess->sm->first == NULL)
+		send_answer(sess->sm);
+	else
+		sess->sm->answer_owed = true; /* sent when what came before is settled */
+}
+
+static struct xmpp_session *
+find_resumable(struct xmpp_c2s *c, struct td_str previd)
+{
+	struct xmpp_user *u = xmpp_user_find(xmpp_c2s_env(c), xmpp_c2s_bare(c));
+	struct xmpp_session *s;
+
+	if (u == NULL || previd.len == 0)
+		return NULL;
+	TAILQ_FOREACH(s, &u->sessions, link)
+		if (s->sm != NULL && td_str_eqc(previd, s->sm->id))
+			return s;
+	return NULL;
+}
+
+/* The old stream of a session that is being resumed elsewhere. */
+static void
+detach(struct xmpp_session *sess)
+{
+	struct xmpp_c2s *old = sess->stream;
+
+	if (old == NULL) {
+		sess->env->stats.hibernated--;
+		return;
+	}
+	xmpp_c2s_adopt(old, NULL);
+	sess->stream = NULL;
+	xmpp_c2s_end(old, "conflict", "Resumed on another connection");
+}
+
+static void
+finish_resume(struct xmpp_sm *sm)
+{
+	struct xmpp_session *sess = sm->sess;
+	struct xmpp_c2s *c = sm->resume_to;
+
+	sm->resume_to = NULL;
+	detach(sess);
+	td_timer_clear(sess->env->loop, &sm->expire);
+	(void)acknowledge(sm, sm->resume_h);
+	sm->answer_owed = false;
+	td_buf_addf(xmpp_c2s_out(c), "<resumed xmlns='" NS_SM "' h='%u' previd='%s'/>", sm->settled, sm->id);
+	for (uint32_t i = 0; i < sm->len; i++)
+		xmpp_c2s_write(c, entry(sm, i)->s);
+	sm->asked = false;
+	if (sm->len > 0)
+		td_loop_defer(sess->env->loop, &sm->ask);
+	td_log_info(xmpp_c2s_log(c), "session-resume", "sid=%s replayed=%u", sess->sid, sm->len);
+	xmpp_c2s_adopt(c, sess);
+}
+
+static void
+on_resume(struct xmpp_c2s *c, const struct xmpp_node *n)
+{
+	struct xmpp_session *sess;
+	struct xmpp_sm *sm;
+	uint32_t h;
+
+	if (xmpp_c2s_session(c) != NULL || xmpp_c2s_bare(c).p == NULL) {
+		failed(c, "unexpected-request");
+		return;
+	}
+	sess = find_resumable(c, xmpp_node_attr(n, "previd"));
+	if (sess == NULL || !read_h(n, &h) || sess->sm->resume_to != NULL) {
+		failed(c, "item-not-found");
+		return;
+	}
+	sm = sess->sm;
+	if (h - sm->acked > sm->len) {
+		too_high(c, h, sm);
+		return;
+	}
+	sm->resume_to = c;
+	sm->resume_h = h;
+	xmpp_c2s_hold(c, true);
+	/* what is received and not settled yet would be sent again by the client: wait for it */
+	if (sm->first == NULL)
+		finish_resume(sm);
+}
+
+void
+xmpp_sm_stream_gone(struct xmpp_env *env, struct td_str bare, const struct xmpp_c2s *c)
+{
+	struct xmpp_user *u = xmpp_user_find(env, bare);
+	struct xmpp_session *s;
+
+	if (u == NULL)
+		return;
+	TAILQ_FOREACH(s, &u->sessions, link)
+		if (s->sm != NULL && s->sm->resume_to == c)
+			s->sm->resume_to = NULL;
+}
+
+static int
+sm_nonza(struct xmpp_c2s *c, const struct xmpp_node *n)
+{
+	if (n->ns == NULL || strcmp(n->ns, NS_SM) != 0)
+		return XMPP_PASS;
+	if (strcmp(n->name, "r") == 0)
+		on_request(c);
+	else if (strcmp(n->name, "a") == 0)
+		on_ack(c, n);
+	else if (strcmp(n->name, "enable") == 0)
+		on_enable(c, n);
+	else if (strcmp(n->name, "resume") == 0)
+		on_resume(c, n);
+	else
+		return XMPP_PASS;
+	return XMPP_DONE;
+}
+
+static void
+sm_features(struct xmpp_c2s *c, struct td_buf *out)
+{
+	(void)c;
+	td_buf_addz(out, "<sm xmlns='" NS_SM "'/>");
+}
+
+const struct xmpp_module xep_0198_sm = {
+	.name = "xep-0198-sm",
+	.xep = "0198",
+	.version = "1.6.3",
+	.doc = "Stream Management: acknowledgements that are promises, and resumption",
+	.stream_features = sm_features,
+	.nonza = sm_nonza,
+};
