@@ -18,6 +18,4 @@ struct store_contact xmpp_contact_view(const struct xmpp_contact *c);
 
 /* Handler of jabber:iq:roster (module rfc6121). */
 int xmpp_roster_iq(struct xmpp_iq *iq);
-
-extern const struct xmpp_module xmpp_rfc6121;
 #endif

@@ -1,0 +1,190 @@
+/* xep-0030 - service discovery: what our domains and accounts are and can do.
+ *
+ * Features come from the modules' descriptors.  About an account only the account itself and
+ * those who may see its presence learn anything; everyone else gets the error that an account
+ * which does not exist gives (RFC 6121 8.5.1), for disco#items too: an empty list for strangers
+ * (XEP-0030 section 8, rule 2) next to that error would tell who is here. */
+#include "xmpp/xep/xep_0030_disco.h"
+
+#include <stdlib.h>
+#include "xmpp/im.h"
+#include "xmpp/modules.h"
+
+struct disco {
+	STAILQ_HEAD(, xmpp_disco_ext) exts;
+	struct td_buf host_features, account_features; /* written at the first request */
+};
+
+static const char *const disco_features[] = { NS_DISCO_INFO, NS_DISCO_ITEMS, NULL };
+
+/* ---- features ---- */
+
+static const char *const *
+list_of(const struct xmpp_module *m, bool account)
+{
+	return account ? m->account_features : m->features;
+}
+
+/* Is list[at] of module <m> the first of its name? */
+static bool
+is_first(const struct xmpp_module *const *m, const char *const *at, bool account)
+{
+	for (const struct xmpp_module *const *o = xmpp_modules; o <= m; o++)
+		for (const char *const *f = list_of(*o, account); f != NULL && *f != NULL && f != at; f++)
+			if (strcmp(*f, *at) == 0)
+				return false;
+	return true;
+}
+
+static struct td_str
+features(struct td_buf *b, bool account)
+{
+	if (b->len > 0)
+		return td_buf_str(b);
+	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++) {
+		for (const char *const *f = list_of(*m, account); f != NULL && *f != NULL; f++) {
+			if (!is_first(m, f, account))
+				continue;
+			td_buf_addz(b, "<feature var='");
+			td_buf_add_xml(b, td_cstr(*f));
+			td_buf_addz(b, "'/>");
+		}
+	}
+	return td_buf_str(b);
+}
+
+/* ---- answering ---- */
+
+/* May the asker know of this target?  False: it gets what nobody there would give. */
+static bool
+may_ask(const struct xmpp_iq *iq)
+{
+	if (iq->user != NULL)
+		return iq->user->exists && xmpp_presence_may_see(iq->user, &iq->s->from);
+	return iq->env->host->domain(iq->env, iq->s->to.domain) == XD_LOCAL;
+}
+
+/* Nodes belong to other protocols, which take their requests before us. */
+static bool
+has_node(const struct xmpp_iq *iq)
+{
+	return xmpp_node_attr(iq->payload, "node").len > 0;
+}
+
+static int
+disco_info(struct xmpp_iq *iq)
+{
+	struct disco *d = iq->env->module_data[XMPP_SLOT_DISCO];
+	struct td_buf b = { 0 };
+	struct xmpp_disco_ext *ext;
+
+	if (!may_ask(iq))
+		return XMPP_PASS;
+	if (has_node(iq)) {
+		xmpp_iq_error(iq, XE_ITEM_NOT_FOUND, NULL);
+		return XMPP_DONE;
+	}
+	td_buf_addz(&b, "<query xmlns='" NS_DISCO_INFO "'>");
+	if (iq->user != NULL) {
+		td_buf_addz(&b, "<identity category='account' type='registered'/>");
+		td_buf_adds(&b, features(&d->account_features, true));
+	} else {
+		td_buf_addz(&b, "<identity category='server' type='im' name='Tandem'/>");
+		td_buf_adds(&b, features(&d->host_features, false));
+		STAILQ_FOREACH(ext, &d->exts, link)
+			if (ext->info != NULL)
+				ext->info(ext, iq->env, iq->s->to.domain, &b);
+	}
+	td_buf_addz(&b, "</query>");
+	xmpp_iq_result(iq, td_buf_str(&b));
+	td_buf_fini(&b);
+	return XMPP_DONE;
+}
+
+void
+xmpp_disco_write_item(struct td_buf *out, struct td_str jid, struct td_str name)
+{
+	td_buf_addz(out, "<item jid='");
+	td_buf_add_xml(out, jid);
+	if (name.p != NULL) {
+		td_buf_addz(out, "' name='");
+		td_buf_add_xml(out, name);
+	}
+	td_buf_addz(out, "'/>");
+}
+
+static int
+disco_items(struct xmpp_iq *iq)
+{
+	struct disco *d = iq->env->module_data[XMPP_SLOT_DISCO];
+	struct td_buf b = { 0 };
+	struct xmpp_disco_ext *ext;
+	struct xmpp_session *sess;
+
+	if (!may_ask(iq))
+		return XMPP_PASS;
+	if (has_node(iq)) {
+		xmpp_iq_error(iq, XE_ITEM_NOT_FOUND, NULL);
+		return XMPP_DONE;
+	}
+	td_buf_addz(&b, "<query xmlns='" NS_DISCO_ITEMS "'>");
+	if (iq->user != NULL) {
+		TAILQ_FOREACH(sess, &iq->user->sessions, link)
+			if (sess->available && !sess->dead)
+				xmpp_disco_write_item(&b, sess->jid.full, TD_STR_NULL);
+	} else {
+		STAILQ_FOREACH(ext, &d->exts, link)
+			if (ext->items != NULL)
+				ext->items(ext, iq->env, iq->s->to.domain, &b);
+	}
+	td_buf_addz(&b, "</query>");
+	xmpp_iq_result(iq, td_buf_str(&b));
+	td_buf_fini(&b);
+	return XMPP_DONE;
+}
+
+void
+xmpp_disco_extend(struct xmpp_env *env, struct xmpp_disco_ext *ext)
+{
+	struct disco *d = env->module_data[XMPP_SLOT_DISCO];
+
+	STAILQ_INSERT_TAIL(&d->exts, ext, link);
+}
+
+static void
+disco_start(struct xmpp_env *env)
+{
+	struct disco *d = td_zalloc(sizeof(*d));
+
+	STAILQ_INIT(&d->exts);
+	env->module_data[XMPP_SLOT_DISCO] = d;
+}
+
+static void
+disco_stop(struct xmpp_env *env)
+{
+	struct disco *d = env->module_data[XMPP_SLOT_DISCO];
+
+	td_buf_fini(&d->host_features);
+	td_buf_fini(&d->account_features);
+	free(d);
+	env->module_data[XMPP_SLOT_DISCO] = NULL;
+}
+
+static const struct xmpp_iq_entry disco_iqs[] = {
+	{ NS_DISCO_INFO, "query", IQ_GET | IQ_TO_HOST | IQ_TO_ACCOUNT, disco_info },
+	{ NS_DISCO_ITEMS, "query", IQ_GET | IQ_TO_HOST | IQ_TO_ACCOUNT, disco_items },
+	{ 0 },
+};
+
+const struct xmpp_module xep_0030_disco = {
+	.name = "xep-0030-disco",
+	.xep = "0030",
+	.doc = "Identities, features and services of our domains; accounts for those who may see them",
+	.version = "2.5.0",
+	.features = disco_features,
+	.account_features = disco_features,
+	.iqs = disco_iqs,
+	.start = disco_start,
+	.stop = disco_stop,
+};
