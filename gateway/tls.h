@@ -1,0 +1,67 @@
+/* tls - TLS contexts of listeners and domains, certificates, channel bindings.
+ * Thread: built on main; a built struct gw_tls is immutable and shared by references, its SSLs
+ * belong to their connection.  Errors: TD_E_* with a text that names the file.
+ * Specs: RFC 6120 5, RFC 5929 4, RFC 9266, XEP-0368. */
+#ifndef GATEWAY_TLS_H
+#define GATEWAY_TLS_H
+#include <stdbool.h>
+#include <stddef.h>
+#include "gateway/base/str.h"
+
+struct td_err;
+struct gw_certs;
+struct gw_tls;
+struct ssl_st;
+struct xmpp_cb_data;
+
+/* ---- certificates by domain, shared by the listeners of one generation ---- */
+
+/* Empty; one reference. */
+struct gw_certs *gw_certs_new(void);
+/* Certificate (with its chain) and key for <name> (prepared domain); <key> NULL = in <cert>. */
+int gw_certs_add(struct gw_certs *c, struct td_str name, const char *cert, const char *key, struct td_err *err);
+struct gw_certs *gw_certs_ref(struct gw_certs *c);
+void gw_certs_unref(struct gw_certs **c);
+size_t gw_certs_count(const struct gw_certs *c);
+
+/* ---- what one Listen presents ---- */
+
+enum gw_tls_verify {
+	GW_VERIFY_NONE = 0,
+	GW_VERIFY_OPTIONAL, /* ask; the result is recorded, a bad certificate ends nothing */
+	GW_VERIFY_REQUIRE,
+	GW_VERIFY_COUNT /* must be last */
+};
+struct gw_tls_conf {
+	const char *cert;      /* PEM file; NULL = only domains have one (then <certs> must not be empty) */
+	const char *key;       /* NULL = in <cert> */
+	const char *client_ca; /* NULL = none */
+	const char *ciphers;   /* TLS 1.2 list; NULL, "" or "DEFAULT" = ours */
+	const char *protocols; /* "+ALL -TLSv1.2"; NULL = all.  Below TLS 1.2 is never spoken */
+	enum gw_tls_verify verify;
+	const char *alpn;      /* offered protocol, "xmpp-client"; NULL = no ALPN */
+	struct gw_certs *certs; /* borrowed; NULL = none */
+};
+int gw_tls_new(const struct gw_tls_conf *tc, struct gw_tls **out, struct td_err *err);
+struct gw_tls *gw_tls_ref(struct gw_tls *t);
+void gw_tls_unref(struct gw_tls **t);
+/* Server side of a new session on <fd>.  <domain>: what the stream was opened to; used when the
+ * client sends no SNI that we know. */
+struct ssl_st *gw_tls_accept(struct gw_tls *t, int fd, struct td_str domain);
+
+/* ---- questions to a session ---- */
+
+#define GW_CB_MAX 64
+struct gw_cb_buf {
+	unsigned char exporter[32], end_point[GW_CB_MAX];
+};
+/* Channel bindings, into <buf>; empty where a type is not available. */
+void gw_tls_binding(struct ssl_st *ssl, struct gw_cb_buf *buf, struct xmpp_cb_data *out);
+/* Text of the first error OpenSSL queued on this thread, and empty the queue. */
+const char *gw_tls_error(void);
+
+/* Make <path> with a self-signed certificate (ECDSA P-256, ten years) for <cn> and <names>, and its
+ * key there too or in <key_path>; mode 0600, folders are made.  TD_E_EXISTS when a file is there. */
+int gw_tls_self_signed(const char *path, const char *key_path, const char *cn, const struct td_str *names, size_t n,
+		       struct td_err *err);
+#endif
