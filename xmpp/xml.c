@@ -21,7 +21,11 @@
 #define DECLS_MAX 2048u	    /* bytes of namespace declarations in a stream header */
 #define POOL_KEEP 16u	    /* idle parsers kept per header */
 #define POOL_HEADERS 32u    /* headers remembered when no stream uses them */
+#define TOKEN_MAX 16384L     /* one tag: expat reads an unfinished one again at each feed */
 #define RETIRE_BYTES (8 << 20) /* expat keeps every name it met: start afresh now and then */
+
+/* expat 2.6, and 2.5 with Debian's security fixes */
+extern XML_Bool XML_SetReparseDeferralEnabled(XML_Parser parser, XML_Bool enabled) __attribute__((weak));
 
 struct xmpp_parse {
 	struct xmpp_parse *next; /* in a free list */
@@ -31,6 +35,7 @@ struct xmpp_parse {
 	long base;     /* stream offset of chunk[0] */
 	long total;    /* bytes given to expat */
 	long boundary; /* where the last top-level thing ended */
+	long progress; /* how far the callbacks came */
 	long start, tag_end; /* of the stanza being read */
 	struct td_arena *arena;
 	struct xmpp_node *root, *cur;
@@ -43,7 +48,7 @@ struct xmpp_parse {
 	struct xmpp_stanza *stanza;
 	struct xmpp_node *header;
 	struct td_arena *header_arena;
-	struct td_buf partial; /* stanza bytes of earlier feeds */
+	struct td_buf partial; /* bytes of earlier feeds since the boundary: [base - len, base) */
 	struct td_buf text;    /* character data not yet in the tree */
 	struct td_buf decls;   /* of the header being read */
 };
@@ -98,6 +103,12 @@ split_name(const char *s)
 	t.local_len = b != NULL ? (size_t)(b - a - 1) : strlen(a + 1);
 	t.prefixed = b != NULL;
 	return t;
+}
+
+static void
+progressed(struct xmpp_parse *p)
+{
+	p->progress = XML_GetCurrentByteIndex(p->xp) + XML_GetCurrentByteCount(p->xp);
 }
 
 static struct xmpp_attr *
@@ -164,6 +175,7 @@ on_start(void *arg, const XML_Char *name, const XML_Char **atts)
 
 	if (p->event == XR_ERROR)
 		return;
+	progressed(p);
 	if (p->priming) {
 		p->depth = 1;
 		return;
@@ -173,7 +185,7 @@ on_start(void *arg, const XML_Char *name, const XML_Char **atts)
 		p->header = read_element(p, p->header_arena, name, atts);
 		p->depth = 1;
 		p->event = XR_OPEN;
-		p->boundary = XML_GetCurrentByteIndex(p->xp) + XML_GetCurrentByteCount(p->xp);
+		p->boundary = p->progress;
 		pause_unless_done(p);
 		return;
 	}
@@ -190,7 +202,7 @@ on_start(void *arg, const XML_Char *name, const XML_Char **atts)
 			p->arena = td_arena_new(STANZA_ARENA);
 		p->raw_ok = true;
 		p->start = XML_GetCurrentByteIndex(p->xp);
-		p->tag_end = p->start + XML_GetCurrentByteCount(p->xp);
+		p->tag_end = p->progress;
 		p->cur = p->root = read_element(p, p->arena, name, atts);
 	} else {
 		struct xmpp_node *n;
@@ -207,7 +219,7 @@ on_start(void *arg, const XML_Char *name, const XML_Char **atts)
 static struct td_str
 raw_bytes(struct xmpp_parse *p, long from, long to)
 {
-	long have = (long)p->partial.len; /* partial = [start, base) */
+	long first = p->base - (long)p->partial.len; /* offset of partial[0] */
 	char *out;
 
 	if (to <= from)
@@ -218,12 +230,10 @@ raw_bytes(struct xmpp_parse *p, long from, long to)
 	}
 	out = td_arena_alloc(p->arena, (size_t)(to - from));
 	if (to <= p->base) {
-		memcpy(out, p->partial.p + (from - p->start), (size_t)(to - from));
+		memcpy(out, p->partial.p + (from - first), (size_t)(to - from));
 	} else {
-		size_t first = (size_t)(have - (from - p->start));
-
-		memcpy(out, p->partial.p + (from - p->start), first);
-		memcpy(out + first, p->chunk, (size_t)(to - p->base));
+		memcpy(out, p->partial.p + (from - first), (size_t)(p->base - from));
+		memcpy(out + (p->base - from), p->chunk, (size_t)(to - p->base));
 	}
 	return td_str(out, (size_t)(to - from));
 }
@@ -234,7 +244,7 @@ stanza_done(struct xmpp_parse *p)
 	long end_tag = XML_GetCurrentByteIndex(p->xp);
 	struct td_arena *a = p->arena;
 
-	p->boundary = end_tag + XML_GetCurrentByteCount(p->xp);
+	p->boundary = p->progress;
 	if (p->boundary - p->start > (long)p->max_bytes) {
 		stop(p, "policy-violation");
 		return;
@@ -267,6 +277,7 @@ on_end(void *arg, const XML_Char *name)
 	(void)name;
 	if (p->event == XR_ERROR || p->depth == 0)
 		return;
+	progressed(p);
 	p->depth--;
 	if (p->depth == 0) {
 		p->event = XR_CLOSE;
@@ -284,6 +295,7 @@ on_text(void *arg, const XML_Char *s, int len)
 {
 	struct xmpp_parse *p = arg;
 
+	progressed(p);
 	if (p->depth > 1) {
 		td_buf_add(&p->text, s, (size_t)len);
 		return;
@@ -353,6 +365,9 @@ static void
 set_handlers(struct xmpp_parse *p)
 {
 	XML_SetUserData(p->xp, p);
+	/* a stanza must be seen when its last byte is there; TOKEN_MAX bounds the cost */
+	if (XML_SetReparseDeferralEnabled != NULL)
+		(void)XML_SetReparseDeferralEnabled(p->xp, XML_FALSE);
 	XML_SetReturnNSTriplet(p->xp, 1);
 	XML_SetElementHandler(p->xp, on_start, on_end);
 	XML_SetCharacterDataHandler(p->xp, on_text);
@@ -420,7 +435,7 @@ give_blank(struct xmpp_xmlpool *pool, struct xmpp_parse *p)
 	parse_clean(p);
 	(void)XML_ParserReset(p->xp, "UTF-8");
 	set_handlers(p);
-	p->total = p->boundary = p->base = 0;
+	p->total = p->boundary = p->base = p->progress = 0;
 	p->depth = 0;
 	p->next = pool->blank;
 	pool->blank = p;
@@ -523,7 +538,7 @@ take_primed(struct xmpp_xmlpool *pool, struct xmpp_decls *d)
 	(void)XML_Parse(p->xp, b.p, (int)b.len, 0);
 	p->priming = false;
 	p->depth = 1;
-	p->total = p->boundary = (long)b.len;
+	p->total = p->boundary = p->progress = (long)b.len;
 	td_buf_fini(&b);
 	return p;
 }
@@ -638,6 +653,15 @@ take_event(struct xmpp_reader *r, struct xmpp_parse *p)
 	return ev;
 }
 
+/* An unfinished stanza or tag: its bytes outlive the caller's. */
+static void
+keep_partial(struct xmpp_parse *p)
+{
+	long from = p->boundary > p->base ? p->boundary : p->base;
+
+	td_buf_add(&p->partial, p->chunk + (from - p->base), (size_t)(p->total - from));
+}
+
 /* What expat's return means; the parse may be given back to the pool here. */
 static enum xmpp_read
 after_parse(struct xmpp_reader *r, struct xmpp_parse *p, enum XML_Status st)
@@ -657,18 +681,14 @@ after_parse(struct xmpp_reader *r, struct xmpp_parse *p, enum XML_Status st)
 		}
 		return fail(r, expat_condition(p->xp));
 	}
-	if (p->total - p->boundary > (long)r->max_stanza)
+	if (p->total - p->boundary > (long)r->max_stanza || p->total - p->progress > TOKEN_MAX)
 		return fail(r, "policy-violation");
-	if (p->root != NULL) {
-		long from = p->start > p->base ? p->start : p->base;
-
-		td_buf_add(&p->partial, p->chunk + (from - p->base), (size_t)(p->total - from));
+	if (p->depth == 0)
+		return XR_MORE;
+	if (p->root != NULL || p->boundary < p->base) {
+		keep_partial(p);
 		return XR_MORE;
 	}
-	if (p->depth != 1 || p->total == 0)
-		return XR_MORE;
-	if (p->boundary < p->base)
-		return XR_MORE; /* an unfinished token from before; white space only is rare here */
 	rest = p->chunk + (p->boundary - p->base);
 	for (n = (size_t)(p->total - p->boundary); n > 0 && is_space(*rest); n--)
 		rest++;
@@ -676,6 +696,8 @@ after_parse(struct xmpp_reader *r, struct xmpp_parse *p, enum XML_Status st)
 		p->boundary = p->total;
 		give_primed(r->pool, r->decls, p);
 		r->parse = NULL;
+	} else {
+		keep_partial(p); /* the beginning of a tag */
 	}
 	return XR_MORE;
 }

@@ -34,7 +34,11 @@ td_wrap(struct td_err *err, const char *fmt, ...)
 	n = vsnprintf(err->text, sizeof(err->text), fmt, ap);
 	va_end(ap);
 	used = n < 0 ? 0 : (size_t)n < sizeof(err->text) ? (size_t)n : sizeof(err->text) - 1;
-	(void)snprintf(err->text + used, sizeof(err->text) - used, ": %s", old);
+	for (const char *c = ": "; *c != '\0' && used + 1 < sizeof(err->text); c++)
+		err->text[used++] = *c;
+	for (const char *c = old; *c != '\0' && used + 1 < sizeof(err->text); c++)
+		err->text[used++] = *c;
+	err->text[used] = '\0';
 	return err->code;
 }
 
