@@ -144,7 +144,15 @@ conf_del_value(struct conf_scope *s, const struct conf_value *v)
 	}
 }
 
-/* Longest prefix first; same length: as written. */
+/* IPv4 first (a Unix socket is 127.0.0.1 before it is ::1), then the longest prefix. */
+static bool
+peer_before(const struct conf_cidr *a, const struct conf_cidr *b)
+{
+	if (a->family != b->family)
+		return a->family == AF_INET;
+	return a->bits > b->bits;
+}
+
 static void
 sort_peers(struct conf *c, struct conf_scope *s)
 {
@@ -160,7 +168,7 @@ sort_peers(struct conf *c, struct conf_scope *s)
 
 		if (k->kind->bit != CS_PEER)
 			continue;
-		for (; i > 0 && s->peers[i - 1]->cidr.bits < k->cidr.bits; i--)
+		for (; i > 0 && peer_before(&k->cidr, &s->peers[i - 1]->cidr); i--)
 			s->peers[i] = s->peers[i - 1];
 		s->peers[i] = k;
 		s->n_peers++;

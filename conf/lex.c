@@ -211,6 +211,24 @@ regex_len(const struct conf_lexer *lx)
 	return 0;
 }
 
+/* To the closing quote if that is on the line, else to the end of the word. */
+static void
+skip_stray_quote(struct conf_lexer *lx)
+{
+	char quote = step(lx);
+	struct conf_lexer line = *lx;
+
+	while (!at_end(&line) && look(&line, 0) != '\n' && look(&line, 0) != quote)
+		step(&line);
+	if (!at_end(&line) && look(&line, 0) == quote) {
+		step(&line);
+		*lx = line;
+		return;
+	}
+	while (!at_end(lx) && !is_blank(look(lx, 0)) && !is_punct(look(lx, 0)))
+		step(lx);
+}
+
 static void
 lex_word(struct conf_lexer *lx, struct conf_token *t, unsigned flags)
 {
@@ -236,10 +254,8 @@ lex_word(struct conf_lexer *lx, struct conf_token *t, unsigned flags)
 	td_buf_add(&b, lx->src.p + start, lx->i - start);
 	t->text = take(lx, &b);
 	if (!at_end(lx) && t->type == LT_WORD && (look(lx, 0) == '\'' || look(lx, 0) == '"')) {
-		struct conf_token rest = { .pos = here(lx) };
-
-		conf_error(lx->loader, rest.pos, "a %c in the middle of a word; put the whole value in quotes", look(lx, 0));
-		lex_string(lx, &rest);
+		conf_error(lx->loader, here(lx), "a %c in the middle of a word; put the whole value in quotes", look(lx, 0));
+		skip_stray_quote(lx);
 	}
 }
 

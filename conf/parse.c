@@ -63,9 +63,10 @@ recover(struct parser *p)
 	}
 }
 
-/* Skip to the brace that closes a block already opened. */
+/* Skip to the brace that closes a block already opened.  Inside another scope the end of
+ * the file is reported there. */
 static void
-skip_block(struct parser *p, struct conf_pos opened)
+skip_block(struct parser *p, struct conf_pos opened, bool inner)
 {
 	unsigned depth = 1;
 
@@ -73,7 +74,8 @@ skip_block(struct parser *p, struct conf_pos opened)
 		struct conf_token t = conf_lex(&p->lx, 0);
 
 		if (t.type == LT_EOF) {
-			conf_error(p->l, opened, "this block is never closed: a } is missing");
+			if (!inner)
+				conf_error(p->l, opened, "this block is never closed: a } is missing");
 			return;
 		}
 		depth += is_punct(&t, '{');
@@ -380,8 +382,9 @@ report_scope(struct conf_loader *l, const struct conf_token *word, const struct 
 
 	if (k != NULL) {
 		conf_scopes_text(k->parents, &where);
-		conf_error(l, word->pos, "scope %s is not valid in %s; it belongs in %s", k->shown, parent->kind->shown,
-			   td_buf_cstr(&where));
+		conf_error(l, word->pos, "scope %s is not valid in %s; it belongs in %s%s", k->shown, parent->kind->shown,
+			   td_buf_cstr(&where),
+			   (k->parents & CS_GLOBAL) && word->pos.col == 1 ? " (is a } missing before it?)" : "");
 		td_buf_fini(&where);
 		return;
 	}
@@ -463,7 +466,7 @@ parse_scope(struct parser *p, struct conf_scope *parent, const struct conf_token
 	if (s == NULL)
 		parent->bad = true;
 	if (s == NULL || (s->kind->flags & CK_NOOP))
-		skip_block(p, word->pos);
+		skip_block(p, word->pos, parent->parent != NULL);
 	else
 		parse_items(p, s, false);
 }
@@ -573,7 +576,8 @@ parse_item(struct parser *p, struct conf_scope *s, const struct conf_token *word
 	if (is_text(&t) && !(t.first && k == NULL))
 		return parse_named(p, s, word, &t);
 	p->lx = before;
-	conf_error(p->l, word->pos, "%s stands alone: \"=\" or \"{\" must follow", conf_token_text(p->l, word));
+	conf_error(p->l, word->pos, "%s stands alone: %s", conf_token_text(p->l, word),
+		   word->first ? "\"=\" or \"{\" must follow" : "put a value with blanks in quotes, or a list in ( )");
 	s->bad = true;
 	return t.type == LT_EOF || is_punct(&t, '}');
 }

@@ -53,7 +53,7 @@ conf_accepts_text(const struct conf_option *o, struct td_buf *out)
 		add_number_text(o, "a whole number", out);
 		break;
 	case CT_SIZE:
-		add_number_text(o, "a number of bytes, without unit", out);
+		add_number_text(o, "a number of bytes (no unit)", out);
 		break;
 	case CT_FLOAT:
 		td_buf_addz(out, "a decimal number");
