@@ -38,6 +38,7 @@ struct milt_part {
 	uint64_t size;	      /* decoded bytes; leaves only */
 	struct td_str text;   /* text/... that is no attachment: as text; .p NULL otherwise */
 	struct td_str html;   /* text/html that is no attachment: its source in UTF-8 */
+	struct td_str head;   /* message/rfc822: "From: ...\nSubject: ...\n" of the message inside */
 };
 
 /* multipart/report (RFC 3464, 8098, 5965). */
@@ -125,6 +126,6 @@ size_t milt_mime_ids(struct td_arena *a, struct td_str value, struct td_str **ou
  * MAILER-DAEMON, noreply, or <max_hops> X-Tandem-Loop hops or more.  <why> (may be NULL) gets
  * a short constant text. */
 bool milt_mail_is_auto(const struct milt_mail *m, unsigned max_hops, const char **why);
-/* Hops counted in X-Tandem-Loop; <host> there counts as max. */
+/* Hops so far: the largest "hops=N" in X-Tandem-Loop, or how many of these there are. */
 unsigned milt_mail_hops(const struct milt_mail *m);
 #endif

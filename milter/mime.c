@@ -1,0 +1,1239 @@
+/* mime - the read side on GMime: guard, parse, walk into a flat list of parts, then choose the
+ * text.  No GMime object outlives a call.
+ *
+ * The surprising thing is the guard.  GMime recurses per nested entity and makes objects per
+ * part and header, so a mail of nothing but boundaries could cost gigabytes or the stack, and a
+ * few header forms cost it the square of their length.  We look at the raw bytes first, in one
+ * pass, and hand over only as much of the mail as is within generous limits. */
+#include "milter/mime.h"
+#include "milter/mime_priv.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <gmime/gmime.h>
+#include <libxml/parser.h>
+#include "gateway/base/arena.h"
+#include "gateway/base/err.h"
+#include "milter/mail.h"
+#include "milter/text.h"
+
+#define TEXT_MAX (256u * 1024)
+#define DECODED_MAX (32u * 1024 * 1024)
+#define HTML_MAX (1024u * 1024) /* what is looked at of one HTML part */
+#define ADDRS_MAX 1000u
+#define IDS_MAX 200u
+#define ID_LEN_MAX 998u
+#define NAME_MAX_BYTES 255u
+#define REPORT_RCPTS 100u
+#define REPORT_MAX (64u * 1024)
+#define VALUE_MAX (64u * 1024)
+#define PUNCT_MAX 2000u
+
+/* guard */
+#define G_DASHES 2000u		  /* lines that start with "--" */
+#define G_TYPES 400u		  /* Content-Type lines */
+#define G_BLOCK (64u * 1024)	  /* one header block of a part */
+#define G_TYPE_FIELD (8u * 1024)  /* one Content-* field */
+#define G_HEADERS (512u * 1024)	  /* all header blocks together */
+#define G_PUNCT 8000u		  /* commas and colons in them */
+
+static pthread_once_t mime_once = PTHREAD_ONCE_INIT;
+
+static void
+init_libraries(void)
+{
+	g_mime_init();
+	xmlInitParser();
+}
+
+void
+milt_mime_init(void)
+{
+	pthread_once(&mime_once, init_libraries);
+}
+
+/* ---- the guard ---- */
+
+struct guard {
+	bool in_headers; /* or what could be such */
+	bool message;	 /* this block names message/...: another block follows */
+	bool type_field;
+	size_t block, field, headers;
+	unsigned dashes, types, punct;
+};
+
+static bool
+starts_i(const char *p, size_t n, const char *word)
+{
+	size_t len = strlen(word);
+
+	return n >= len && strncasecmp(p, word, len) == 0;
+}
+
+static bool
+guard_header_line(struct guard *g, const char *p, size_t n)
+{
+	if (p[0] != ' ' && p[0] != '\t') {
+		g->type_field = starts_i(p, n, "content-");
+		g->field = 0;
+	}
+	g->block += n;
+	g->field += n;
+	g->headers += n;
+	for (size_t i = 0; i < n; i++) {
+		g->punct += p[i] == ',' || p[i] == ':';
+		if (p[i] == '/' && i >= 7 && strncasecmp(p + i - 7, "message", 7) == 0)
+			g->message = true;
+	}
+	return g->block <= G_BLOCK && g->headers <= G_HEADERS && g->punct <= G_PUNCT &&
+	       !(g->type_field && g->field > G_TYPE_FIELD);
+}
+
+/* One line without its end; false: stop in front of it. */
+static bool
+guard_line(struct guard *g, const char *p, size_t n)
+{
+	if (n > 0 && p[n - 1] == '\r')
+		n--;
+	if (starts_i(p, n, "content-type") && ++g->types > G_TYPES)
+		return false;
+	if (n >= 2 && p[0] == '-' && p[1] == '-') {
+		g->in_headers = true;
+		g->message = false;
+		g->block = g->field = 0;
+		return ++g->dashes <= G_DASHES;
+	}
+	if (!g->in_headers)
+		return true;
+	if (n == 0) {
+		g->in_headers = g->message;
+		g->message = false;
+		g->block = g->field = 0;
+		return true;
+	}
+	return guard_header_line(g, p, n);
+}
+
+/* How much of <body> may be parsed. */
+static size_t
+guard_body(struct td_str body, bool message)
+{
+	struct guard g = { .in_headers = message };
+
+	for (size_t i = 0; i < body.len;) {
+		const char *nl = memchr(body.p + i, '\n', body.len - i);
+		size_t end = nl != NULL ? (size_t)(nl - body.p) : body.len;
+
+		if (!guard_line(&g, body.p + i, end - i))
+			return i;
+		i = end + 1;
+	}
+	return body.len;
+}
+
+/* ---- composing what is parsed ---- */
+
+static bool
+is_address_field(struct td_str name)
+{
+	static const char *const names[] = { "from", "sender", "reply-to", "to", "cc", "bcc" };
+
+	if (name.len > 7 && strncasecmp(name.p, "resent-", 7) == 0)
+		name = td_str(name.p + 7, name.len - 7);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (td_str_ieq(name, td_cstr(names[i])))
+			return true;
+	return false;
+}
+
+/* An address list is cut at its 2000th comma or colon: GMime's loose reading of one without
+ * any '@' is quadratic in them. */
+static struct td_str
+cut_addresses(struct td_str v)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < v.len; i++)
+		if ((v.p[i] == ',' || v.p[i] == ':') && ++n > PUNCT_MAX)
+			return td_str(v.p, i);
+	return v;
+}
+
+static void
+add_field(struct td_buf *b, struct td_str name, struct td_str value)
+{
+	size_t max = name.len >= 8 && strncasecmp(name.p, "content-", 8) == 0 ? G_TYPE_FIELD : VALUE_MAX;
+
+	if (value.len > max)
+		value.len = max;
+	if (is_address_field(name))
+		value = cut_addresses(value);
+	td_buf_adds(b, name);
+	td_buf_addz(b, ": ");
+	for (size_t i = 0; i < value.len; i++) {
+		if (value.p[i] == '\r' || value.p[i] == '\0')
+			continue;
+		td_buf_addc(b, value.p[i]);
+		if (value.p[i] == '\n' &&
+		    !(i + 1 < value.len && (value.p[i + 1] == ' ' || value.p[i + 1] == '\t')))
+			td_buf_addc(b, ' ');
+	}
+	td_buf_addc(b, '\n');
+}
+
+/* Headers and as much of the body as the guard lets through, in a buffer of ours. */
+static void
+compose(const struct milt_mail *m, struct td_buf *b, bool *cut)
+{
+	const struct milt_header *h;
+	struct td_str body = td_buf_str(&m->body);
+	size_t i = 0, n;
+	bool message = false;
+
+	while ((h = milt_mail_header(m, TD_STR_NULL, &i)) != NULL) {
+		add_field(b, h->name, h->value);
+		if (td_str_ieq(h->name, TD_STR("content-type")))
+			message = message || starts_i(td_str_trim(h->value).p, h->value.len, "message");
+	}
+	td_buf_addc(b, '\n');
+	n = guard_body(body, message);
+	*cut = *cut || n < body.len || m->body_cut || m->headers_cut;
+	td_buf_add(b, body.p, n);
+}
+
+static GMimeParserOptions *
+parser_options(void)
+{
+	static const char *fallback[] = { "utf-8", "windows-1252", NULL };
+	GMimeParserOptions *o = g_mime_parser_options_new();
+
+	g_mime_parser_options_set_fallback_charsets(o, fallback);
+	g_mime_parser_options_set_allow_addresses_without_domain(o, TRUE);
+	return o;
+}
+
+/* The message in <raw>, whose memory is taken. */
+static GMimeMessage *
+parse_bytes(struct td_buf *raw)
+{
+	GMimeParserOptions *o = parser_options();
+	GMimeStream *stream;
+	GMimeParser *parser;
+	GMimeMessage *msg;
+
+	(void)td_buf_cstr(raw);
+	/* g_free is free */
+	stream = g_mime_stream_mem_new_with_byte_array(g_byte_array_new_take((guint8 *)raw->p, raw->len));
+	*raw = (struct td_buf){ 0 };
+	parser = g_mime_parser_new_with_stream(stream);
+	g_mime_parser_set_format(parser, GMIME_FORMAT_MESSAGE);
+	msg = g_mime_parser_construct_message(parser, o);
+	g_object_unref(parser);
+	g_object_unref(stream);
+	g_mime_parser_options_free(o);
+	return msg;
+}
+
+struct _GMimeMessage *
+milt_mime_message(struct td_str raw, bool *cut)
+{
+	struct milt_mail *m = milt_mail_from_raw(NULL, raw, NULL);
+	struct td_buf b = { 0 };
+	GMimeMessage *msg;
+
+	milt_mime_init();
+	*cut = false;
+	compose(m, &b, cut);
+	milt_mail_free(m);
+	msg = parse_bytes(&b);
+	return msg;
+}
+
+/* ---- strings ---- */
+
+static struct td_str
+line_of(struct td_arena *a, const char *s)
+{
+	return s != NULL ? milt_text_line(a, td_cstr(s)) : TD_STR_NULL;
+}
+
+static struct td_str
+lower_of(struct td_arena *a, struct td_str s)
+{
+	char *p;
+
+	if (s.p == NULL)
+		return s;
+	p = td_arena_strndup(a, s.p, s.len);
+	for (size_t i = 0; i < s.len; i++)
+		p[i] = p[i] >= 'A' && p[i] <= 'Z' ? (char)(p[i] + 32) : p[i];
+	return td_str(p, s.len);
+}
+
+static struct td_str
+cut_line(struct td_str s, size_t max)
+{
+	s.len = milt_text_cut(s, max);
+	return s;
+}
+
+struct td_str
+milt_mime_decode(struct td_arena *a, struct td_str value)
+{
+	GMimeParserOptions *o;
+	struct td_str r;
+	char *in, *out;
+
+	if (value.p == NULL)
+		return TD_STR_NULL;
+	milt_mime_init();
+	if (value.len > VALUE_MAX)
+		value.len = VALUE_MAX;
+	o = parser_options();
+	in = td_strndup(value);
+	out = g_mime_utils_header_decode_text(o, in);
+	r = line_of(a, out != NULL ? out : in);
+	g_free(out);
+	free(in);
+	g_mime_parser_options_free(o);
+	return r;
+}
+
+/* "<a@b>" or "a@b" without what surrounds it; nothing that could break a line or an attribute. */
+static struct td_str
+clean_id(struct td_arena *a, const char *s)
+{
+	struct td_str id = line_of(a, s);
+
+	if (id.p == NULL)
+		return id;
+	if (id.len >= 2 && id.p[0] == '<' && id.p[id.len - 1] == '>')
+		id = td_str_trim(td_str(id.p + 1, id.len - 2));
+	if (id.len == 0 || id.len > ID_LEN_MAX)
+		return TD_STR_NULL;
+	return td_arena_str(a, id);
+}
+
+size_t
+milt_mime_ids(struct td_arena *a, struct td_str value, struct td_str **out)
+{
+	GMimeReferences *refs;
+	size_t n = 0;
+	int have;
+	char *in;
+
+	*out = NULL;
+	if (value.len == 0)
+		return 0;
+	milt_mime_init();
+	if (value.len > VALUE_MAX)
+		value.len = VALUE_MAX;
+	in = td_strndup(value);
+	refs = g_mime_references_parse(NULL, in);
+	have = refs != NULL ? g_mime_references_length(refs) : 0;
+	if (have > 0)
+		*out = td_arena_alloc(a, (size_t)(have < (int)IDS_MAX ? have : (int)IDS_MAX) * sizeof(**out));
+	for (int i = 0; i < have && n < IDS_MAX; i++) {
+		/* of too many, the first and the latest matter */
+		int at = i == 0 || have <= (int)IDS_MAX ? i : have - (int)IDS_MAX + i;
+		struct td_str id = clean_id(a, g_mime_references_get_message_id(refs, at));
+
+		if (id.p != NULL)
+			(*out)[n++] = id;
+	}
+	if (refs != NULL)
+		g_mime_references_free(refs);
+	free(in);
+	return n;
+}
+
+/* ---- addresses ---- */
+
+struct mboxes {
+	struct td_arena *a;
+	struct milt_mbox *v;
+	size_t n, cap;
+};
+
+static void
+add_mbox(struct mboxes *l, InternetAddress *ia)
+{
+	struct milt_mbox *m;
+	struct milt_addr addr;
+	const char *raw;
+
+	if (l->n == l->cap) {
+		struct milt_mbox *v = td_arena_alloc(l->a, (l->cap = l->cap > 0 ? l->cap * 2 : 4) * sizeof(*v));
+
+		if (l->n > 0)
+			memcpy(v, l->v, l->n * sizeof(*v));
+		l->v = v;
+	}
+	raw = internet_address_mailbox_get_addr(INTERNET_ADDRESS_MAILBOX(ia));
+	if (raw == NULL || milt_addr_parse(l->a, line_of(l->a, raw), NULL, &addr, NULL) < 0)
+		return;
+	m = &l->v[l->n++];
+	m->addr = addr.full;
+	m->name = cut_line(line_of(l->a, internet_address_get_name(ia)), NAME_MAX_BYTES);
+	if (m->name.p == NULL)
+		m->name = TD_STR("");
+}
+
+static void
+collect(struct mboxes *l, InternetAddressList *list, unsigned depth)
+{
+	int have = list != NULL ? internet_address_list_length(list) : 0;
+
+	for (int i = 0; i < have && l->n < ADDRS_MAX; i++) {
+		InternetAddress *ia = internet_address_list_get_address(list, i);
+
+		if (INTERNET_ADDRESS_IS_MAILBOX(ia))
+			add_mbox(l, ia);
+		else if (INTERNET_ADDRESS_IS_GROUP(ia) && depth < 4)
+			collect(l, internet_address_group_get_members(INTERNET_ADDRESS_GROUP(ia)), depth + 1);
+	}
+}
+
+static size_t
+mboxes_of(struct td_arena *a, InternetAddressList *list, struct milt_mbox **out)
+{
+	struct mboxes l = { .a = a };
+
+	collect(&l, list, 0);
+	*out = l.v;
+	return l.n;
+}
+
+enum milt_addr_part
+milt_addr_part_from_name(struct td_str name)
+{
+	static const char *const names[MAP_COUNT] = { "all",  "address", "localpart",
+						      "user", "detail",	 "domain" };
+	int i;
+
+	for (i = 0; i < MAP_COUNT; i++)
+		if (td_str_ieq(name, td_cstr(names[i])))
+			break;
+	return (enum milt_addr_part)i;
+}
+
+static struct td_str
+component(struct td_arena *a, const struct milt_mbox *m, enum milt_addr_part part)
+{
+	struct milt_addr addr;
+
+	if (part == MAP_ALL && m->name.len > 0)
+		return td_cstr(td_arena_printf(a, "%.*s <%.*s>", TD_STR_ARG(m->name), TD_STR_ARG(m->addr)));
+	if (part == MAP_ALL || part == MAP_ADDRESS || milt_addr_parse(a, m->addr, NULL, &addr, NULL) < 0)
+		return m->addr;
+	switch (part) {
+	case MAP_LOCALPART:
+		return addr.local;
+	case MAP_USER:
+		return addr.user;
+	case MAP_DETAIL:
+		return addr.detail.p != NULL ? addr.detail : TD_STR("");
+	case MAP_DOMAIN:
+		return addr.domain;
+	case MAP_ALL:
+	case MAP_ADDRESS:
+	case MAP_COUNT:
+		break;
+	}
+	return m->addr;
+}
+
+size_t
+milt_mime_addresses(struct td_arena *a, struct td_str value, enum milt_addr_part part,
+		    struct td_str **out)
+{
+	InternetAddressList *list;
+	GMimeParserOptions *o;
+	struct milt_mbox *v;
+	char *in;
+	size_t n;
+
+	milt_mime_init();
+	*out = NULL;
+	value = cut_addresses(td_str(value.p, value.len < VALUE_MAX ? value.len : VALUE_MAX));
+	in = td_strndup(value);
+	o = parser_options();
+	list = internet_address_list_parse(o, in);
+	n = mboxes_of(a, list, &v);
+	if (n > 0)
+		*out = td_arena_alloc(a, n * sizeof(**out));
+	for (size_t i = 0; i < n; i++)
+		(*out)[i] = component(a, &v[i], part);
+	if (list != NULL)
+		g_object_unref(list);
+	g_mime_parser_options_free(o);
+	free(in);
+	return n;
+}
+
+/* ---- decoding parts ---- */
+
+struct walk {
+	struct td_arena *a;
+	struct milt_mime_limits lim;
+	struct milt_mime *m;
+	size_t cap;
+	size_t decoded;
+	/* milt_mime_extract: give this part's bytes */
+	ptrdiff_t want;
+	size_t want_max;
+	struct td_buf *want_out;
+	bool wanted_cut;
+};
+
+/* Decoded bytes of <part>: counted only when <out> is NULL, else at most <max> are kept. */
+static uint64_t
+decode_part(struct walk *w, GMimePart *part, struct td_buf *out, size_t max)
+{
+	GMimeDataWrapper *data = g_mime_part_get_content(part);
+	GMimeStream *stream;
+	gint64 raw, n = 0;
+
+	if (data == NULL)
+		return 0;
+	raw = g_mime_stream_length(g_mime_data_wrapper_get_stream(data));
+	if (raw > 0 && (uint64_t)raw > w->lim.decoded - w->decoded) {
+		w->m->cut = true;
+		return 0;
+	}
+	w->decoded += raw > 0 ? (size_t)raw : 0;
+	stream = out == NULL ? g_mime_stream_null_new() : g_mime_stream_mem_new();
+	n = g_mime_data_wrapper_write_to_stream(data, stream);
+	if (out == NULL) {
+		n = (gint64)GMIME_STREAM_NULL(stream)->written;
+	} else {
+		GByteArray *bytes = g_mime_stream_mem_get_byte_array(GMIME_STREAM_MEM(stream));
+
+		n = bytes != NULL ? (gint64)bytes->len : 0;
+		if (bytes != NULL)
+			td_buf_add(out, bytes->data, bytes->len < max ? bytes->len : max);
+	}
+	g_object_unref(stream);
+	return n > 0 ? (uint64_t)n : 0;
+}
+
+/* Clean, cut to the limit, into the arena. */
+static struct td_str
+finish_text(struct walk *w, struct td_str in)
+{
+	struct td_buf b = { 0 };
+	struct td_str r;
+
+	milt_text_clean(in, &b);
+	if (b.len > w->lim.text)
+		w->m->cut = true;
+	r = td_str(b.p != NULL ? b.p : "", b.len);
+	r.len = milt_text_cut(r, w->lim.text);
+	r = td_arena_str(w->a, r);
+	td_buf_fini(&b);
+	return r;
+}
+
+static void
+take_text(struct walk *w, struct milt_part *p, GMimePart *part)
+{
+	GMimeContentType *ct = g_mime_object_get_content_type(GMIME_OBJECT(part));
+	const char *charset = g_mime_content_type_get_parameter(ct, "charset");
+	const char *format = g_mime_content_type_get_parameter(ct, "format");
+	const char *delsp = g_mime_content_type_get_parameter(ct, "delsp");
+	bool html = td_str_eqc(p->type, "text/html");
+	struct td_buf raw = { 0 }, utf8 = { 0 }, text = { 0 };
+	size_t max = html ? HTML_MAX : 4 * w->lim.text;
+
+	p->size = decode_part(w, part, &raw, max);
+	if (p->size > max)
+		w->m->cut = true;
+	milt_text_decode(td_buf_str(&raw), charset, &utf8);
+	if (html) {
+		struct td_buf clean = { 0 };
+
+		milt_text_clean(td_buf_str(&utf8), &clean);
+		milt_text_from_html(td_buf_str(&clean), w->lim.text, &text);
+		p->html = td_arena_str(w->a, cut_line(td_str(clean.p != NULL ? clean.p : "", clean.len),
+						      w->lim.text));
+		td_buf_fini(&clean);
+	} else if (format != NULL && strcasecmp(format, "flowed") == 0) {
+		milt_text_unflow(td_buf_str(&utf8), delsp != NULL && strcasecmp(delsp, "yes") == 0, &text);
+	} else {
+		td_buf_adds(&text, td_buf_str(&utf8));
+	}
+	p->text = finish_text(w, td_buf_str(&text));
+	td_buf_fini(&raw);
+	td_buf_fini(&utf8);
+	td_buf_fini(&text);
+}
+
+/* ---- reports ---- */
+
+/* "rfc822; a@b" without its type. */
+static struct td_str
+typed_value(struct td_arena *a, struct td_str v)
+{
+	ptrdiff_t semi = td_str_chr(v, ';');
+
+	return td_arena_str(a, td_str_trim(semi >= 0 ? td_str(v.p + semi + 1, v.len - (size_t)semi - 1) : v));
+}
+
+static struct milt_report_rcpt *
+report_rcpt(struct walk *w, bool fresh)
+{
+	struct milt_report *r = &w->m->report;
+
+	if (r->rcpts == NULL)
+		r->rcpts = td_arena_zalloc(w->a, REPORT_RCPTS * sizeof(*r->rcpts));
+	if (fresh && r->n_rcpts < REPORT_RCPTS)
+		r->n_rcpts++;
+	return r->n_rcpts > 0 ? &r->rcpts[r->n_rcpts - 1] : NULL;
+}
+
+static void
+report_field(struct walk *w, struct td_str name, struct td_str value, bool *fresh)
+{
+	static const struct {
+		const char *name;
+		size_t at; /* in milt_report_rcpt */
+		bool typed, lower;
+	} fields[] = {
+		{ "Original-Recipient", offsetof(struct milt_report_rcpt, original), true, false },
+		{ "Final-Recipient", offsetof(struct milt_report_rcpt, final), true, false },
+		{ "Action", offsetof(struct milt_report_rcpt, action), false, true },
+		{ "Status", offsetof(struct milt_report_rcpt, status), false, false },
+		{ "Diagnostic-Code", offsetof(struct milt_report_rcpt, diagnostic), true, false },
+		{ "Disposition", offsetof(struct milt_report_rcpt, action), true, true },
+	};
+	struct milt_report *r = &w->m->report;
+
+	value = milt_text_line(w->a, value);
+	if (td_str_ieq(name, TD_STR("Original-Envelope-Id")))
+		r->envelope_id = value;
+	else if (td_str_ieq(name, TD_STR("Original-Message-ID")))
+		r->original_id = clean_id(w->a, value.p);
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		struct milt_report_rcpt *rc;
+		ptrdiff_t slash;
+
+		if (!td_str_ieq(name, td_cstr(fields[i].name)))
+			continue;
+		if ((rc = report_rcpt(w, *fresh)) == NULL)
+			return;
+		*fresh = false;
+		value = fields[i].typed ? typed_value(w->a, value) : value;
+		if (fields[i].lower) {
+			value = lower_of(w->a, value);
+			slash = td_str_chr(value, '/'); /* "displayed/error" */
+			value.len = slash >= 0 ? (size_t)slash : value.len;
+		}
+		memcpy((char *)rc + fields[i].at, &value, sizeof(value));
+	}
+}
+
+/* Blocks of "Name: value" lines; in a DSN each block after the first is a recipient. */
+static void
+take_report(struct walk *w, enum milt_report_kind kind, GMimePart *part)
+{
+	struct td_buf raw = { 0 }, field = { 0 };
+	struct td_str s;
+	bool fresh = true;
+
+	w->m->report.kind = kind;
+	(void)decode_part(w, part, &raw, REPORT_MAX);
+	s = td_buf_str(&raw);
+	for (size_t i = 0; i < s.len;) {
+		const char *nl = memchr(s.p + i, '\n', s.len - i);
+		size_t next = nl != NULL ? (size_t)(nl - s.p) + 1 : s.len;
+		struct td_str line = td_str(s.p + i, next - i);
+		bool folded = next < s.len && (s.p[next] == ' ' || s.p[next] == '\t');
+		ptrdiff_t colon;
+
+		i = next;
+		td_buf_adds(&field, line);
+		if (folded)
+			continue;
+		line = td_str_trim(td_buf_str(&field));
+		colon = td_str_chr(line, ':');
+		if (line.len == 0)
+			fresh = kind == MR_DSN || w->m->report.n_rcpts == 0;
+		else if (colon > 0)
+			report_field(w, td_str_trim(td_str(line.p, (size_t)colon)),
+				     td_str(line.p + colon + 1, line.len - (size_t)colon - 1), &fresh);
+		td_buf_clear(&field);
+	}
+	td_buf_fini(&raw);
+	td_buf_fini(&field);
+}
+
+/* text/rfc822-headers, the third part of many reports. */
+static void
+take_report_headers(struct walk *w, GMimePart *part)
+{
+	struct td_buf raw = { 0 };
+	GMimeMessage *msg;
+
+	(void)decode_part(w, part, &raw, REPORT_MAX);
+	td_buf_addz(&raw, "\n\n");
+	raw.len = guard_body(td_buf_str(&raw), true);
+	msg = parse_bytes(&raw);
+	if (msg != NULL) {
+		if (w->m->report.original_id.p == NULL)
+			w->m->report.original_id = clean_id(w->a, g_mime_message_get_message_id(msg));
+		g_object_unref(msg);
+	}
+}
+
+/* ---- the walk ---- */
+
+static struct milt_part *
+new_part(struct walk *w, unsigned depth, int parent)
+{
+	struct milt_mime *m = w->m;
+	struct milt_part *p;
+
+	if (m->n_parts >= w->lim.parts || depth > w->lim.depth) {
+		m->cut = true;
+		return NULL;
+	}
+	if (m->n_parts == w->cap) {
+		struct milt_part *v = td_arena_alloc(w->a, (w->cap = w->cap > 0 ? w->cap * 2 : 8) * sizeof(*v));
+
+		if (m->n_parts > 0)
+			memcpy(v, m->parts, m->n_parts * sizeof(*v));
+		m->parts = v;
+	}
+	p = &m->parts[m->n_parts++];
+	*p = (struct milt_part){ .depth = depth, .parent = parent };
+	return p;
+}
+
+static bool
+type_is(const struct milt_part *p, const char *prefix)
+{
+	return td_str_starts(p->type, prefix);
+}
+
+/* Names decide nothing but the label; the path in one is not the sender's to choose. */
+static struct td_str
+clean_filename(struct td_arena *a, const char *s)
+{
+	struct td_str n = line_of(a, s);
+
+	if (n.p == NULL)
+		return n;
+	for (size_t i = n.len; i-- > 0;)
+		if (n.p[i] == '/' || n.p[i] == '\\') {
+			n = td_str(n.p + i + 1, n.len - i - 1);
+			break;
+		}
+	n = cut_line(n, NAME_MAX_BYTES);
+	return n.len > 0 ? td_arena_str(a, n) : TD_STR_NULL;
+}
+
+static void
+describe(struct walk *w, struct milt_part *p, GMimeObject *obj)
+{
+	GMimeContentType *ct = g_mime_object_get_content_type(obj);
+	char *type = ct != NULL ? g_mime_content_type_get_mime_type(ct) : NULL;
+
+	p->type = lower_of(w->a, type != NULL ? cut_line(line_of(w->a, type), 100) : TD_STR("text/plain"));
+	g_free(type);
+	if (ct != NULL)
+		p->charset = line_of(w->a, g_mime_content_type_get_parameter(ct, "charset"));
+	p->cid = clean_id(w->a, g_mime_object_get_content_id(obj));
+	if (GMIME_IS_PART(obj)) {
+		p->encoding = line_of(w->a, g_mime_content_encoding_to_string(
+						    g_mime_part_get_content_encoding(GMIME_PART(obj))));
+		p->filename = clean_filename(w->a, g_mime_part_get_filename(GMIME_PART(obj)));
+	}
+}
+
+/* Signatures and control parts of PGP and S/MIME are nothing to show. */
+static bool
+is_crypto_part(const struct milt_part *p)
+{
+	return td_str_eqc(p->type, "application/pgp-signature") ||
+	       td_str_eqc(p->type, "application/pgp-encrypted") ||
+	       td_str_eqc(p->type, "application/pkcs7-signature") ||
+	       td_str_eqc(p->type, "application/x-pkcs7-signature");
+}
+
+static void
+take_leaf(struct walk *w, size_t at, GMimePart *part, const char *parent_type)
+{
+	struct milt_part *p = &w->m->parts[at];
+	const char *disp = g_mime_object_get_disposition(GMIME_OBJECT(part));
+	bool text = type_is(p, "text/");
+
+	if (w->want == (ptrdiff_t)at) {
+		p->size = decode_part(w, part, w->want_out, w->want_max);
+		w->wanted_cut = p->size > w->want_max;
+		return;
+	}
+	if (w->want >= 0)
+		return;
+	if (td_str_eqc(p->type, "message/delivery-status") || td_str_eqc(p->type, "message/global-delivery-status"))
+		take_report(w, MR_DSN, part);
+	else if (td_str_eqc(p->type, "message/disposition-notification"))
+		take_report(w, MR_MDN, part);
+	else if (td_str_eqc(p->type, "message/feedback-report"))
+		take_report(w, MR_FEEDBACK, part);
+	else if (td_str_eqc(p->type, "text/rfc822-headers"))
+		take_report_headers(w, part);
+	if (w->m->report.kind != MR_NONE && (type_is(p, "message/") || td_str_eqc(p->type, "text/rfc822-headers")))
+		return;
+	if (type_is(p, "application/pkcs7-mime") || type_is(p, "application/x-pkcs7-mime"))
+		w->m->encrypted = true;
+	p->inlined = type_is(p, "image/") && p->cid.p != NULL && strcmp(parent_type, "multipart/related") == 0;
+	p->attachment = !is_crypto_part(p) &&
+			((disp != NULL && strcasecmp(disp, "attachment") == 0) || (!text && !p->inlined) ||
+			 (text && p->filename.p != NULL && (disp == NULL || strcasecmp(disp, "inline") != 0)));
+	if (text && !p->attachment)
+		take_text(w, p, part);
+	else
+		p->size = decode_part(w, part, NULL, 0);
+}
+
+static void walk_object(struct walk *w, GMimeObject *obj, unsigned depth, int parent,
+			const char *parent_type);
+
+static void
+walk_multipart(struct walk *w, GMimeMultipart *mp, unsigned depth, int at)
+{
+	struct td_str type = w->m->parts[at].type;
+	int n = g_mime_multipart_get_count(mp);
+
+	w->m->parts[at].container = true;
+	w->m->encrypted = w->m->encrypted || td_str_eqc(type, "multipart/encrypted");
+	w->m->is_signed = w->m->is_signed || td_str_eqc(type, "multipart/signed");
+	for (int i = 0; i < n && w->m->n_parts < w->lim.parts; i++)
+		walk_object(w, g_mime_multipart_get_part(mp, i), depth + 1, at, type.p);
+	if (n > 0 && w->m->n_parts >= w->lim.parts)
+		w->m->cut = true;
+}
+
+/* The head is what a reader needs to know of a forwarded mail. */
+static void
+walk_message(struct walk *w, GMimeMessage *msg, unsigned depth, int at)
+{
+	struct milt_mbox *from;
+	struct td_str subject;
+	struct td_buf b = { 0 };
+
+	w->m->parts[at].container = true;
+	if (msg == NULL)
+		return;
+	if (w->m->report.kind != MR_NONE && w->m->report.original_id.p == NULL)
+		w->m->report.original_id = clean_id(w->a, g_mime_message_get_message_id(msg));
+	if (mboxes_of(w->a, g_mime_message_get_from(msg), &from) > 0)
+		td_buf_addf(&b, "From: %s%s<%s>\n", from[0].name.p, from[0].name.len > 0 ? " " : "",
+			    from[0].addr.p);
+	subject = cut_line(line_of(w->a, g_mime_message_get_subject(msg)), 500);
+	if (subject.len > 0)
+		td_buf_addf(&b, "Subject: %.*s\n", TD_STR_ARG(subject));
+	w->m->parts[at].head = td_arena_str(w->a, td_str(b.p != NULL ? b.p : "", b.len));
+	td_buf_fini(&b);
+	if (g_mime_message_get_mime_part(msg) != NULL)
+		walk_object(w, g_mime_message_get_mime_part(msg), depth + 1, at, "message/rfc822");
+}
+
+static void
+walk_object(struct walk *w, GMimeObject *obj, unsigned depth, int parent, const char *parent_type)
+{
+	struct milt_part *p = obj != NULL ? new_part(w, depth, parent) : NULL;
+	int at = (int)w->m->n_parts - 1; /* parts[] may move: no pointer is kept */
+
+	if (p == NULL)
+		return;
+	describe(w, p, obj);
+	if (GMIME_IS_MULTIPART(obj))
+		walk_multipart(w, GMIME_MULTIPART(obj), depth, at);
+	else if (GMIME_IS_MESSAGE_PART(obj))
+		walk_message(w, g_mime_message_part_get_message(GMIME_MESSAGE_PART(obj)), depth, at);
+	else if (GMIME_IS_PART(obj))
+		take_leaf(w, (size_t)at, GMIME_PART(obj), parent_type);
+}
+
+/* ---- choosing the text ---- */
+
+struct chooser {
+	const struct milt_mime *m;
+	struct td_buf *out;
+	size_t max;
+	bool html;
+};
+
+static size_t choose(struct chooser *c, int at);
+
+static int
+next_child(const struct chooser *c, int parent, int after)
+{
+	for (size_t i = (size_t)(after < 0 ? parent : after) + 1; i < c->m->n_parts; i++)
+		if (c->m->parts[i].parent == parent)
+			return (int)i;
+	return -1;
+}
+
+static bool
+contains_i(struct td_str s, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (size_t i = 0; i + n <= s.len; i++)
+		if (strncasecmp(s.p + i, word, n) == 0)
+			return true;
+	return false;
+}
+
+/* "Your mail program cannot show HTML." is no text. */
+static bool
+is_stub(struct td_str plain, struct td_str html)
+{
+	static const char *const signs[] = { "html", "browser", "view this email", "view this message",
+					     "view online" };
+
+	plain = td_str_trim(plain);
+	html = td_str_trim(html);
+	if (plain.len == 0)
+		return html.len > 0;
+	if (plain.len > 300 || html.len < 2 * plain.len)
+		return false;
+	for (size_t i = 0; i < sizeof(signs) / sizeof(signs[0]); i++)
+		if (contains_i(plain, signs[i]))
+			return true;
+	return false;
+}
+
+/* First text part below <at> whose type is <type>. */
+static int
+find_text(const struct chooser *c, int at, const char *type)
+{
+	const struct milt_part *top = &c->m->parts[at];
+
+	for (size_t i = (size_t)at; i < c->m->n_parts; i++) {
+		const struct milt_part *p = &c->m->parts[i];
+
+		if (i > (size_t)at && p->depth <= top->depth)
+			break;
+		if (p->text.p != NULL && td_str_eqc(p->type, type))
+			return (int)i;
+	}
+	return -1;
+}
+
+static size_t
+put_part(struct chooser *c, int at)
+{
+	const struct milt_part *p = &c->m->parts[at];
+	struct td_str t = td_str_trim(p->text);
+
+	if (t.len == 0 || c->out->len >= c->max)
+		return 0;
+	if (c->out->len > 0)
+		td_buf_addz(c->out, "\n\n");
+	/* leading blanks of the first line may be meant; empty lines are not */
+	td_buf_adds(c->out, t);
+	c->html = c->html || td_str_eqc(p->type, "text/html");
+	return t.len;
+}
+
+static size_t
+choose_alternative(struct chooser *c, int at)
+{
+	int plain = find_text(c, at, "text/plain"), html = find_text(c, at, "text/html");
+	size_t n = 0;
+
+	if (plain >= 0 && html >= 0)
+		return put_part(c, is_stub(c->m->parts[plain].text, c->m->parts[html].text) ? html : plain);
+	if (plain >= 0 || html >= 0)
+		return put_part(c, plain >= 0 ? plain : html);
+	for (int i = next_child(c, at, -1); i >= 0 && n == 0; i = next_child(c, at, i))
+		n = choose(c, i);
+	return n;
+}
+
+static size_t
+choose_message(struct chooser *c, int at)
+{
+	const struct milt_part *p = &c->m->parts[at];
+	int child = next_child(c, at, -1);
+
+	if (c->out->len > 0)
+		td_buf_addz(c->out, "\n\n");
+	td_buf_addz(c->out, "---- Forwarded message ----\n");
+	td_buf_adds(c->out, p->head);
+	return 1 + (child >= 0 ? choose(c, child) : 0);
+}
+
+/* Append the text of the tree at <at>; returns how much there was. */
+static size_t
+choose(struct chooser *c, int at)
+{
+	const struct milt_part *p = &c->m->parts[at];
+	bool first_only = type_is(p, "multipart/related") || type_is(p, "multipart/signed") ||
+			  type_is(p, "multipart/report") || type_is(p, "multipart/appledouble");
+	size_t n = 0;
+
+	if (c->out->len >= c->max)
+		return 0;
+	if (!p->container)
+		return p->text.p != NULL ? put_part(c, at) : 0;
+	if (type_is(p, "multipart/alternative"))
+		return choose_alternative(c, at);
+	if (type_is(p, "message/"))
+		return choose_message(c, at);
+	for (int i = next_child(c, at, -1); i >= 0; i = next_child(c, at, i)) {
+		n += choose(c, i);
+		if (first_only && n > 0)
+			break;
+	}
+	return n;
+}
+
+static void
+take_best_text(struct walk *w)
+{
+	struct td_buf b = { 0 };
+	struct chooser c = { .m = w->m, .out = &b, .max = w->lim.text };
+	struct td_str t;
+
+	w->m->text = TD_STR("");
+	if (w->m->n_parts == 0)
+		return;
+	(void)choose(&c, 0);
+	t = td_str(b.p != NULL ? b.p : "", b.len);
+	if (t.len > w->lim.text)
+		w->m->cut = true;
+	t.len = milt_text_cut(t, w->lim.text);
+	w->m->text = td_arena_str(w->a, t);
+	w->m->text_from_html = c.html;
+	td_buf_fini(&b);
+}
+
+/* ---- headers ---- */
+
+static const char *
+raw_header(GMimeMessage *msg, const char *name)
+{
+	return g_mime_object_get_header(GMIME_OBJECT(msg), name);
+}
+
+/* The word before parameters and comments, lower case: "auto-replied; x" */
+static struct td_str
+first_word(struct td_arena *a, const char *s)
+{
+	struct td_str v = line_of(a, s);
+	size_t n = 0;
+
+	if (v.p == NULL)
+		return v;
+	while (n < v.len && v.p[n] != ';' && v.p[n] != ' ' && v.p[n] != '(')
+		n++;
+	return lower_of(a, td_str(v.p, n));
+}
+
+static struct td_str
+list_id(struct td_arena *a, const char *s)
+{
+	struct td_str v = line_of(a, s);
+	const char *lt = v.p != NULL ? memrchr(v.p, '<', v.len) : NULL;
+	const char *gt = lt != NULL ? memchr(lt, '>', v.len - (size_t)(lt - v.p)) : NULL;
+
+	if (gt != NULL)
+		v = td_str(lt + 1, (size_t)(gt - lt) - 1);
+	v = td_str_trim(v);
+	return v.p != NULL && v.len > 0 && v.len <= 255 ? lower_of(a, v) : TD_STR_NULL;
+}
+
+static void
+take_headers(struct walk *w, GMimeMessage *msg)
+{
+	struct milt_mime *m = w->m;
+	struct milt_mbox *from;
+	const char *s;
+	GDateTime *date;
+
+	m->subject = cut_line(line_of(w->a, g_mime_message_get_subject(msg)), 4000);
+	s = g_mime_message_get_message_id(msg);
+	m->message_id = clean_id(w->a, s != NULL ? s : raw_header(msg, "Message-ID"));
+	m->list_id = list_id(w->a, raw_header(msg, "List-Id"));
+	m->auto_submitted = first_word(w->a, raw_header(msg, "Auto-Submitted"));
+	m->precedence = first_word(w->a, raw_header(msg, "Precedence"));
+	m->jabber_id = line_of(w->a, raw_header(msg, "Jabber-ID"));
+	m->from.name = m->from.addr = TD_STR("");
+	if (mboxes_of(w->a, g_mime_message_get_from(msg), &from) > 0)
+		m->from = from[0];
+	m->n_to = mboxes_of(w->a, g_mime_message_get_to(msg), &m->to);
+	m->n_cc = mboxes_of(w->a, g_mime_message_get_cc(msg), &m->cc);
+	m->n_reply_to = mboxes_of(w->a, g_mime_message_get_reply_to(msg), &m->reply_to);
+	m->n_references = milt_mime_ids(w->a, td_cstr(raw_header(msg, "References")), &m->references);
+	m->n_in_reply_to = milt_mime_ids(w->a, td_cstr(raw_header(msg, "In-Reply-To")), &m->in_reply_to);
+	date = g_mime_message_get_date(msg);
+	if (date != NULL && g_date_time_to_unix(date) > 0)
+		m->date = g_date_time_to_unix(date) * 1000;
+}
+
+/* ---- entry ---- */
+
+static void
+set_limits(struct walk *w, const struct milt_mime_limits *l)
+{
+	if (l != NULL)
+		w->lim = *l;
+	w->lim.depth = w->lim.depth > 0 ? w->lim.depth : 20;
+	w->lim.parts = w->lim.parts > 0 ? w->lim.parts : 200;
+	w->lim.decoded = w->lim.decoded > 0 ? w->lim.decoded : DECODED_MAX;
+	w->lim.text = w->lim.text > 0 ? w->lim.text : TEXT_MAX;
+}
+
+static void
+read_message(struct walk *w, const struct milt_mail *m)
+{
+	struct td_buf raw = { 0 };
+	GMimeMessage *msg;
+
+	milt_mime_init();
+	*w->m = (struct milt_mime){ 0 };
+	w->m->text = w->m->from.name = w->m->from.addr = TD_STR("");
+	compose(m, &raw, &w->m->cut);
+	msg = parse_bytes(&raw);
+	if (msg == NULL)
+		return;
+	if (w->want < 0)
+		take_headers(w, msg);
+	if (g_mime_message_get_mime_part(msg) != NULL)
+		walk_object(w, g_mime_message_get_mime_part(msg), 0, -1, "");
+	g_object_unref(msg);
+}
+
+void
+milt_mime_parse(struct td_arena *a, const struct milt_mail *m, const struct milt_mime_limits *limits,
+		struct milt_mime *out)
+{
+	struct walk w = { .a = a, .m = out, .want = -1 };
+
+	set_limits(&w, limits);
+	read_message(&w, m);
+	take_best_text(&w);
+}
+
+void
+milt_mime_parse_raw(struct td_arena *a, struct td_str raw, const struct milt_mime_limits *limits,
+		    struct milt_mime *out)
+{
+	struct milt_mail *m = milt_mail_from_raw(NULL, raw, NULL);
+
+	milt_mime_parse(a, m, limits, out);
+	milt_mail_free(m);
+}
+
+int
+milt_mime_extract(const struct milt_mail *m, const struct milt_mime_limits *limits, size_t index,
+		  size_t max, struct td_buf *out, struct td_err *err)
+{
+	struct milt_mime view;
+	struct walk w = { .a = td_arena_new(0), .m = &view, .want = (ptrdiff_t)index,
+			  .want_max = max, .want_out = out };
+	int rc = 0;
+
+	set_limits(&w, limits);
+	read_message(&w, m);
+	if (index >= view.n_parts || view.parts[index].container)
+		rc = td_fail(err, TD_E_NOTFOUND, "the mail has no part %zu with content", index);
+	else if (w.wanted_cut)
+		rc = td_fail(err, TD_E_LIMIT, "part %zu is over %zu bytes", index, max);
+	td_arena_free(w.a);
+	return rc;
+}
+
+/* ---- automatic mail (RFC 3834, RFC 5230 4.6) ---- */
+
+unsigned
+milt_mail_hops(const struct milt_mail *m)
+{
+	const struct milt_header *h;
+	size_t i = 0;
+	unsigned n = 0, max = 0;
+
+	while ((h = milt_mail_header(m, TD_STR("X-Tandem-Loop"), &i)) != NULL) {
+		const char *p = memmem(h->value.p, h->value.len, "hops=", 5);
+		unsigned hops = 0;
+
+		n++;
+		for (p = p != NULL ? p + 5 : ""; *p >= '0' && *p <= '9' && hops < 1000; p++)
+			hops = hops * 10 + (unsigned)(*p - '0');
+		max = hops > max ? hops : max;
+	}
+	return n > max ? n : max;
+}
+
+static bool
+is_robot(struct td_str local)
+{
+	static const char *const exact[] = { "mailer-daemon", "noreply", "no-reply", "no_reply",
+					     "donotreply", "do-not-reply", "nobody", "bounce", "bounces" };
+	static const char *const ends[] = { "-request", "-owner", "-bounces", "-noreply" };
+	struct td_str t = { 0 };
+
+	for (size_t i = 0; i < sizeof(exact) / sizeof(exact[0]); i++)
+		if (td_str_ieq(local, td_cstr(exact[i])))
+			return true;
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		size_t n = strlen(ends[i]);
+
+		t = local.len > n ? td_str(local.p + local.len - n, n) : TD_STR_NULL;
+		if (t.p != NULL && td_str_ieq(t, td_cstr(ends[i])))
+			return true;
+	}
+	return local.len > 6 && strncasecmp(local.p, "owner-", 6) == 0;
+}
+
+static const char *
+auto_header(const struct milt_header *h)
+{
+	struct td_str v = td_str_trim(h->value);
+
+	if (td_str_ieq(h->name, TD_STR("Auto-Submitted")))
+		return v.len >= 2 && strncasecmp(v.p, "no", 2) == 0 &&
+			       (v.len == 2 || strchr("; \t(", v.p[2]) != NULL) ?
+			       NULL : "auto-submitted";
+	if (td_str_ieq(h->name, TD_STR("Precedence")))
+		return td_str_ieq(v, TD_STR("bulk")) || td_str_ieq(v, TD_STR("junk")) ||
+			       td_str_ieq(v, TD_STR("list")) || td_str_ieq(v, TD_STR("auto_reply")) ?
+			       "precedence" : NULL;
+	if (h->name.len > 5 && strncasecmp(h->name.p, "List-", 5) == 0)
+		return "mailing list";
+	if (td_str_ieq(h->name, TD_STR("X-Loop")))
+		return "x-loop";
+	if (td_str_ieq(h->name, TD_STR("X-Autoreply")) || td_str_ieq(h->name, TD_STR("X-Autorespond")))
+		return "auto-reply";
+	if (td_str_ieq(h->name, TD_STR("X-Auto-Response-Suppress")))
+		return contains_i(v, "all") || contains_i(v, "oof") || contains_i(v, "autoreply") ?
+			       "auto-response-suppress" : NULL;
+	if (td_str_ieq(h->name, TD_STR("Content-Type")))
+		return contains_i(v, "multipart/report") ? "report" : NULL;
+	return NULL;
+}
+
+bool
+milt_mail_is_auto(const struct milt_mail *m, unsigned max_hops, const char **why)
+{
+	const struct milt_header *h;
+	const char *reason = NULL;
+	size_t i = 0;
+
+	if (m->from.valid && m->from.full.len == 0)
+		reason = "null sender";
+	else if (is_robot(m->from.local))
+		reason = "sender is a robot";
+	else if (max_hops > 0 && milt_mail_hops(m) >= max_hops)
+		reason = "too many hops";
+	while (reason == NULL && (h = milt_mail_header(m, TD_STR_NULL, &i)) != NULL)
+		reason = auto_header(h);
+	if (why != NULL)
+		*why = reason;
+	return reason != NULL;
+}
