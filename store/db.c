@@ -51,6 +51,25 @@ is_no_space(int e)
 	return e == ENOSPC || e == EDQUOT || e == EFBIG;
 }
 
+/* Quotas and file size limits come as plain I/O errors; the errno is with the file, or with
+ * the log beside it. */
+static bool
+is_space_error(sqlite3 *h)
+{
+	sqlite3_file *log = NULL;
+	int e = 0;
+
+	if (is_no_space(sqlite3_system_errno(h)))
+		return true;
+	if (sqlite3_file_control(h, "main", SQLITE_FCNTL_LAST_ERRNO, &e) == SQLITE_OK && is_no_space(e))
+		return true;
+	e = 0;
+	return sqlite3_file_control(h, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK &&
+	       log != NULL && log->pMethods != NULL &&
+	       log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &e) == SQLITE_OK &&
+	       is_no_space(e);
+}
+
 static int
 map_code(sqlite3 *h)
 {
@@ -61,8 +80,7 @@ map_code(sqlite3 *h)
 		return ext == SQLITE_CONSTRAINT_UNIQUE || ext == SQLITE_CONSTRAINT_PRIMARYKEY ? TD_E_EXISTS
 		       : ext == SQLITE_CONSTRAINT_FOREIGNKEY			      ? TD_E_NOTFOUND
 									      : TD_E_INVAL;
-	/* quotas and file size limits come as plain I/O errors: the errno tells */
-	if ((rc == SQLITE_IOERR || rc == SQLITE_CANTOPEN) && is_no_space(sqlite3_system_errno(h)))
+	if ((rc == SQLITE_IOERR || rc == SQLITE_CANTOPEN) && is_space_error(h))
 		return TD_E_FULL;
 	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
 		if (codes[i].sqlite == rc)

@@ -16,7 +16,6 @@
 #include <jansson.h>
 #include "gateway/base/arena.h"
 #include "gateway/base/err.h"
-#include "gateway/base/log.h"
 
 #define JSON_MAX (4u << 20) /* a parsed value takes up to 30 times its text */
 #define CONTACTS_MAX 20000u
@@ -110,10 +109,34 @@ struct reading {
 	const char *jid; /* the contact being read, for messages */
 };
 
+/* For an error text: the start of <s>, control characters (C1 too) shown as '?'. */
+struct shown {
+	char text[100];
+};
+
+static const char *
+show(struct shown *out, const char *s)
+{
+	size_t n = td_utf8_cut(td_cstr(s), sizeof(out->text) - 1);
+
+	for (size_t i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)s[i];
+		bool c1 = c == 0xC2 && i + 1 < n && (unsigned char)s[i + 1] < 0xA0;
+
+		out->text[i] = c < 0x20 || c == 0x7f || c1 ? '?' : s[i];
+		if (c1)
+			out->text[++i] = '?';
+	}
+	out->text[n] = '\0';
+	return out->text;
+}
+
 static int
 refuse(const struct reading *r, const char *key, const char *why)
 {
-	return td_fail(r->err, TD_E_INVAL, "\"%.100s\": \"%s\" %s", td_escz(r->jid), key, why);
+	struct shown jid;
+
+	return td_fail(r->err, TD_E_INVAL, "\"%s\": \"%s\" %s", show(&jid, r->jid), key, why);
 }
 
 /* Something a Lua encoder writes for an empty table, or nothing at all. */
@@ -233,14 +256,15 @@ is_jid_like(struct td_str s)
 static int
 read_contact(struct reading *r, const char *jid, const json_t *v, struct store_contact *c)
 {
+	struct shown sh;
 	int rc;
 
 	r->jid = jid;
 	*c = (struct store_contact){ .jid = td_arena_str(r->a, td_cstr(jid)) };
 	if (!is_jid_like(c->jid))
-		return td_fail(r->err, TD_E_INVAL, "\"%.100s\" is not an address", td_escz(jid));
+		return td_fail(r->err, TD_E_INVAL, "\"%s\" is not an address", show(&sh, jid));
 	if (!json_is_object(v))
-		return td_fail(r->err, TD_E_INVAL, "\"%.100s\" must be an object", td_escz(jid));
+		return td_fail(r->err, TD_E_INVAL, "\"%s\" must be an object", show(&sh, jid));
 	if ((rc = read_name(r, json_object_get(v, "name"), c)) < 0 ||
 	    (rc = read_groups(r, json_object_get(v, "groups"), c)) < 0 ||
 	    (rc = read_pending(r, json_object_get(v, "pending_requests"), c)) < 0)
@@ -283,6 +307,7 @@ store_roster_from_json(struct td_str json, struct td_arena *a, struct store_cont
 		       size_t *n_out, struct td_err *err)
 {
 	struct reading r = { .a = a, .err = err };
+	struct shown why;
 	json_error_t e;
 	json_t *root;
 	int rc;
@@ -291,7 +316,8 @@ store_roster_from_json(struct td_str json, struct td_arena *a, struct store_cont
 		return td_fail(err, TD_E_LIMIT, "more than %u bytes of JSON", JSON_MAX);
 	root = json_loadb(json.p != NULL ? json.p : "", json.len, JSON_REJECT_DUPLICATES, &e);
 	if (root == NULL)
-		return td_fail(err, TD_E_INVAL, "line %d, column %d: %s", e.line, e.column, td_escz(e.text));
+		return td_fail(err, TD_E_INVAL, "line %d, column %d: %s", e.line, e.column,
+			       show(&why, e.text));
 	rc = read_roster(&r, root, out, n_out);
 	json_decref(root);
 	return rc;

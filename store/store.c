@@ -226,6 +226,14 @@ goes_to_writer(const struct store *st, const struct store_op *op)
 	return false;
 }
 
+/* Does a queued <op> draw later reads of its key <i> after it?  The topics a read shares
+ * with others (it looks at messages) are no reason; its own key, the first, is. */
+static bool
+draws(const struct store_op *op, size_t i)
+{
+	return op->def->write || i == 0 || op->keys[i] >= STORE_TOPIC_COUNT;
+}
+
 static void
 push(struct store *st, struct store_op *op)
 {
@@ -233,7 +241,7 @@ push(struct store *st, struct store_op *op)
 	st->bytes += op->bytes;
 	if (goes_to_writer(st, op)) {
 		for (size_t i = 0; i < op->n_keys; i++)
-			st->keys[op->keys[i]].queued++;
+			st->keys[op->keys[i]].queued += draws(op, i);
 		STAILQ_INSERT_TAIL(&st->ops, op, link);
 		pthread_cond_signal(&st->more);
 	} else {
@@ -289,8 +297,8 @@ take(struct store *st, struct store_ops *batch)
 	STAILQ_CONCAT(&st->ops, &all);
 }
 
-/* What an answered op leaves behind in the counters: it is freed before they change, since
- * a later op may overtake it only once its answer is posted. */
+/* What answered ops leave behind: the counters may change only when the answers are posted
+ * (or a later op could overtake), and then the ops are no longer ours to look at. */
 struct done {
 	uint64_t ops, bytes;
 	size_t n, cap;
@@ -298,7 +306,7 @@ struct done {
 };
 
 static void
-done_add(struct done *d, const struct store_op *op)
+done_add(struct done *d, const struct store_op *op, bool writer)
 {
 	d->ops++;
 	d->bytes += op->bytes;
@@ -306,9 +314,9 @@ done_add(struct done *d, const struct store_op *op)
 		d->cap = (d->n + op->n_keys) * 2;
 		d->keys = td_realloc(d->keys, d->cap * sizeof(*d->keys));
 	}
-	if (op->n_keys > 0)
-		memcpy(d->keys + d->n, op->keys, op->n_keys * sizeof(*d->keys));
-	d->n += op->n_keys;
+	for (size_t i = 0; i < op->n_keys; i++)
+		if (!writer || draws(op, i))
+			d->keys[d->n++] = op->keys[i];
 }
 
 static void
@@ -446,15 +454,13 @@ run_each(struct store *st, struct store_ops *batch, const struct td_err *busy)
 	}
 }
 
-/* All in one transaction.  When it breaks nothing of it is stored. */
+/* All in the transaction just begun.  When it breaks nothing of it is stored. */
 static int
 run_together(struct store *st, struct store_ops *batch, struct td_err *err)
 {
 	struct store_op *op;
-	int rc = begin(st, err);
+	int rc;
 
-	if (rc < 0)
-		return rc;
 	STAILQ_FOREACH(op, batch, link) {
 		if (!op->def->write) {
 			(void)run_op(op, st->db);
@@ -464,8 +470,7 @@ run_together(struct store *st, struct store_ops *batch, struct td_err *err)
 			goto broken;
 		rc = run_op(op, st->db);
 		if (is_trouble(rc)) {
-			/* not a lock any more: that is ours since BEGIN IMMEDIATE */
-			rc = td_fail(err, TD_E_IO, "%s", op->res.error);
+			*err = op->err;
 			goto broken;
 		}
 		if (rc < 0 && (rc = store_db_do(st->db, err, "ROLLBACK TO op", SV_NONE)) < 0)
@@ -485,7 +490,7 @@ run_batch(struct store *st, struct store_ops *batch)
 	struct td_err err = { 0 };
 	unsigned writes = 0;
 	struct store_op *op;
-	int rc;
+	bool begun;
 
 	STAILQ_FOREACH(op, batch, link)
 		writes += op->def->write;
@@ -493,11 +498,11 @@ run_batch(struct store *st, struct store_ops *batch)
 		run_each(st, batch, NULL);
 		return;
 	}
-	rc = run_together(st, batch, &err);
-	if (rc < 0) {
-		note_trouble(st, &err);
-		run_each(st, batch, rc == TD_E_BUSY ? &err : NULL);
-	}
+	begun = begin(st, &err) == 0;
+	if (begun && run_together(st, batch, &err) == 0)
+		return;
+	note_trouble(st, &err);
+	run_each(st, batch, !begun && err.code == TD_E_BUSY ? &err : NULL);
 }
 
 static void
@@ -514,7 +519,7 @@ answer_batch(struct store *st, struct store_ops *batch, struct done *d)
 		else
 			reads++;
 		drop |= op->def->accounts && op->res.rc == 0;
-		done_add(d, op);
+		done_add(d, op, true);
 	}
 	if (drop)
 		store_known_drop(st->known);
@@ -604,7 +609,7 @@ run_reads(struct reader *r, struct store_ops *batch, struct done *d)
 		STAILQ_REMOVE_HEAD(batch, link);
 		errors += is_trouble(run_op(op, r->db));
 		n++;
-		done_add(d, op);
+		done_add(d, op, false);
 		answer(op);
 	}
 	if (rc >= 0 && store_db_do(r->db, NULL, "COMMIT", SV_NONE) < 0 &&
