@@ -97,7 +97,7 @@ struct gw_domain {
 	char service[16];    /* "muc", "gateway", ...; "" = none */
 };
 /* Built per snapshot; immutable, refcounted, shared by workers. */
-struct gw_domains *gw_domains_build(const struct conf *c);
+struct gw_domains *gw_domains_build(struct conf *c); /* keeps a reference to <c> */
 struct gw_domains *gw_domains_ref(struct gw_domains *d);
 void gw_domains_unref(struct gw_domains **d);
 /* Any thread holding a reference; regex domains are matched for unknown names (*out on success). */
