@@ -477,9 +477,11 @@ xmpp_presence_in(struct xmpp_user *u, struct xmpp_stanza *s)
 	switch ((enum xmpp_type)s->type) {
 	case XT_UNAVAILABLE:
 		note_goodbye(u, s);
-		deliver(u, s);
-		break;
+		/* fall through */
 	case XT_NONE:
+		if (!xmpp_subscription_holds(u, s))
+			deliver(u, s);
+		break;
 	case XT_ERROR:
 		deliver(u, s);
 		break;

@@ -200,13 +200,16 @@ state_of(const struct xmpp_contact *c)
 
 /* ---- a change on its way ---- */
 
-struct sub {
+struct xmpp_sub {
 	struct xmpp_change ch;
 	struct xmpp_stanza *s;
 	uint8_t acts;
 	enum subtype type;
 	bool was_shown, is_shown;
 	bool gained, lost; /* the contact's right to see us */
+	/* inbound only */
+	LIST_ENTRY(xmpp_sub) link;
+	STAILQ_HEAD(, xmpp_waiting) held; /* presence of the contact that came behind */
 };
 
 static bool
@@ -230,7 +233,7 @@ put_state(struct store_contact *sc, enum substate next)
 /* Commit that contact <jid> goes to rule <r>; s is referenced until the end. */
 static void
 commit(struct xmpp_user *u, struct xmpp_stanza *s, struct td_str jid, struct rule r,
-       enum subtype type, struct store_contact *sc, struct sub *sub)
+       enum subtype type, struct store_contact *sc, struct xmpp_sub *sub)
 {
 	const struct xmpp_contact *have = xmpp_user_contact(u, jid);
 	unsigned had = have != NULL ? have->sub : STORE_SUB_NONE;
@@ -251,7 +254,7 @@ commit(struct xmpp_user *u, struct xmpp_stanza *s, struct td_str jid, struct rul
 }
 
 static void
-push(struct xmpp_user *u, const struct sub *sub)
+push(struct xmpp_user *u, const struct xmpp_sub *sub)
 {
 	const struct xmpp_contact *c = xmpp_user_contact(u, sub->ch.jid);
 
@@ -259,9 +262,29 @@ push(struct xmpp_user *u, const struct sub *sub)
 		xmpp_roster_push(u, c, false);
 }
 
-static void
-sub_free(struct sub *sub)
+static struct xmpp_sub *
+sub_new(void (*done)(struct xmpp_change *, struct xmpp_env *, struct xmpp_user *, int))
 {
+	struct xmpp_sub *sub = td_zalloc(sizeof(*sub));
+
+	sub->ch.done = done;
+	STAILQ_INIT(&sub->held);
+	return sub;
+}
+
+/* <u> NULL: what was held is dropped. */
+static void
+sub_free(struct xmpp_sub *sub, struct xmpp_user *u)
+{
+	struct xmpp_waiting *w;
+
+	while ((w = STAILQ_FIRST(&sub->held)) != NULL) {
+		STAILQ_REMOVE_HEAD(&sub->held, link);
+		if (u != NULL)
+			xmpp_presence_in(u, w->s);
+		xmpp_stanza_unref(&w->s);
+		free(w);
+	}
 	xmpp_stanza_unref(&sub->s);
 	free(sub);
 }
@@ -271,7 +294,7 @@ sub_free(struct sub *sub)
 static void
 out_done(struct xmpp_change *ch, struct xmpp_env *env, struct xmpp_user *u, int rc)
 {
-	struct sub *sub = (struct sub *)ch;
+	struct xmpp_sub *sub = (struct xmpp_sub *)ch;
 
 	if (env != NULL && rc < 0) {
 		xmpp_bounce(env, sub->s, rc == TD_E_FULL ? XE_RESOURCE_CONSTRAINT : XE_INTERNAL_SERVER_ERROR,
@@ -286,7 +309,7 @@ out_done(struct xmpp_change *ch, struct xmpp_env *env, struct xmpp_user *u, int 
 		if (sub->gained) /* 3.1.5 */
 			(void)xmpp_presence_send_all(u, &sub->s->to);
 	}
-	sub_free(sub);
+	sub_free(sub, u);
 }
 
 /* What is worth a commit: another state, or 'approved' comes or goes. */
@@ -332,10 +355,7 @@ xmpp_subscription_out(struct xmpp_session *sess, struct xmpp_stanza *s)
 	} else if (!is_shown(have) && r.next != SS_NONE && !xmpp_roster_has_room(u, false)) {
 		xmpp_bounce(sess->env, own, XE_RESOURCE_CONSTRAINT, "the roster is full");
 	} else {
-		struct sub *sub = td_zalloc(sizeof(*sub));
-
-		sub->ch.done = out_done;
-		commit(u, own, to.bare, r, type, &sc, sub);
+		commit(u, own, to.bare, r, type, &sc, sub_new(out_done));
 	}
 	xmpp_stanza_unref(&own);
 }
@@ -358,8 +378,10 @@ answer(struct xmpp_user *u, const struct xmpp_stanza *s, enum subtype type)
 static void
 in_done(struct xmpp_change *ch, struct xmpp_env *env, struct xmpp_user *u, int rc)
 {
-	struct sub *sub = (struct sub *)ch;
+	struct xmpp_sub *sub = (struct xmpp_sub *)ch;
 
+	if (env != NULL)
+		LIST_REMOVE(sub, link);
 	if (env != NULL && rc < 0) {
 		if (sub->type == ST_SUBSCRIBE)
 			xmpp_bounce(env, sub->s, XE_INTERNAL_SERVER_ERROR, NULL);
@@ -380,7 +402,7 @@ in_done(struct xmpp_change *ch, struct xmpp_env *env, struct xmpp_user *u, int r
 		if (sub->acts & ANSWER)
 			answer(u, sub->s, sub->type);
 	}
-	sub_free(sub);
+	sub_free(sub, u);
 }
 
 /* The stanza as it is kept: from a bare address, whole unless it is too large. */
@@ -403,8 +425,9 @@ in_change(struct xmpp_user *u, struct xmpp_stanza *s, enum subtype type, enum su
 {
 	const struct xmpp_contact *have = xmpp_user_contact(u, s->from.bare);
 	struct store_contact sc = { .jid = s->from.bare, .flags = STORE_ROSTER_HIDDEN };
+	struct xmpp_im *im = u->env->module_data[XMPP_SLOT_IM];
 	struct td_buf pending = { 0 };
-	struct sub *sub;
+	struct xmpp_sub *sub;
 
 	if (have == NULL && !xmpp_roster_has_room(u, true))
 		return; /* silent as for an account that is not here (8.5.1) */
@@ -417,8 +440,8 @@ in_change(struct xmpp_user *u, struct xmpp_stanza *s, enum subtype type, enum su
 	/* 3.3.3: of a request the user never took up, just the record goes */
 	if (type == ST_UNSUBSCRIBE && now == SS_NONE_IN && !is_shown(have))
 		r.acts = 0;
-	sub = td_zalloc(sizeof(*sub));
-	sub->ch.done = in_done;
+	sub = sub_new(in_done);
+	LIST_INSERT_HEAD(&im->inbound, sub, link);
 	commit(u, s, s->from.bare, r, type, &sc, sub);
 	td_buf_fini(&pending);
 }
@@ -495,6 +518,25 @@ xmpp_subscription_pending_to(struct xmpp_session *sess)
 		xmpp_session_send(sess, s);
 		xmpp_stanza_unref(&s);
 	}
+}
+
+bool
+xmpp_subscription_holds(struct xmpp_user *u, struct xmpp_stanza *s)
+{
+	struct xmpp_im *im = u->env->module_data[XMPP_SLOT_IM];
+	struct xmpp_sub *sub; /* the latest is first */
+
+	LIST_FOREACH(sub, &im->inbound, link) {
+		struct xmpp_waiting *w;
+
+		if (sub->ch.call.user != u || !td_str_eq(sub->ch.jid, s->from.bare))
+			continue;
+		w = td_zalloc(sizeof(*w));
+		w->s = xmpp_stanza_ref(s);
+		STAILQ_INSERT_TAIL(&sub->held, w, link);
+		return true;
+	}
+	return false;
 }
 
 void
