@@ -35,10 +35,10 @@ outbox_add_run(struct store_op *op, struct store_db *db)
 	const struct store_mail *m = &o->m;
 	int rc = store_db_do(db, &op->err,
 			     "INSERT INTO outbox (account, stanza_id, sender, rcpt, created, next_try,"
-			     " expires, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+			     " expires, data, jid) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
 			     SV(sv_text(m->account), sv_opt(m->stanza_id), sv_text(m->from), sv_text(m->to),
 				sv_int(ms_of(store_now(op->st))), sv_int(ms_of(m->next_try)),
-				sv_int(ms_of(m->expires)), sv_blob(m->data)));
+				sv_int(ms_of(m->expires)), sv_blob(m->data), sv_text(m->jid)));
 
 	if (rc < 0)
 		return rc;
@@ -62,6 +62,7 @@ store_outbox_add(struct store *st, const struct store_mail *m, const struct stor
 
 	o->m = (struct store_mail){
 		.account = store_op_str(&o->op, m->account),
+		.jid = store_op_str(&o->op, m->jid),
 		.stanza_id = store_op_str(&o->op, m->stanza_id),
 		.from = store_op_str(&o->op, m->from),
 		.to = store_op_str(&o->op, m->to),
@@ -83,7 +84,7 @@ store_outbox_add(struct store *st, const struct store_mail *m, const struct stor
 /* ---- due and list ---- */
 
 /* Columns: id, account, stanza_id, sender, rcpt, created, next_try, expires, tries,
- * last_error, data (absent in a list). */
+ * last_error, data (absent in a list), jid. */
 static int
 read_mails(struct mails_op *o, struct store_db *db, sqlite3_stmt *q)
 {
@@ -96,6 +97,7 @@ read_mails(struct mails_op *o, struct store_db *db, sqlite3_stmt *q)
 		o->m[o->n++] = (struct store_mail){
 			.id = (uint64_t)sqlite3_column_int64(q, 0),
 			.account = store_db_str(q, 1, a),
+			.jid = store_db_str(q, 11, a),
 			.stanza_id = store_db_str(q, 2, a),
 			.from = store_db_str(q, 3, a),
 			.to = store_db_str(q, 4, a),
@@ -118,7 +120,7 @@ outbox_due_run(struct store_op *op, struct store_db *db)
 	sqlite3_stmt *q;
 	int rc = store_db_query(db, &op->err, &q,
 				"SELECT id, account, stanza_id, sender, rcpt, created, next_try, expires,"
-				" tries, last_error, data FROM outbox WHERE next_try <= ?1"
+				" tries, last_error, data, jid FROM outbox WHERE next_try <= ?1"
 				" ORDER BY next_try, id LIMIT ?2",
 				SV(sv_int(ms_of(o->now)), sv_int(o->max)));
 
@@ -131,7 +133,7 @@ outbox_list_run(struct store_op *op, struct store_db *db)
 	sqlite3_stmt *q;
 	int rc = store_db_query(db, &op->err, &q,
 				"SELECT id, account, stanza_id, sender, rcpt, created, next_try, expires,"
-				" tries, last_error, NULL FROM outbox ORDER BY id",
+				" tries, last_error, NULL, jid FROM outbox ORDER BY id",
 				SV_NONE);
 
 	return rc < 0 ? rc : read_mails((struct mails_op *)op, db, q);

@@ -83,6 +83,7 @@ static const char v2_mail[] =
 	"CREATE TABLE outbox ("
 	" id INTEGER PRIMARY KEY AUTOINCREMENT,"
 	" account TEXT NOT NULL,"
+	" jid TEXT NOT NULL,"
 	" stanza_id TEXT,"
 	" sender TEXT NOT NULL,"
 	" rcpt TEXT NOT NULL,"

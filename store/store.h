@@ -175,6 +175,7 @@ int store_thread_by_mail_now(struct store *st, struct td_arena *a, struct td_str
 struct store_mail {
 	uint64_t id;
 	struct td_str account;	 /* who gets the error: full or bare JID */
+	struct td_str jid;	 /* the chat address it was written to: the error comes from there */
 	struct td_str stanza_id; /* id of the message it came from */
 	struct td_str from, to;	 /* envelope; from empty = null sender */
 	struct td_str data;	 /* the mail, CRLF */

@@ -1,0 +1,175 @@
+/* router - the junction: every stanza asks here where to go.
+ *
+ *   no address, our domain itself      the modules, on this worker
+ *   a local account                    its owner (this worker or a mailbox post)
+ *   a gateway service, a mail domain   the bridge, when one of our users sent it
+ *   anything else                      an error: nobody of that name is reachable
+ *
+ * gw_xmpp_host is how xmpp reaches the process. */
+#include <stdlib.h>
+#include "gateway/gateway.h"
+#include "gateway/scripts.h"
+#include "gateway/xmpp_log.h"
+
+static enum xmpp_domain_kind
+host_domain(struct xmpp_env *env, struct td_str domain)
+{
+	struct gw_domain d;
+
+	return gw_domains_find(gw_worker_of(env)->domains, domain, &d) ? d.kind : XD_UNKNOWN;
+}
+
+/* ---- between workers ---- */
+
+struct route_mail {
+	struct td_mail mail;
+	struct xmpp_stanza *s;
+};
+
+static void
+on_delivery(struct td_mail *m, struct td_loop *loop)
+{
+	struct route_mail *r = (struct route_mail *)m;
+	struct gw_worker *w = td_loop_data(loop);
+
+	xmpp_deliver(w->env, r->s);
+	free(r);
+}
+
+static void
+on_route(struct td_mail *m, struct td_loop *loop)
+{
+	struct route_mail *r = (struct route_mail *)m;
+	struct gw_worker *w = td_loop_data(loop);
+
+	xmpp_route(w->env, r->s);
+	free(r);
+}
+
+static void
+post(struct gw_worker *w, struct xmpp_stanza *s, void (*run)(struct td_mail *, struct td_loop *))
+{
+	struct route_mail *r = td_alloc(sizeof(*r));
+
+	r->mail.run = run;
+	r->s = s;
+	td_loop_post(w->loop, &r->mail);
+}
+
+struct gw_worker *
+gw_owner(struct gw *gw, struct td_str bare)
+{
+	return gw->workers[xmpp_owner(gw->workers[0]->env, bare)];
+}
+
+void
+gw_route(struct gw *gw, struct xmpp_stanza *s)
+{
+	xmpp_stanza_seal(s);
+	if (s->to.full.p == NULL) {
+		xmpp_stanza_unref(&s);
+		return;
+	}
+	post(gw_owner(gw, s->to.bare), s, on_route);
+}
+
+/* ---- where to ---- */
+
+static void
+to_account(struct xmpp_env *env, struct xmpp_stanza *s)
+{
+	unsigned owner = xmpp_owner(env, s->to.bare);
+
+	if (owner == env->index)
+		xmpp_deliver(env, s);
+	else
+		post(gw_worker_of(env)->gw->workers[owner], s, on_delivery);
+}
+
+static void
+refuse(struct xmpp_env *env, struct xmpp_stanza *s, enum xmpp_error e)
+{
+	xmpp_bounce(env, s, e, NULL);
+	xmpp_stanza_unref(&s);
+}
+
+/* A JID at a service of ours; only the mail gateway has any so far. */
+static void
+to_service(struct xmpp_env *env, struct xmpp_stanza *s, const struct gw_domain *d)
+{
+	if (s->to.local.p == NULL) {
+		xmpp_deliver_server(env, s);
+	} else if (s->kind == XK_MESSAGE && strcmp(d->service, "gateway") == 0 && gw_bridge_to_mail(env, s)) {
+		xmpp_stanza_unref(&s);
+	} else if (s->kind == XK_PRESENCE) {
+		xmpp_stanza_unref(&s);
+	} else {
+		refuse(env, s, XE_SERVICE_UNAVAILABLE);
+	}
+}
+
+static void
+host_route(struct xmpp_env *env, struct xmpp_stanza *s)
+{
+	struct gw_domain d = { .kind = XD_UNKNOWN };
+
+	if (s->to.full.p == NULL) {
+		xmpp_stanza_unref(&s);
+		return;
+	}
+	(void)gw_domains_find(gw_worker_of(env)->domains, s->to.domain, &d);
+	switch (d.kind) {
+	case XD_LOCAL:
+		if (s->to.local.p == NULL)
+			xmpp_deliver_server(env, s);
+		else
+			to_account(env, s);
+		return;
+	case XD_SERVICE:
+		to_service(env, s, &d);
+		return;
+	case XD_MAIL:
+		if (s->kind == XK_MESSAGE && gw_bridge_to_mail(env, s))
+			xmpp_stanza_unref(&s);
+		else if (s->kind == XK_PRESENCE)
+			xmpp_stanza_unref(&s);
+		else
+			refuse(env, s, XE_SERVICE_UNAVAILABLE);
+		return;
+	case XD_REMOTE:
+	case XD_UNKNOWN:
+		refuse(env, s, XE_REMOTE_SERVER_NOT_FOUND);
+		return;
+	}
+}
+
+/* ---- the rest of the host ---- */
+
+static void
+host_presence(struct xmpp_env *env, const struct xmpp_jid *full, int priority, struct td_str show,
+	      struct td_str status, bool available)
+{
+	gw_directory_set(gw_worker_of(env)->gw->directory, full, priority, show, status, available);
+}
+
+static bool
+host_hook(struct xmpp_env *env, enum xmpp_hook h, struct xmpp_session *sess, struct xmpp_stanza *s)
+{
+	return gw_scripts_xmpp_hook(env, h, sess, s);
+}
+
+static struct td_loop *
+host_loop_of(struct xmpp_env *env, unsigned index)
+{
+	return gw_worker_of(env)->gw->workers[index]->loop;
+}
+
+const struct xmpp_host gw_xmpp_host = {
+	.domain = host_domain,
+	.route = host_route,
+	.to_mail = gw_bridge_to_mail,
+	.presence = host_presence,
+	.hook = host_hook,
+	.log_stanza = gw_xmpp_log_stanza,
+	.loop_of = host_loop_of,
+};
