@@ -76,18 +76,13 @@ static const char *
 prep_reason(int rc)
 {
 	switch (rc) {
-	case STRINGPREP_CONTAINS_UNASSIGNED:
-		return "unassigned code point";
-	case STRINGPREP_CONTAINS_PROHIBITED:
-		return "forbidden character";
+	case STRINGPREP_CONTAINS_UNASSIGNED: return "unassigned code point";
+	case STRINGPREP_CONTAINS_PROHIBITED: return "forbidden character";
 	case STRINGPREP_BIDI_BOTH_L_AND_RAL:
 	case STRINGPREP_BIDI_LEADTRAIL_NOT_RAL:
-	case STRINGPREP_BIDI_CONTAINS_PROHIBITED:
-		return "mixed writing directions";
-	case STRINGPREP_TOO_SMALL_BUFFER:
-		return "too long";
-	default:
-		return "cannot be prepared";
+	case STRINGPREP_BIDI_CONTAINS_PROHIBITED: return "mixed writing directions";
+	case STRINGPREP_TOO_SMALL_BUFFER: return "too long";
+	default: return "cannot be prepared";
 	}
 }
 
@@ -139,7 +134,7 @@ xmpp_prep(const Stringprep_profile *profile, bool query, struct td_str in, char 
 	if (in.len > PREP_IN_MAX) /* before and after: NFKC is quadratic in combining marks */
 		return -1;
 	*why_out = "not UTF-8";
-	if (!td_utf8_valid(in) || memchr(in.p, '\0', in.len) != NULL)
+	if (!td_utf8_valid(in) || td_str_chr(in, '\0') >= 0)
 		return -1;
 	n = decode(in, cp);
 	/* Not stringprep(): it grows its buffer by 50 points at a time and starts over. */
@@ -155,35 +150,33 @@ xmpp_prep(const Stringprep_profile *profile, bool query, struct td_str in, char 
 	return rc == 0 ? 0 : -1;
 }
 
+/* A part that stringprep prepares. */
+struct part {
+	const char *name;
+	const Stringprep_profile *profile;
+	unsigned want, fold; /* for map_ascii */
+};
+
+static const struct part part_local = { "local part", stringprep_xmpp_nodeprep, C_LOCAL, C_UPPER };
+static const struct part part_resource = { "resource", stringprep_xmpp_resourceprep, C_RES, 0 };
+
+/* Write <in> prepared to out[PART_MAX]. */
 static int
-prep_part(const char *name, const Stringprep_profile *profile, unsigned want, unsigned fold,
-	  struct td_str in, char *out, size_t *len, struct td_err *err)
+prep_part(const struct part *part, struct td_str in, char *out, size_t *len, struct td_err *err)
 {
 	const char *why;
 
 	if (in.len == 0)
-		return td_fail(err, TD_E_INVAL, "%s: empty", name);
-	if (in.len <= PART_MAX && map_ascii(in, want, fold, out)) {
+		return td_fail(err, TD_E_INVAL, "%s: empty", part->name);
+	if (in.len <= PART_MAX && map_ascii(in, part->want, part->fold, out)) {
 		*len = in.len;
 		return 0;
 	}
-	if (xmpp_prep(profile, false, in, out, PART_MAX, len, &why) < 0)
-		return td_fail(err, TD_E_INVAL, "%s: %s", name, why);
+	if (xmpp_prep(part->profile, false, in, out, PART_MAX, len, &why) < 0)
+		return td_fail(err, TD_E_INVAL, "%s: %s", part->name, why);
 	if (*len == 0)
-		return td_fail(err, TD_E_INVAL, "%s: empty", name);
+		return td_fail(err, TD_E_INVAL, "%s: empty", part->name);
 	return 0;
-}
-
-static int
-prep_local(struct td_str in, char *out, size_t *len, struct td_err *err)
-{
-	return prep_part("local part", stringprep_xmpp_nodeprep, C_LOCAL, C_UPPER, in, out, len, err);
-}
-
-static int
-prep_resource(struct td_str in, char *out, size_t *len, struct td_err *err)
-{
-	return prep_part("resource", stringprep_xmpp_resourceprep, C_RES, 0, in, out, len, err);
 }
 
 /* ---- domains ---- */
@@ -251,7 +244,7 @@ prep_idna(struct td_str in, char *out, size_t *len)
 	const char *why = "not a domain name";
 	size_t n;
 
-	if (!td_utf8_valid(in) || memchr(in.p, '\0', in.len) != NULL)
+	if (!td_utf8_valid(in) || td_str_chr(in, '\0') >= 0)
 		return "not UTF-8";
 	for (size_t i = 0; i < in.len; i++) {
 		unsigned char c = (unsigned char)in.p[i];
@@ -307,9 +300,10 @@ prep_ipv6(struct td_str in, char *out, size_t *len)
 static int
 prep_domain(struct td_str in, char *out, size_t *len, struct td_err *err)
 {
-	const char *why;
+	const char *why = NULL;
+	enum labels kind;
 
-	if (in.len == 0)
+	if (in.p == NULL || in.len == 0)
 		return td_fail(err, TD_E_INVAL, "domain: empty");
 	if (in.len > PART_MAX)
 		return td_fail(err, TD_E_INVAL, "domain: too long");
@@ -318,13 +312,12 @@ prep_domain(struct td_str in, char *out, size_t *len, struct td_err *err)
 	} else if (!map_ascii(in, C_DOMAIN, C_UPPER, out)) {
 		why = prep_idna(in, out, len);
 	} else {
-		enum labels kind;
-
 		*len = in.len;
 		kind = check_labels(out, len);
-		why = kind == LABELS_IDNA ? prep_idna(td_str(out, *len), out, len) :
-		      kind == LABELS_BAD  ? "not a domain name" :
-					    NULL;
+		if (kind == LABELS_IDNA)
+			why = prep_idna(td_str(out, *len), out, len);
+		else if (kind == LABELS_BAD)
+			why = "not a domain name";
 	}
 	return why == NULL ? 0 : td_fail(err, TD_E_INVAL, "domain: %s", why);
 }
@@ -354,7 +347,7 @@ xmpp_jid_make(struct td_arena *a, struct td_str local, struct td_str domain, str
 	int rc;
 
 	if (local.p != NULL) {
-		rc = prep_local(local, buf, &nl, err);
+		rc = prep_part(&part_local, local, buf, &nl, err);
 		if (rc < 0)
 			return rc;
 		buf[nl] = '@';
@@ -366,7 +359,7 @@ xmpp_jid_make(struct td_arena *a, struct td_str local, struct td_str domain, str
 	n += nd;
 	if (resource.p != NULL) {
 		buf[n++] = '/';
-		rc = prep_resource(resource, buf + n, &nr, err);
+		rc = prep_part(&part_resource, resource, buf + n, &nr, err);
 		if (rc < 0)
 			return rc;
 		n += nr;
@@ -401,13 +394,13 @@ int
 xmpp_jid_with_resource(struct td_arena *a, const struct xmpp_jid *j, struct td_str resource,
 		       struct xmpp_jid *out, struct td_err *err)
 {
-	size_t nb = j->bare.len, nl = j->local.len, nd = j->domain.len, nr;
+	size_t nb = j->bare.len, nl = j->local.len, nd = j->domain.len, nr = 0;
 	char buf[JID_MAX];
 	int rc;
 
 	memcpy(buf, j->bare.p, nb);
 	buf[nb] = '/';
-	rc = prep_resource(resource, buf + nb + 1, &nr, err);
+	rc = prep_part(&part_resource, resource, buf + nb + 1, &nr, err);
 	if (rc < 0)
 		return rc;
 	set_views(out, td_arena_strndup(a, buf, nb + 1 + nr), nl, nd, nr);
@@ -429,7 +422,7 @@ static char
 escape_at(struct td_str s, size_t i)
 {
 	static const char codes[][4] = { " 20", "\"22", "&26", "'27", "/2f",
-					 ":3a", "<3c",	">3e", "@40", "\\5c" };
+					 ":3a", "<3c",  ">3e", "@40", "\\5c" };
 
 	if (s.len - i < 3 || s.p[i] != '\\')
 		return 0;
@@ -459,7 +452,8 @@ xmpp_jid_escape(struct td_arena *a, struct td_str s)
 		unsigned char c = (unsigned char)s.p[i];
 
 		/* Rule 7: a backslash only where it would read as an escape. */
-		if (c == '\\' ? escape_at(s, i) != 0 : c != '\0' && strchr(" \"&'/:<>@", c) != NULL) {
+		if (c == '\\' ? escape_at(s, i) != 0
+			      : c != '\0' && strchr(" \"&'/:<>@", c) != NULL) {
 			out[n++] = '\\';
 			out[n++] = hex[c >> 4];
 			out[n++] = hex[c & 15];

@@ -12,15 +12,16 @@ struct td_err;
  * into ("local@domain/resource"), NUL-terminated at full's end. */
 struct xmpp_jid {
 	struct td_str full;
-	struct td_str bare;	/* prefix of full */
-	struct td_str local;	/* .p NULL = none */
+	struct td_str bare;  /* prefix of full */
+	struct td_str local; /* .p NULL = none */
 	struct td_str domain;
 	struct td_str resource; /* .p NULL = none */
 };
 
 /* Parse and prepare <s>: nodeprep, nameprep/IDNA (A-labels become U-labels, a trailing dot
- * is dropped), resourceprep, no unassigned code points; each part at most 1023 bytes, before and
- * after preparation.  ASCII takes a fast path; "[v6]" is a domain.  Return 0, or TD_E_INVAL with *out untouched. */
+ * is dropped), resourceprep, no unassigned code points; each part at most 1023 bytes, before
+ * and after preparation.  "[v6]" is a domain too.  ASCII takes a fast path.
+ * Return 0, or TD_E_INVAL with *out untouched. */
 int xmpp_jid_parse(struct td_arena *a, struct td_str s, struct xmpp_jid *out, struct td_err *err);
 /* The three parts, each raw; local and resource may be TD_STR_NULL. */
 int xmpp_jid_make(struct td_arena *a, struct td_str local, struct td_str domain,

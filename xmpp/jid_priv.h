@@ -11,6 +11,6 @@
 
 /* Prepare <in> (any bytes) by <profile> into out[cap]; <query>: unassigned code points pass.
  * Return 0 with *len_out set (it may be 0), or -1 with *why_out a static text. */
-int xmpp_prep(const Stringprep_profile *profile, bool query, struct td_str in, char *out, size_t cap,
-	      size_t *len_out, const char **why_out);
+int xmpp_prep(const Stringprep_profile *profile, bool query, struct td_str in, char *out,
+	      size_t cap, size_t *len_out, const char **why_out);
 #endif

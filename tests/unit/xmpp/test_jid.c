@@ -48,11 +48,15 @@ static const struct good {
 	{ "ann@example.org/ two  words ", "ann", "example.org", " two  words " },
 	/* nodeprep: case folding B.2, mapped to nothing B.1, NFKC */
 	{ "\xC3\x89lan@example.org", "\xC3\xA9lan", "example.org", NULL },
-	{ "fu\xC3\x9F" "ball@example.com", "fussball", "example.com", NULL },
+	{ "fu\xC3\x9F"
+	  "ball@example.com",
+	  "fussball", "example.com", NULL },
 	{ "\xCF\x80@example.com", "\xCF\x80", "example.com", NULL },
 	{ "\xCE\xA3@example.com/foo", "\xCF\x83", "example.com", "foo" },
 	{ "\xCF\x82@example.com/foo", "\xCF\x83", "example.com", "foo" },
-	{ "a\xC2\xAD" "b@example.com", "ab", "example.com", NULL },
+	{ "a\xC2\xAD"
+	  "b@example.com",
+	  "ab", "example.com", NULL },
 	{ "e\xCC\x81@example.com", "\xC3\xA9", "example.com", NULL },
 	{ "\xEF\xBC\xA1nn@example.com", "ann", "example.com", NULL },
 	{ "henry\xE2\x85\xA3@example.com", "henryiv", "example.com", NULL },
@@ -63,13 +67,37 @@ static const struct good {
 	/* right to left, well-formed */
 	{ "\xD7\x90\xD7\x91@example.com", "\xD7\x90\xD7\x91", "example.com", NULL },
 	/* domains */
-	{ "a@B\xC3\x9C" "CHER.example", "a", "b\xC3\xBC" "cher.example", NULL },
-	{ "a@xn--bcher-kva.example/x", "a", "b\xC3\xBC" "cher.example", "x" },
-	{ "a@XN--BCHER-KVA.Example.", "a", "b\xC3\xBC" "cher.example", NULL },
-	{ "b\xC3\xBC" "cher\xE3\x80\x82" "example", NULL, "b\xC3\xBC" "cher.example", NULL },
-	{ "b\xC3\xBC" "cher.example\xE3\x80\x82", NULL, "b\xC3\xBC" "cher.example", NULL },
+	{ "a@B\xC3\x9C"
+	  "CHER.example",
+	  "a",
+	  "b\xC3\xBC"
+	  "cher.example",
+	  NULL },
+	{ "a@xn--bcher-kva.example/x", "a",
+	  "b\xC3\xBC"
+	  "cher.example",
+	  "x" },
+	{ "a@XN--BCHER-KVA.Example.", "a",
+	  "b\xC3\xBC"
+	  "cher.example",
+	  NULL },
+	{ "b\xC3\xBC"
+	  "cher\xE3\x80\x82"
+	  "example",
+	  NULL,
+	  "b\xC3\xBC"
+	  "cher.example",
+	  NULL },
+	{ "b\xC3\xBC"
+	  "cher.example\xE3\x80\x82",
+	  NULL,
+	  "b\xC3\xBC"
+	  "cher.example",
+	  NULL },
 	{ "\xEF\xBD\x85xample.org", NULL, "example.org", NULL },
-	{ "stra\xC3\x9F" "e.example", NULL, "strasse.example", NULL },
+	{ "stra\xC3\x9F"
+	  "e.example",
+	  NULL, "strasse.example", NULL },
 	/* IDNA2008 only: stays an A-label */
 	{ "a@xn--strae-oqa.example", "a", "xn--strae-oqa.example", NULL },
 };
@@ -82,8 +110,9 @@ START_TEST(good)
 	char full[256];
 
 	ck_assert_msg(xmpp_jid_parse(a, td_cstr(g->in), &j, &err) == 0, "%s: %s", g->in, err.text);
-	(void)snprintf(full, sizeof(full), "%s%s%s%s%s", g->local ? g->local : "", g->local ? "@" : "",
-		       g->domain, g->resource ? "/" : "", g->resource ? g->resource : "");
+	(void)snprintf(full, sizeof(full), "%s%s%s%s%s", g->local ? g->local : "",
+		       g->local ? "@" : "", g->domain, g->resource ? "/" : "",
+		       g->resource ? g->resource : "");
 	ck_view(j.full, full);
 	ck_assert_uint_eq(strlen(j.full.p), j.full.len);
 	ck_view(j.domain, g->domain);
@@ -135,12 +164,17 @@ static const struct bad {
 	{ TD_STR("\xED\xA0\x80@example.org"), "local part: not UTF-8" },
 	{ TD_STR("\xC2\xA0x@example.org"), "local part: forbidden character" },
 	{ TD_STR("\xEF\xBC\xA0@example.org"), "local part: forbidden character" }, /* U+FF20 -> @ */
-	{ TD_STR("\xE2\x84\x80@example.org"), "local part: forbidden character" }, /* U+2100 -> a/c */
+	{ TD_STR("\xE2\x84\x80@example.org"),
+	  "local part: forbidden character" }, /* U+2100 -> a/c */
 	{ TD_STR("\xC2\xAD@example.org"), "local part: empty" },
 	{ TD_STR("\xC8\xA1@example.org"), "local part: unassigned code point" },
 	{ TD_STR("\xEE\x80\x80@example.org"), "local part: forbidden character" }, /* private use */
-	{ TD_STR("\xD7\x90" "a@example.org"), "local part: mixed writing directions" },
-	{ TD_STR("\xD7\x90" "1@example.org"), "local part: mixed writing directions" },
+	{ TD_STR("\xD7\x90"
+		 "a@example.org"),
+	  "local part: mixed writing directions" },
+	{ TD_STR("\xD7\x90"
+		 "1@example.org"),
+	  "local part: mixed writing directions" },
 	{ TD_STR("a@b/\x01"), "resource: forbidden character" },
 	{ TD_STR("a@b/\xE2\x80\xA8"), "resource: forbidden character" },
 	{ TD_STR("a@b/\xC8\xA1"), "resource: unassigned code point" },
@@ -155,7 +189,9 @@ static const struct bad {
 	{ TD_STR("a@b-"), "domain: not a domain name" },
 	{ TD_STR("a@b_c"), "domain: not a domain name" },
 	{ TD_STR("a@b c"), "domain: not a domain name" },
-	{ TD_STR("a@b\xE3\x80\x82\xE3\x80\x82" "c"), "domain: not a domain name" },
+	{ TD_STR("a@b\xE3\x80\x82\xE3\x80\x82"
+		 "c"),
+	  "domain: not a domain name" },
 	{ TD_STR("a@\xE2\x84\x80.b"), "domain: not a domain name" },
 	{ TD_STR("a@xn--aaaaaaaa.b"), "domain: not a domain name" },
 	{ TD_STR("a@xn--0.b"), "domain: not a domain name" },
@@ -243,15 +279,21 @@ START_TEST(parts)
 	struct xmpp_jid j, k;
 	struct td_err err;
 
-	ck_assert_int_eq(xmpp_jid_make(a, TD_STR("Ann"), TD_STR("D.org"), TD_STR_NULL, &j, NULL), 0);
+	ck_assert_int_eq(xmpp_jid_make(a, TD_STR("Ann"), TD_STR("D.org"), TD_STR_NULL, &j, NULL),
+			 0);
 	ck_view(j.full, "ann@d.org");
 	ck_assert_int_eq(xmpp_jid_make(a, TD_STR_NULL, TD_STR("d"), TD_STR("R"), &j, NULL), 0);
 	ck_view(j.full, "d/R");
-	ck_assert_int_eq(xmpp_jid_make(a, TD_STR(""), TD_STR("d"), TD_STR_NULL, &j, NULL), TD_E_INVAL);
-	ck_assert_int_eq(xmpp_jid_make(a, TD_STR("a@b"), TD_STR("d"), TD_STR_NULL, &j, NULL), TD_E_INVAL);
-	ck_assert_int_eq(xmpp_jid_make(a, TD_STR("a/b"), TD_STR("d"), TD_STR_NULL, &j, NULL), TD_E_INVAL);
-	ck_assert_int_eq(xmpp_jid_make(a, TD_STR("a"), TD_STR("d/e"), TD_STR_NULL, &j, NULL), TD_E_INVAL);
-	ck_assert_int_eq(xmpp_jid_make(a, TD_STR("a"), TD_STR_NULL, TD_STR_NULL, &j, NULL), TD_E_INVAL);
+	ck_assert_int_eq(xmpp_jid_make(a, TD_STR(""), TD_STR("d"), TD_STR_NULL, &j, NULL),
+			 TD_E_INVAL);
+	ck_assert_int_eq(xmpp_jid_make(a, TD_STR("a@b"), TD_STR("d"), TD_STR_NULL, &j, NULL),
+			 TD_E_INVAL);
+	ck_assert_int_eq(xmpp_jid_make(a, TD_STR("a/b"), TD_STR("d"), TD_STR_NULL, &j, NULL),
+			 TD_E_INVAL);
+	ck_assert_int_eq(xmpp_jid_make(a, TD_STR("a"), TD_STR("d/e"), TD_STR_NULL, &j, NULL),
+			 TD_E_INVAL);
+	ck_assert_int_eq(xmpp_jid_make(a, TD_STR("a"), TD_STR_NULL, TD_STR_NULL, &j, NULL),
+			 TD_E_INVAL);
 
 	ck_assert_int_eq(xmpp_jid_parse(a, TD_STR("ann@d.org/old"), &j, NULL), 0);
 	ck_assert_int_eq(xmpp_jid_with_resource(a, &j, TD_STR("New \xE2\x85\xA3"), &k, &err), 0);
@@ -315,7 +357,8 @@ static const struct escape {
 	{ "foob\\41r", "foob\\41r" },
 	{ "here's_a_wild_&_/cr%zy/_address_for:<wv>(\"IMPS\")",
 	  "here\\27s_a_wild_\\26_\\2fcr%zy\\2f_address_for\\3a\\3cwv\\3e(\\22IMPS\\22)" },
-	{ "somenick!user\"&'/:<>\\3address", "somenick!user\\22\\26\\27\\2f\\3a\\3c\\3e\\5c3address" },
+	{ "somenick!user\"&'/:<>\\3address",
+	  "somenick!user\\22\\26\\27\\2f\\3a\\3c\\3e\\5c3address" },
 	{ "a\\20b", "a\\5c20b" },
 	{ "\\20a", "\\5c20a" },
 	{ "a\\20", "a\\5c20" },
