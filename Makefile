@@ -60,7 +60,7 @@ OPT := -O2 -g -D_FORTIFY_SOURCE=2
 endif
 ALL_CFLAGS = -std=gnu11 $(OPT) $(WARN) $(HARD) -D_GNU_SOURCE -DTANDEM_VERSION='"$(VERSION)"' \
 	-DTANDEM_DATADIR='"$(PREFIX)/share/tandem"' -DTANDEM_SRCDIR='"$(CURDIR)"' -I. $(PKG_CFLAGS) $(CFLAGS)
-ALL_LIBS = $(PKG_LIBS) -lmilter -lpthread -lm
+ALL_LIBS = $(PKG_LIBS) -lmilter -lcrypt -lpthread -lm
 ALL_LDFLAGS = $(OPT) $(LDHARD) $(LDFLAGS)
 
 src_of = $(filter-out $(MAINS),$(sort $(foreach d,$(DIRS_$(1)),$(wildcard $(d)/*.c))))

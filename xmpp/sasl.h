@@ -1,7 +1,9 @@
 /* sasl - the server side of SASL for one stream (RFC 4422, 5802, 7677, 4616, 2831; XEP-0440).
- * Thread: the owner of the stream.  GNU SASL does the mechanisms; credentials come from a
+ * Thread: the owner of the stream; credential sources are shared by all (they lock inside).
+ * GNU SASL does DIGEST-MD5, the rest is ours (docs/adr/0003-sasl.md); credentials come from a
  * struct xmpp_cred_source.  Unknown accounts get the same exchange and timing as known
- * ones (a salt derived from a server secret and the name). */
+ * ones (a salt derived from a server secret and the name).
+ * Errors: enum xmpp_sasl_error for the peer, TD_E_* for the operator. */
 #ifndef XMPP_SASL_H
 #define XMPP_SASL_H
 #include <stdbool.h>
@@ -43,9 +45,9 @@ struct xmpp_scram_key {
 struct xmpp_credentials {
 	bool found, disabled;
 	struct xmpp_scram_key sha1, sha256;
-	char *password;	  /* clear text, when the store has it (file://); wiped */
+	char *password;   /* clear text, when the store has it (file://); wiped */
 	char *digest_ha1; /* 32 hex digits: MD5(user:realm:password) (digest://) */
-	char *crypt;	  /* crypt(3) string */
+	char *crypt;      /* crypt(3) string */
 };
 void xmpp_credentials_fini(struct xmpp_credentials *c);
 
@@ -53,16 +55,22 @@ void xmpp_credentials_fini(struct xmpp_credentials *c);
 struct xmpp_cred_source;
 /* rc: 0 (also when not found) or TD_E_* for a temporary failure. cred lives until return. */
 typedef void xmpp_cred_cb(void *arg, int rc, const struct xmpp_credentials *cred);
-/* Parse the uri; <st> serves store://.  file:// and digest:// are read (and re-read when
- * mtime changes) here; group/world-readable files are refused (TD_E_DENIED). */
-int xmpp_cred_source_open(const char *uri, struct store *st, struct xmpp_cred_source **out, struct td_err *err);
+/* Parse the uri; <st> serves store:// and outlives the source.  file:// and digest:// are read
+ * here, and re-read by a fetch when their stamp changes; files open to group or world are
+ * refused (TD_E_DENIED).  A file that turns bad later serves nobody (temporary failure)
+ * until mended.  TD_E_INVAL names the line, TD_E_UNSUPPORTED an unknown scheme. */
+int xmpp_cred_source_open(const char *uri, struct store *st, struct xmpp_cred_source **out,
+			  struct td_err *err);
 struct xmpp_cred_source *xmpp_cred_source_ref(struct xmpp_cred_source *s);
 void xmpp_cred_source_unref(struct xmpp_cred_source **s);
 /* Fetch for the bare JID (prepared).  The callback comes on <loop>, maybe before return.
  * file://: full JID first, then the local part.  Lines (momentum.md 4.5): user:password,
- * user:{SCRAM-SHA-256}iter$salt$stored$server (base64), {SCRAM-SHA-1}, {CRYPT}. */
+ * user:{SCRAM-SHA-256}iter$salt$stored$server (base64), {SCRAM-SHA-1}, {CRYPT}; a user may
+ * have one of each.  Clear text serves SCRAM and DIGEST-MD5 too.  digest://: user:realm:HEX,
+ * the realm being the only one in the file, else the domain. */
 void xmpp_cred_fetch(struct xmpp_cred_source *s, struct td_str bare_jid, struct td_loop *loop,
 		     xmpp_cred_cb *cb, void *arg);
+
 /* Derive verifiers for a new password (SASLprep'd); <iterations> 0 = 10000; random salt.
  * TD_E_INVAL when the password is empty or has forbidden characters. */
 int xmpp_scram_derive(struct td_str password, unsigned iterations, struct xmpp_scram_key *sha1,
@@ -70,8 +78,8 @@ int xmpp_scram_derive(struct td_str password, unsigned iterations, struct xmpp_s
 
 /* Channel binding data of the TLS session below; empty = that type is not available. */
 struct xmpp_cb_data {
-	struct td_str tls_exporter;	       /* 32 bytes, RFC 9266 */
-	struct td_str tls_server_end_point;    /* hash of the certificate, RFC 5929 */
+	struct td_str tls_exporter;         /* 32 bytes, RFC 9266 */
+	struct td_str tls_server_end_point; /* hash of the certificate, RFC 5929 */
 };
 /* What a listener allows. */
 #define SASL_M_PLAIN 0x01u
@@ -82,21 +90,24 @@ struct xmpp_cb_data {
 #define SASL_M_DIGEST_MD5 0x20u
 #define SASL_M_EXTERNAL 0x40u
 #define SASL_M_ANONYMOUS 0x80u
+/* EXTERNAL and ANONYMOUS have names, but nothing serves them yet: do not offer them, start
+ * refuses them with invalid-mechanism. */
 /* Mechanism names of <set>, strongest first; returns the count (at most 8). */
 size_t xmpp_sasl_names(unsigned set, const char *out[8]);
 unsigned xmpp_sasl_bit(struct td_str name); /* 0 when unknown */
 
 enum xmpp_sasl_step {
 	SASL_CONTINUE = 0, /* send <challenge> with *out */
-	SASL_SUCCESS,	   /* *out may hold additional data for <success> */
-	SASL_FAILURE,	   /* *error says which */
-	SASL_WAIT,	   /* credentials are being fetched: the wake callback comes */
+	SASL_SUCCESS,      /* *out may hold additional data for <success> */
+	SASL_FAILURE,      /* *error says which */
+	SASL_WAIT,         /* credentials are being fetched: the wake callback comes */
 };
-/* Called when a SASL_WAIT step can go on; answer by calling xmpp_sasl_resume. */
+/* Called when a SASL_WAIT step can go on, once; answer by calling xmpp_sasl_resume, now or
+ * later.  The exchange may be freed within. */
 typedef void xmpp_sasl_wake(void *arg);
 
-/* Process-wide set-up of GNU SASL; main, once.  <secret> makes fake salts (stable across
- * restarts when stored). */
+/* Process-wide set-up of GNU SASL; main, once, before any fetch.  <secret> makes fake salts
+ * (stable across restarts when stored); empty = random. */
 int xmpp_sasl_init(struct td_str secret, struct td_err *err);
 void xmpp_sasl_fini(void);
 /* Begin <mechanism> for <domain>.  <offered>: the set announced on this stream (a client
@@ -107,10 +118,13 @@ struct xmpp_sasl *xmpp_sasl_start(struct td_str mechanism, unsigned offered, str
 				  struct td_loop *loop, xmpp_sasl_wake *wake, void *wake_arg,
 				  enum xmpp_sasl_error *error);
 /* One client message, base64 as on the wire; TD_STR_NULL = no initial response given, "="
- * = empty.  *out gets base64. */
-enum xmpp_sasl_step xmpp_sasl_step(struct xmpp_sasl *s, struct td_str in_b64, struct td_buf *out, enum xmpp_sasl_error *error);
+ * = empty; at most 8 KiB.  Base64 is appended to *out, nothing when there is no data.
+ * *error is set for SASL_FAILURE only; after that or success every step fails. */
+enum xmpp_sasl_step xmpp_sasl_step(struct xmpp_sasl *s, struct td_str in_b64, struct td_buf *out,
+				   enum xmpp_sasl_error *error);
 /* After SASL_WAIT and the wake. */
-enum xmpp_sasl_step xmpp_sasl_resume(struct xmpp_sasl *s, struct td_buf *out, enum xmpp_sasl_error *error);
+enum xmpp_sasl_step xmpp_sasl_resume(struct xmpp_sasl *s, struct td_buf *out,
+				     enum xmpp_sasl_error *error);
 /* After SASL_SUCCESS: the prepared local part of the authorised user. */
 struct td_str xmpp_sasl_user(const struct xmpp_sasl *s);
 const char *xmpp_sasl_mechanism(const struct xmpp_sasl *s);
