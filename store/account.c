@@ -76,11 +76,12 @@ account_get_run(struct store_op *op, struct store_db *db)
 {
 	struct account_op *o = (struct account_op *)op;
 	sqlite3_stmt *q;
-	int rc = store_db_query(db, &op->err, &q,
-				"SELECT disabled, created, sha1_iter, sha1_salt, sha1_stored, sha1_server,"
-				" sha256_iter, sha256_salt, sha256_stored, sha256_server"
-				" FROM accounts WHERE jid = ?1",
-				SV(sv_text(o->a.jid)));
+	int rc = store_db_query(
+		db, &op->err, &q,
+		"SELECT disabled, created, sha1_iter, sha1_salt, sha1_stored, sha1_server,"
+		" sha256_iter, sha256_salt, sha256_stored, sha256_server"
+		" FROM accounts WHERE jid = ?1",
+		SV(sv_text(o->a.jid)));
 
 	if (rc < 0 || (rc = store_db_next(db, &op->err, q)) < 0)
 		return rc;
@@ -132,10 +133,10 @@ sv_bytes(const unsigned char *p, size_t n, bool there)
 	return sv_blob(td_str((const char *)p, n));
 }
 
-#define SV_SCRAM(s)                                                                       \
+#define SV_SCRAM(s)                                                                         \
 	((s).key_len > 0 ? sv_int((s).iterations) : (struct store_val){ .type = SV_NULL }), \
-		sv_bytes((s).salt, (s).salt_len, (s).key_len > 0),                        \
-		sv_bytes((s).stored_key, (s).key_len, (s).key_len > 0),                   \
+		sv_bytes((s).salt, (s).salt_len, (s).key_len > 0),                          \
+		sv_bytes((s).stored_key, (s).key_len, (s).key_len > 0),                     \
 		sv_bytes((s).server_key, (s).key_len, (s).key_len > 0)
 
 static bool
@@ -155,14 +156,15 @@ account_add_run(struct store_op *op, struct store_db *db)
 		return td_fail(&op->err, TD_E_INVAL, "not an account");
 	/* Roster versions start at the clock: an account made again under the same name never
 	 * repeats a version that a client of the former one remembers. */
-	rc = store_db_do(db, &op->err,
-			 "INSERT INTO accounts (jid, domain, disabled, created, roster_ver, roster_floor,"
-			 " sha1_iter, sha1_salt, sha1_stored, sha1_server,"
-			 " sha256_iter, sha256_salt, sha256_stored, sha256_server)"
-			 " VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-			 SV(sv_text(o->a.jid), sv_text(domain_of(o->a.jid)), sv_int(o->a.disabled),
-			    sv_int((int64_t)(o->a.created != 0 ? o->a.created : now / 1000)),
-			    sv_int((int64_t)now), SV_SCRAM(o->a.sha1), SV_SCRAM(o->a.sha256)));
+	rc = store_db_do(
+		db, &op->err,
+		"INSERT INTO accounts (jid, domain, disabled, created, roster_ver, roster_floor,"
+		" sha1_iter, sha1_salt, sha1_stored, sha1_server,"
+		" sha256_iter, sha256_salt, sha256_stored, sha256_server)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+		SV(sv_text(o->a.jid), sv_text(domain_of(o->a.jid)), sv_int(o->a.disabled),
+		   sv_int((int64_t)(o->a.created != 0 ? o->a.created : now / 1000)),
+		   sv_int((int64_t)now), SV_SCRAM(o->a.sha1), SV_SCRAM(o->a.sha256)));
 	if (rc == TD_E_EXISTS)
 		return td_fail(&op->err, rc, "the account exists already");
 	if (rc >= 0)
@@ -178,13 +180,14 @@ account_update_run(struct store_op *op, struct store_db *db)
 
 	if (!fits(&o->a.sha1) || !fits(&o->a.sha256))
 		return td_fail(&op->err, TD_E_INVAL, "not an account");
-	rc = store_db_do(db, &op->err,
-			 "UPDATE accounts SET disabled = ?2,"
-			 " sha1_iter = ?3, sha1_salt = ?4, sha1_stored = ?5, sha1_server = ?6,"
-			 " sha256_iter = ?7, sha256_salt = ?8, sha256_stored = ?9, sha256_server = ?10"
-			 " WHERE jid = ?1",
-			 SV(sv_text(o->a.jid), sv_int(o->a.disabled), SV_SCRAM(o->a.sha1),
-			    SV_SCRAM(o->a.sha256)));
+	rc = store_db_do(
+		db, &op->err,
+		"UPDATE accounts SET disabled = ?2,"
+		" sha1_iter = ?3, sha1_salt = ?4, sha1_stored = ?5, sha1_server = ?6,"
+		" sha256_iter = ?7, sha256_salt = ?8, sha256_stored = ?9, sha256_server = ?10"
+		" WHERE jid = ?1",
+		SV(sv_text(o->a.jid), sv_int(o->a.disabled), SV_SCRAM(o->a.sha1),
+		   SV_SCRAM(o->a.sha256)));
 	return rc == 0 ? td_fail(&op->err, TD_E_NOTFOUND, "no such account") : rc;
 }
 
@@ -193,7 +196,8 @@ account_delete_run(struct store_op *op, struct store_db *db)
 {
 	struct account_op *o = (struct account_op *)op;
 	/* roster and messages go by foreign key */
-	int rc = store_db_do(db, &op->err, "DELETE FROM accounts WHERE jid = ?1", SV(sv_text(o->a.jid)));
+	int rc = store_db_do(db, &op->err, "DELETE FROM accounts WHERE jid = ?1",
+			     SV(sv_text(o->a.jid)));
 
 	if (rc == 0)
 		return td_fail(&op->err, TD_E_NOTFOUND, "no such account");
@@ -280,7 +284,8 @@ account_list_run(struct store_op *op, struct store_db *db)
 				    "SELECT jid FROM accounts WHERE domain = ?1 ORDER BY jid",
 				    SV(sv_text(o->domain)));
 	else
-		rc = store_db_query(db, &op->err, &q, "SELECT jid FROM accounts ORDER BY jid", SV_NONE);
+		rc = store_db_query(db, &op->err, &q, "SELECT jid FROM accounts ORDER BY jid",
+				    SV_NONE);
 	while (rc >= 0 && (rc = store_db_next(db, &op->err, q)) == 1) {
 		o->jids = store_op_grow(op, o->jids, o->n, sizeof(*o->jids));
 		o->jids[o->n++] = store_db_str(q, 0, op->arena);

@@ -33,8 +33,8 @@ struct store_db {
 static const struct {
 	int sqlite, ours;
 } codes[] = {
-	{ SQLITE_BUSY, TD_E_BUSY },	  { SQLITE_LOCKED, TD_E_BUSY },
-	{ SQLITE_PROTOCOL, TD_E_BUSY },	  { SQLITE_FULL, TD_E_FULL },
+	{ SQLITE_BUSY, TD_E_BUSY },       { SQLITE_LOCKED, TD_E_BUSY },
+	{ SQLITE_PROTOCOL, TD_E_BUSY },   { SQLITE_FULL, TD_E_FULL },
 	{ SQLITE_CORRUPT, TD_E_CORRUPT }, { SQLITE_NOTADB, TD_E_CORRUPT },
 	{ SQLITE_TOOBIG, TD_E_LIMIT },
 };
@@ -61,7 +61,8 @@ is_space_error(sqlite3 *h)
 
 	if (is_no_space(sqlite3_system_errno(h)))
 		return true;
-	if (sqlite3_file_control(h, "main", SQLITE_FCNTL_LAST_ERRNO, &e) == SQLITE_OK && is_no_space(e))
+	if (sqlite3_file_control(h, "main", SQLITE_FCNTL_LAST_ERRNO, &e) == SQLITE_OK &&
+	    is_no_space(e))
 		return true;
 	e = 0;
 	return sqlite3_file_control(h, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK &&
@@ -77,9 +78,10 @@ map_code(sqlite3 *h)
 	int rc = ext & 0xff;
 
 	if (rc == SQLITE_CONSTRAINT)
-		return ext == SQLITE_CONSTRAINT_UNIQUE || ext == SQLITE_CONSTRAINT_PRIMARYKEY ? TD_E_EXISTS
-		       : ext == SQLITE_CONSTRAINT_FOREIGNKEY			      ? TD_E_NOTFOUND
-									      : TD_E_INVAL;
+		return ext == SQLITE_CONSTRAINT_UNIQUE || ext == SQLITE_CONSTRAINT_PRIMARYKEY
+			       ? TD_E_EXISTS
+		       : ext == SQLITE_CONSTRAINT_FOREIGNKEY ? TD_E_NOTFOUND
+							     : TD_E_INVAL;
 	if ((rc == SQLITE_IOERR || rc == SQLITE_CANTOPEN) && is_space_error(h))
 		return TD_E_FULL;
 	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
@@ -125,14 +127,11 @@ static int
 bind_one(sqlite3_stmt *q, int at, const struct store_val *v)
 {
 	switch (v->type) {
-	case SV_INT:
-		return sqlite3_bind_int64(q, at, v->i);
+	case SV_INT: return sqlite3_bind_int64(q, at, v->i);
 	case SV_TEXT:
 		return sqlite3_bind_text64(q, at, v->s.p, v->s.len, SQLITE_STATIC, SQLITE_UTF8);
-	case SV_BLOB:
-		return sqlite3_bind_blob64(q, at, v->s.p, v->s.len, SQLITE_STATIC);
-	case SV_NULL:
-		return sqlite3_bind_null(q, at);
+	case SV_BLOB: return sqlite3_bind_blob64(q, at, v->s.p, v->s.len, SQLITE_STATIC);
+	case SV_NULL: return sqlite3_bind_null(q, at);
 	}
 	return SQLITE_MISUSE;
 }
@@ -262,8 +261,8 @@ make_file(const char *path, struct td_err *err)
 	}
 	if (errno == EEXIST)
 		return 0;
-	return td_fail(err, is_no_space(errno) ? TD_E_FULL : TD_E_IO, "%s: cannot be made: %s", path,
-		       strerror(errno));
+	return td_fail(err, is_no_space(errno) ? TD_E_FULL : TD_E_IO, "%s: cannot be made: %s",
+		       path, strerror(errno));
 }
 
 static int
@@ -277,8 +276,9 @@ set_wal(struct store_db *db, struct td_err *err)
 		return rc;
 	mode = rc == 1 ? sqlite3_column_text(q, 0) : NULL;
 	if (mode == NULL || strcmp((const char *)mode, "wal") != 0)
-		rc = td_fail(err, TD_E_IO, "its file system cannot do a write-ahead log (is it a "
-					   "network mount?); put the store on a local disk");
+		rc = td_fail(err, TD_E_IO,
+			     "its file system cannot do a write-ahead log (is it a "
+			     "network mount?); put the store on a local disk");
 	else
 		rc = 0;
 	store_db_settle(db);
@@ -294,9 +294,10 @@ quick_check(struct store_db *db, struct td_err *err)
 	if (rc == 0 && (rc = store_db_next(db, err, q)) == 1) {
 		const unsigned char *said = sqlite3_column_text(q, 0);
 
-		rc = said != NULL && strcmp((const char *)said, "ok") == 0 ?
-			     0 :
-			     td_fail(err, TD_E_CORRUPT, "%.80s", said != NULL ? (const char *)said : "");
+		rc = said != NULL && strcmp((const char *)said, "ok") == 0
+			     ? 0
+			     : td_fail(err, TD_E_CORRUPT, "%.80s",
+				       said != NULL ? (const char *)said : "");
 	}
 	store_db_settle(db);
 	return rc;
@@ -332,14 +333,16 @@ explain(const char *path, struct td_err *err)
 		char why[60];
 
 		(void)snprintf(why, sizeof(why), "%.59s", err->text);
-		return td_fail(err, TD_E_CORRUPT,
-			       "%.90s is damaged (%s): put a backup in its place, or save what can be "
-			       "read with sqlite3's .recover",
-			       path, why);
+		return td_fail(
+			err, TD_E_CORRUPT,
+			"%.90s is damaged (%s): put a backup in its place, or save what can be "
+			"read with sqlite3's .recover",
+			path, why);
 	}
 	if (err->code == TD_E_BUSY)
-		return td_fail(err, TD_E_BUSY, "%.150s is locked by another program: is a second tandemd "
-					       "running?",
+		return td_fail(err, TD_E_BUSY,
+			       "%.150s is locked by another program: is a second tandemd "
+			       "running?",
 			       path);
 	return td_wrap(err, "%.100s", path);
 }
@@ -358,7 +361,8 @@ store_db_open(const char *path, enum store_db_mode mode, unsigned busy_ms, struc
 	if (!memory && mode == STORE_DB_WRITER && (rc = make_file(path, err)) < 0)
 		return rc;
 	db = td_zalloc(sizeof(*db));
-	if (sqlite3_open_v2(path, &db->h, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+	if (sqlite3_open_v2(path, &db->h, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
+	    SQLITE_OK) {
 		rc = td_fail(err, db->h != NULL ? map_code(db->h) : TD_E_IO, "%s",
 			     db->h != NULL ? sqlite3_errmsg(db->h) : "out of memory");
 	} else {

@@ -14,7 +14,12 @@
 struct store_db;
 
 /* One value to bind. */
-enum store_vtype { SV_INT = 0, SV_TEXT, SV_BLOB, SV_NULL };
+enum store_vtype {
+	SV_INT = 0,
+	SV_TEXT,
+	SV_BLOB,
+	SV_NULL
+};
 struct store_val {
 	enum store_vtype type;
 	int64_t i;
@@ -47,12 +52,15 @@ sv_opt(struct td_str s)
 }
 
 /* The parameters of a statement: SV(sv_text(jid), sv_int(3)), or SV_NONE. */
-#define SV(...)                                  \
+#define SV(...)                                      \
 	((const struct store_val[]){ __VA_ARGS__ }), \
 		sizeof((const struct store_val[]){ __VA_ARGS__ }) / sizeof(struct store_val)
 #define SV_NONE NULL, 0
 
-enum store_db_mode { STORE_DB_WRITER = 0, STORE_DB_READER };
+enum store_db_mode {
+	STORE_DB_WRITER = 0,
+	STORE_DB_READER
+};
 
 /* The writer makes the file (mode 0600) when it is missing, checks it (quick_check) and
  * brings its schema up to date; a reader finds it so. */
@@ -64,8 +72,8 @@ sqlite3 *store_db_handle(struct store_db *db);
 /* <sql> must be a string literal: statements are cached by its address. */
 
 /* Run to the end.  Rows changed, or TD_E_*. */
-int store_db_do(struct store_db *db, struct td_err *err, const char *sql,
-		const struct store_val *v, size_t n);
+int store_db_do(struct store_db *db, struct td_err *err, const char *sql, const struct store_val *v,
+		size_t n);
 /* First column of the first row: 1 = there, 0 = no row, or TD_E_*. */
 int store_db_int(struct store_db *db, struct td_err *err, int64_t *out, const char *sql,
 		 const struct store_val *v, size_t n);

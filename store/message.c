@@ -34,20 +34,23 @@ struct chats_op {
 };
 
 int
-store_message_insert(struct store_op *op, struct store_db *db, int64_t account, struct td_str stanza,
-		     uint64_t when, unsigned limit, uint64_t *id)
+store_message_insert(struct store_op *op, struct store_db *db, int64_t account,
+		     struct td_str stanza, uint64_t when, unsigned limit, uint64_t *id)
 {
 	int64_t count = 0;
 	int rc = 0;
 
 	if (limit > 0)
-		rc = store_db_int(db, &op->err, &count, "SELECT count(*) FROM messages WHERE account = ?1",
+		rc = store_db_int(db, &op->err, &count,
+				  "SELECT count(*) FROM messages WHERE account = ?1",
 				  SV(sv_int(account)));
 	if (rc < 0)
 		return rc;
 	if (limit > 0 && count >= limit)
-		return td_fail(&op->err, TD_E_LIMIT, "%u messages wait for this account already", limit);
-	rc = store_db_do(db, &op->err, "INSERT INTO messages (account, at, stanza) VALUES (?1, ?2, ?3)",
+		return td_fail(&op->err, TD_E_LIMIT, "%u messages wait for this account already",
+			       limit);
+	rc = store_db_do(db, &op->err,
+			 "INSERT INTO messages (account, at, stanza) VALUES (?1, ?2, ?3)",
 			 SV(sv_int(account), sv_int((int64_t)when), sv_blob(stanza)));
 	if (rc >= 0)
 		*id = (uint64_t)sqlite3_last_insert_rowid(store_db_handle(db));
@@ -65,8 +68,8 @@ message_add_run(struct store_op *op, struct store_db *db)
 
 	if (rc < 0)
 		return rc;
-	return store_message_insert(op, db, account, o->m.stanza, o->m.when, store_max_offline(op->st),
-				    &op->res.id);
+	return store_message_insert(op, db, account, o->m.stanza, o->m.when,
+				    store_max_offline(op->st), &op->res.id);
 }
 
 static const struct store_opdef message_add = {
@@ -97,13 +100,13 @@ messages_get_run(struct store_op *op, struct store_db *db)
 {
 	struct get_op *o = (struct get_op *)op;
 	sqlite3_stmt *q;
-	int rc = store_db_query(db, &op->err, &q,
-				"SELECT id, at, stanza FROM messages"
-				" WHERE account = (SELECT id FROM accounts WHERE jid = ?1) AND id > ?2"
-				" ORDER BY id LIMIT ?3",
-				SV(sv_text(o->to),
-				   sv_int(o->after > INT64_MAX ? INT64_MAX : (int64_t)o->after),
-				   sv_int(o->max)));
+	int rc = store_db_query(
+		db, &op->err, &q,
+		"SELECT id, at, stanza FROM messages"
+		" WHERE account = (SELECT id FROM accounts WHERE jid = ?1) AND id > ?2"
+		" ORDER BY id LIMIT ?3",
+		SV(sv_text(o->to), sv_int(o->after > INT64_MAX ? INT64_MAX : (int64_t)o->after),
+		   sv_int(o->max)));
 
 	o->n = 0;
 	while (rc >= 0 && (rc = store_db_next(db, &op->err, q)) == 1) {
@@ -202,7 +205,8 @@ is_repeat(struct store_op *op, struct store_db *db, const struct store_chat *c, 
 
 	if (c->mail_id.p == NULL)
 		return 0;
-	rc = store_db_int(db, &op->err, &at, "SELECT at FROM dedup WHERE mail_id = ?1 AND account = ?2",
+	rc = store_db_int(db, &op->err, &at,
+			  "SELECT at FROM dedup WHERE mail_id = ?1 AND account = ?2",
 			  SV(sv_text(c->mail_id), sv_text(c->to)));
 	if (rc < 0)
 		return rc;
@@ -226,10 +230,14 @@ add_chat(struct store_op *op, struct store_db *db, struct store_chat *c, uint64_
 		return rc;
 	if ((rc = is_repeat(op, db, c, now)) != 0)
 		return rc;
-	rc = store_message_insert(op, db, account, c->stanza, now, store_max_offline(op->st), &c->row_out);
+	rc = store_message_insert(op, db, account, c->stanza, now, store_max_offline(op->st),
+				  &c->row_out);
 	if (rc >= 0 && c->mail_id.p != NULL && c->thread.p != NULL) {
 		struct store_thread t = {
-			.account = c->to, .peer = c->peer, .mail_id = c->mail_id, .thread = c->thread,
+			.account = c->to,
+			.peer = c->peer,
+			.mail_id = c->mail_id,
+			.thread = c->thread,
 		};
 
 		rc = store_thread_insert(op, db, &t);
@@ -279,7 +287,8 @@ chats_op_new(struct store *st, const struct store_chat *c, size_t n)
 	size_t bytes = n * sizeof(*c);
 
 	for (size_t i = 0; i < n; i++)
-		bytes += c[i].to.len + c[i].stanza.len + c[i].mail_id.len + c[i].thread.len + c[i].peer.len;
+		bytes += c[i].to.len + c[i].stanza.len + c[i].mail_id.len + c[i].thread.len +
+			 c[i].peer.len;
 	o = store_op_new(st, &chats_add, sizeof(*o), bytes);
 	o->c = td_arena_alloc(o->op.arena, n * sizeof(*c));
 	o->n = n;
@@ -310,7 +319,8 @@ store_chats_add(struct store *st, const struct store_chat *c, size_t n, struct t
 }
 
 int
-store_chats_add_wait(struct store *st, struct store_chat *c, size_t n, unsigned ms, struct td_err *err)
+store_chats_add_wait(struct store *st, struct store_chat *c, size_t n, unsigned ms,
+		     struct td_err *err)
 {
 	struct chats_op *o = chats_op_new(st, c, n);
 	int rc;

@@ -46,7 +46,7 @@ struct store_op {
 	const struct store_opdef *def;
 	struct store *st; /* for run; not to be touched by reply */
 	struct td_arena *arena;
-	struct td_loop *loop; /* NULL: reply on the store's thread */
+	struct td_loop *loop;    /* NULL: reply on the store's thread */
 	struct store_wait *wait; /* set: hand the op over to who waits */
 	union store_reply cb;
 	void *arg;
@@ -110,8 +110,8 @@ struct store_known *store_known_of(struct store *st);
 /* Row id of an account: 0, NOTFOUND (naming it) or another TD_E_*. */
 int store_account_id(struct store_op *op, struct store_db *db, struct td_str jid, int64_t *id);
 /* Insert; LIMIT when <limit> (0 = none) are there already. */
-int store_message_insert(struct store_op *op, struct store_db *db, int64_t account, struct td_str stanza,
-			 uint64_t when, unsigned limit, uint64_t *id);
+int store_message_insert(struct store_op *op, struct store_db *db, int64_t account,
+			 struct td_str stanza, uint64_t when, unsigned limit, uint64_t *id);
 int store_thread_insert(struct store_op *op, struct store_db *db, const struct store_thread *t);
 struct store_thread store_thread_copy(struct td_arena *a, const struct store_thread *t);
 
@@ -120,6 +120,8 @@ struct store_thread store_thread_copy(struct td_arena *a, const struct store_thr
 /* Delete one batch of what is too old (dedup a day, threads and roster removals 30 days);
  * id = rows deleted.  The writer does this by itself once an hour. */
 void store_purge(struct store *st, struct store_to to);
+/* The hour is over. */
+void store_purge_soon(struct store *st);
 /* The store's clock runs <ms> ahead from now on. */
 void store_shift_clock(struct store *st, int64_t ms);
 /* The file may not grow past <pages> (0 = any size): a disk that fills up. */

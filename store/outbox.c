@@ -6,8 +6,8 @@
 
 struct mail_op {
 	struct store_op op;
-	struct store_mail m;	/* add: the mail; others: id and what changes */
-	struct store_thread t;	/* add: account.p == NULL = none */
+	struct store_mail m;   /* add: the mail; others: id and what changes */
+	struct store_thread t; /* add: account.p == NULL = none */
 	struct td_str bounce_to, stanza;
 	uint64_t when;
 };
@@ -33,12 +33,13 @@ outbox_add_run(struct store_op *op, struct store_db *db)
 {
 	struct mail_op *o = (struct mail_op *)op;
 	const struct store_mail *m = &o->m;
-	int rc = store_db_do(db, &op->err,
-			     "INSERT INTO outbox (account, stanza_id, sender, rcpt, created, next_try,"
-			     " expires, data, jid) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-			     SV(sv_text(m->account), sv_opt(m->stanza_id), sv_text(m->from), sv_text(m->to),
-				sv_int(ms_of(store_now(op->st))), sv_int(ms_of(m->next_try)),
-				sv_int(ms_of(m->expires)), sv_blob(m->data), sv_text(m->jid)));
+	int rc = store_db_do(
+		db, &op->err,
+		"INSERT INTO outbox (account, stanza_id, sender, rcpt, created, next_try,"
+		" expires, data, jid) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+		SV(sv_text(m->account), sv_opt(m->stanza_id), sv_text(m->from), sv_text(m->to),
+		   sv_int(ms_of(store_now(op->st))), sv_int(ms_of(m->next_try)),
+		   sv_int(ms_of(m->expires)), sv_blob(m->data), sv_text(m->jid)));
 
 	if (rc < 0)
 		return rc;
@@ -57,8 +58,9 @@ void
 store_outbox_add(struct store *st, const struct store_mail *m, const struct store_thread *thread,
 		 struct store_to to)
 {
-	struct mail_op *o = store_op_new(st, &outbox_add, sizeof(*o),
-					 m->data.len + m->account.len + m->from.len + m->to.len + 256);
+	struct mail_op *o =
+		store_op_new(st, &outbox_add, sizeof(*o),
+			     m->data.len + m->account.len + m->from.len + m->to.len + 256);
 
 	o->m = (struct store_mail){
 		.account = store_op_str(&o->op, m->account),
@@ -118,11 +120,12 @@ outbox_due_run(struct store_op *op, struct store_db *db)
 {
 	struct mails_op *o = (struct mails_op *)op;
 	sqlite3_stmt *q;
-	int rc = store_db_query(db, &op->err, &q,
-				"SELECT id, account, stanza_id, sender, rcpt, created, next_try, expires,"
-				" tries, last_error, data, jid FROM outbox WHERE next_try <= ?1"
-				" ORDER BY next_try, id LIMIT ?2",
-				SV(sv_int(ms_of(o->now)), sv_int(o->max)));
+	int rc = store_db_query(
+		db, &op->err, &q,
+		"SELECT id, account, stanza_id, sender, rcpt, created, next_try, expires,"
+		" tries, last_error, data, jid FROM outbox WHERE next_try <= ?1"
+		" ORDER BY next_try, id LIMIT ?2",
+		SV(sv_int(ms_of(o->now)), sv_int(o->max)));
 
 	return rc < 0 ? rc : read_mails(o, db, q);
 }
@@ -131,10 +134,11 @@ static int
 outbox_list_run(struct store_op *op, struct store_db *db)
 {
 	sqlite3_stmt *q;
-	int rc = store_db_query(db, &op->err, &q,
-				"SELECT id, account, stanza_id, sender, rcpt, created, next_try, expires,"
-				" tries, last_error, NULL, jid FROM outbox ORDER BY id",
-				SV_NONE);
+	int rc = store_db_query(
+		db, &op->err, &q,
+		"SELECT id, account, stanza_id, sender, rcpt, created, next_try, expires,"
+		" tries, last_error, NULL, jid FROM outbox ORDER BY id",
+		SV_NONE);
 
 	return rc < 0 ? rc : read_mails((struct mails_op *)op, db, q);
 }
@@ -160,8 +164,8 @@ static const struct store_opdef outbox_list = {
 };
 
 static void
-ask(struct store *st, const struct store_opdef *def, uint64_t now, unsigned max, struct td_loop *loop,
-    store_mails_cb *cb, void *arg)
+ask(struct store *st, const struct store_opdef *def, uint64_t now, unsigned max,
+    struct td_loop *loop, store_mails_cb *cb, void *arg)
 {
 	struct mails_op *o = store_op_new(st, def, sizeof(*o), 0);
 
@@ -175,8 +179,8 @@ ask(struct store *st, const struct store_opdef *def, uint64_t now, unsigned max,
 }
 
 void
-store_outbox_due(struct store *st, uint64_t now, unsigned max, struct td_loop *loop, store_mails_cb *cb,
-		 void *arg)
+store_outbox_due(struct store *st, uint64_t now, unsigned max, struct td_loop *loop,
+		 store_mails_cb *cb, void *arg)
 {
 	ask(st, &outbox_due, now, max, loop, cb, arg);
 }
@@ -192,7 +196,8 @@ store_outbox_list(struct store *st, struct td_loop *loop, store_mails_cb *cb, vo
 static int
 need_one(struct store_op *op, int changed)
 {
-	return changed == 0 ? td_fail(&op->err, TD_E_NOTFOUND, "no such mail in the outbox") : changed;
+	return changed == 0 ? td_fail(&op->err, TD_E_NOTFOUND, "no such mail in the outbox")
+			    : changed;
 }
 
 static int
@@ -233,7 +238,8 @@ outbox_bounce_run(struct store_op *op, struct store_db *db)
 	rc = store_account_id(op, db, o->bounce_to, &account);
 	if (rc == TD_E_NOTFOUND)
 		return 0;
-	return rc < 0 ? rc : store_message_insert(op, db, account, o->stanza, o->when, 0, &op->res.id);
+	return rc < 0 ? rc
+		      : store_message_insert(op, db, account, o->stanza, o->when, 0, &op->res.id);
 }
 
 static const struct store_opdef outbox_retry = {
@@ -258,7 +264,8 @@ static const struct store_opdef outbox_bounce = {
 };
 
 static struct mail_op *
-mail_op_new(struct store *st, const struct store_opdef *def, uint64_t id, size_t extra, struct store_to to)
+mail_op_new(struct store *st, const struct store_opdef *def, uint64_t id, size_t extra,
+	    struct store_to to)
 {
 	struct mail_op *o = store_op_new(st, def, sizeof(*o), extra);
 
@@ -286,8 +293,8 @@ store_outbox_del(struct store *st, uint64_t id, struct store_to to)
 }
 
 void
-store_outbox_bounce(struct store *st, uint64_t id, struct td_str to, struct td_str stanza, uint64_t when,
-		    struct store_to to_)
+store_outbox_bounce(struct store *st, uint64_t id, struct td_str to, struct td_str stanza,
+		    uint64_t when, struct store_to to_)
 {
 	struct mail_op *o = mail_op_new(st, &outbox_bounce, id, to.len + stanza.len, to_);
 

@@ -49,8 +49,8 @@ load_account(struct get_op *o, struct store_db *db, int64_t *id)
 	o->ro.account_exists = true;
 	o->ro.account_disabled = sqlite3_column_int64(q, 1) != 0;
 	o->ro.ver = (uint64_t)sqlite3_column_int64(q, 2);
-	rc = store_db_int(db, &o->op.err, &count, "SELECT count(*) FROM messages WHERE account = ?1",
-			  SV(sv_int(*id)));
+	rc = store_db_int(db, &o->op.err, &count,
+			  "SELECT count(*) FROM messages WHERE account = ?1", SV(sv_int(*id)));
 	o->ro.offline_count = (uint64_t)count;
 	return rc < 0 ? rc : 1;
 }
@@ -102,7 +102,8 @@ load_groups(struct get_op *o, struct store_db *db, int64_t id)
 			n = 0;
 		}
 		if (at == o->ro.n)
-			return td_fail(&o->op.err, TD_E_CORRUPT, "a roster group without its contact");
+			return td_fail(&o->op.err, TD_E_CORRUPT,
+				       "a roster group without its contact");
 		c = &o->contacts[at];
 		groups = store_op_grow(&o->op, n == 0 ? NULL : groups, n, sizeof(*groups));
 		groups[n++] = store_db_str(q, 1, o->op.arena);
@@ -194,11 +195,12 @@ was_shown(struct set_op *o, struct store_db *db, int64_t id)
 static int
 remember_removal(struct set_op *o, struct store_db *db, int64_t id)
 {
-	return store_db_do(db, &o->op.err,
-			   "INSERT INTO roster_removed (account, jid, ver, at) VALUES (?1, ?2, ?3, ?4)"
-			   " ON CONFLICT (account, jid) DO UPDATE SET ver = ?3, at = ?4",
-			   SV(sv_int(id), sv_text(o->c.jid), sv_int((int64_t)o->op.res.id),
-			      sv_int((int64_t)store_now(o->op.st))));
+	return store_db_do(
+		db, &o->op.err,
+		"INSERT INTO roster_removed (account, jid, ver, at) VALUES (?1, ?2, ?3, ?4)"
+		" ON CONFLICT (account, jid) DO UPDATE SET ver = ?3, at = ?4",
+		SV(sv_int(id), sv_text(o->c.jid), sv_int((int64_t)o->op.res.id),
+		   sv_int((int64_t)store_now(o->op.st))));
 }
 
 static int
@@ -213,16 +215,19 @@ put_contact(struct set_op *o, struct store_db *db, int64_t id)
 			     " ON CONFLICT (account, jid) DO UPDATE SET name = ?3, sub = ?4,"
 			     " flags = ?5, ver = ?6, stanza = ?7",
 			     SV(sv_int(id), sv_text(c->jid), sv_opt(c->name), sv_int(c->sub),
-				sv_int(c->flags), sv_int((int64_t)o->op.res.id), sv_opt(c->pending_stanza)));
+				sv_int(c->flags), sv_int((int64_t)o->op.res.id),
+				sv_opt(c->pending_stanza)));
 
 	if (rc >= 0)
-		rc = store_db_do(db, err, "DELETE FROM roster_groups WHERE account = ?1 AND jid = ?2",
+		rc = store_db_do(db, err,
+				 "DELETE FROM roster_groups WHERE account = ?1 AND jid = ?2",
 				 SV(sv_int(id), sv_text(c->jid)));
 	for (size_t i = 0; rc >= 0 && i < c->n_groups; i++)
-		rc = store_db_do(db, err,
-				 "INSERT INTO roster_groups (account, jid, pos, name)"
-				 " VALUES (?1, ?2, ?3, ?4)",
-				 SV(sv_int(id), sv_text(c->jid), sv_int((int64_t)i), sv_text(c->groups[i])));
+		rc = store_db_do(
+			db, err,
+			"INSERT INTO roster_groups (account, jid, pos, name)"
+			" VALUES (?1, ?2, ?3, ?4)",
+			SV(sv_int(id), sv_text(c->jid), sv_int((int64_t)i), sv_text(c->groups[i])));
 	return rc;
 }
 
@@ -245,7 +250,8 @@ roster_set_run(struct store_op *op, struct store_db *db)
 		return rc;
 	if (hidden)
 		return shown == 1 ? remember_removal(o, db, id) : 0;
-	return store_db_do(db, &op->err, "DELETE FROM roster_removed WHERE account = ?1 AND jid = ?2",
+	return store_db_do(db, &op->err,
+			   "DELETE FROM roster_removed WHERE account = ?1 AND jid = ?2",
 			   SV(sv_int(id), sv_text(o->c.jid)));
 }
 
@@ -315,7 +321,8 @@ change(struct store *st, const struct store_opdef *def, struct td_str jid,
 }
 
 void
-store_roster_set(struct store *st, struct td_str jid, const struct store_contact *c, struct store_to to)
+store_roster_set(struct store *st, struct td_str jid, const struct store_contact *c,
+		 struct store_to to)
 {
 	change(st, &roster_set, jid, c, to);
 }
@@ -353,9 +360,10 @@ roster_removed_run(struct store_op *op, struct store_db *db)
 	if (o->ver < (uint64_t)floor || o->ver > (uint64_t)ver)
 		return 0;
 	op->res.id = 1;
-	rc = store_db_query(db, &op->err, &q,
-			    "SELECT jid FROM roster_removed WHERE account = ?1 AND ver > ?2 ORDER BY ver",
-			    SV(sv_int(id), sv_int((int64_t)o->ver)));
+	rc = store_db_query(
+		db, &op->err, &q,
+		"SELECT jid FROM roster_removed WHERE account = ?1 AND ver > ?2 ORDER BY ver",
+		SV(sv_int(id), sv_int((int64_t)o->ver)));
 	while (rc >= 0 && (rc = store_db_next(db, &op->err, q)) == 1) {
 		o->jids = store_op_grow(op, o->jids, o->n, sizeof(*o->jids));
 		o->jids[o->n++] = store_db_str(q, 0, op->arena);

@@ -96,7 +96,8 @@ store_roster_to_json(const struct store_roster *ro, struct td_buf *out)
 		}
 		td_buf_addz(out, "], \"pending_requests\": ");
 		add_pending(out, c);
-		td_buf_addf(out, ", \"subscription\": \"%s\" }", sub_names[c->sub & STORE_SUB_BOTH]);
+		td_buf_addf(out, ", \"subscription\": \"%s\" }",
+			    sub_names[c->sub & STORE_SUB_BOTH]);
 	}
 	td_buf_addz(out, ro->n > 0 ? "\n}\n" : "}\n");
 }
@@ -148,7 +149,8 @@ is_empty(const json_t *v)
 }
 
 static int
-read_string(const struct reading *r, const char *key, const json_t *v, size_t max, struct td_str *out)
+read_string(const struct reading *r, const char *key, const json_t *v, size_t max,
+	    struct td_str *out)
 {
 	if (!json_is_string(v))
 		return refuse(r, key, "must be a string");
@@ -291,7 +293,8 @@ read_roster(struct reading *r, json_t *root, struct store_contact **out, size_t 
 	if (max > CONTACTS_MAX)
 		return td_fail(r->err, TD_E_LIMIT, "more than %u contacts", CONTACTS_MAX);
 	contacts = td_arena_alloc(r->a, max * sizeof(*contacts));
-	json_object_foreach(root, jid, v) {
+	json_object_foreach(root, jid, v)
+	{
 		int rc = read_contact(r, jid, v, &contacts[n++]);
 
 		if (rc < 0)

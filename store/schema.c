@@ -61,39 +61,38 @@ static const char v1_chat[] =
 
 /* 2: what joining mail to it needs.  Addresses are text here: a correspondent of ours may
  * have mail in flight and no account. */
-static const char v2_mail[] =
-	"CREATE TABLE dedup ("
-	" mail_id TEXT NOT NULL,"
-	" account TEXT NOT NULL,"
-	" at INTEGER NOT NULL,"
-	" PRIMARY KEY (mail_id, account)) WITHOUT ROWID;"
-	"CREATE INDEX dedup_at ON dedup (at);"
-	"CREATE TABLE threads ("
-	" id INTEGER PRIMARY KEY AUTOINCREMENT,"
-	" account TEXT NOT NULL,"
-	" mail_id TEXT NOT NULL,"
-	" peer TEXT NOT NULL,"
-	" thread TEXT,"
-	" subject TEXT,"
-	" at INTEGER NOT NULL,"
-	" UNIQUE (account, mail_id));"
-	"CREATE INDEX threads_peer ON threads (account, peer, id);"
-	"CREATE INDEX threads_at ON threads (at);"
-	/* data last: a listing does not read its pages */
-	"CREATE TABLE outbox ("
-	" id INTEGER PRIMARY KEY AUTOINCREMENT,"
-	" account TEXT NOT NULL,"
-	" jid TEXT NOT NULL,"
-	" stanza_id TEXT,"
-	" sender TEXT NOT NULL,"
-	" rcpt TEXT NOT NULL,"
-	" created INTEGER NOT NULL,"
-	" next_try INTEGER NOT NULL,"
-	" expires INTEGER NOT NULL,"
-	" tries INTEGER NOT NULL DEFAULT 0,"
-	" last_error TEXT,"
-	" data BLOB NOT NULL);"
-	"CREATE INDEX outbox_next ON outbox (next_try, id);";
+static const char v2_mail[] = "CREATE TABLE dedup ("
+			      " mail_id TEXT NOT NULL,"
+			      " account TEXT NOT NULL,"
+			      " at INTEGER NOT NULL,"
+			      " PRIMARY KEY (mail_id, account)) WITHOUT ROWID;"
+			      "CREATE INDEX dedup_at ON dedup (at);"
+			      "CREATE TABLE threads ("
+			      " id INTEGER PRIMARY KEY AUTOINCREMENT,"
+			      " account TEXT NOT NULL,"
+			      " mail_id TEXT NOT NULL,"
+			      " peer TEXT NOT NULL,"
+			      " thread TEXT,"
+			      " subject TEXT,"
+			      " at INTEGER NOT NULL,"
+			      " UNIQUE (account, mail_id));"
+			      "CREATE INDEX threads_peer ON threads (account, peer, id);"
+			      "CREATE INDEX threads_at ON threads (at);"
+			      /* data last: a listing does not read its pages */
+			      "CREATE TABLE outbox ("
+			      " id INTEGER PRIMARY KEY AUTOINCREMENT,"
+			      " account TEXT NOT NULL,"
+			      " jid TEXT NOT NULL,"
+			      " stanza_id TEXT,"
+			      " sender TEXT NOT NULL,"
+			      " rcpt TEXT NOT NULL,"
+			      " created INTEGER NOT NULL,"
+			      " next_try INTEGER NOT NULL,"
+			      " expires INTEGER NOT NULL,"
+			      " tries INTEGER NOT NULL DEFAULT 0,"
+			      " last_error TEXT,"
+			      " data BLOB NOT NULL);"
+			      "CREATE INDEX outbox_next ON outbox (next_try, id);";
 
 /* steps[v] leads from version v to v + 1 */
 static const char *const steps[] = { v1_chat, v2_mail };
@@ -105,8 +104,9 @@ run_step(struct store_db *db, int64_t from, struct td_err *err)
 	char version[96];
 	int rc;
 
-	(void)snprintf(version, sizeof(version), "PRAGMA user_version = %d; PRAGMA application_id = %d;",
-		       (int)from + 1, APP_ID);
+	(void)snprintf(version, sizeof(version),
+		       "PRAGMA user_version = %d; PRAGMA application_id = %d;", (int)from + 1,
+		       APP_ID);
 	if ((rc = store_db_script(db, err, "BEGIN IMMEDIATE")) < 0)
 		return rc;
 	if ((rc = store_db_script(db, err, steps[from])) < 0 ||
@@ -126,10 +126,12 @@ store_schema_migrate(struct store_db *db, struct td_err *err)
 
 	if ((rc = store_db_int(db, err, &version, "PRAGMA user_version", SV_NONE)) < 0 ||
 	    (rc = store_db_int(db, err, &app, "PRAGMA application_id", SV_NONE)) < 0 ||
-	    (rc = store_db_int(db, err, &tables, "SELECT count(*) FROM sqlite_schema", SV_NONE)) < 0)
+	    (rc = store_db_int(db, err, &tables, "SELECT count(*) FROM sqlite_schema", SV_NONE)) <
+		    0)
 		return rc;
 	if ((app != 0 && app != APP_ID) || (version == 0 && tables > 0))
-		return td_fail(err, TD_E_INVAL, "a database of another program, not a Tandem store");
+		return td_fail(err, TD_E_INVAL,
+			       "a database of another program, not a Tandem store");
 	if (version > STORE_SCHEMA)
 		return td_fail(err, TD_E_UNSUPPORTED,
 			       "schema version %lld is newer than this program's %d: run the newer "

@@ -40,7 +40,8 @@ setting_get_run(struct store_op *op, struct store_db *db)
 static void
 setting_get_reply(struct store_op *op)
 {
-	op->cb.value(op->arg, &op->res, op->res.rc == 0 ? ((struct setting_op *)op)->value : TD_STR_NULL);
+	op->cb.value(op->arg, &op->res,
+		     op->res.rc == 0 ? ((struct setting_op *)op)->value : TD_STR_NULL);
 }
 
 static int
@@ -49,7 +50,8 @@ setting_set_run(struct store_op *op, struct store_db *db)
 	struct setting_op *o = (struct setting_op *)op;
 
 	if (o->value.p == NULL)
-		return store_db_do(db, &op->err, "DELETE FROM settings WHERE owner = ?1 AND key = ?2",
+		return store_db_do(db, &op->err,
+				   "DELETE FROM settings WHERE owner = ?1 AND key = ?2",
 				   SV(sv_text(o->owner), sv_text(o->key)));
 	return store_db_do(db, &op->err,
 			   "INSERT INTO settings (owner, key, value) VALUES (?1, ?2, ?3)"
@@ -71,8 +73,8 @@ static const struct store_opdef setting_set = {
 };
 
 static struct setting_op *
-setting_op_new(struct store *st, const struct store_opdef *def, struct td_str owner, struct td_str key,
-	       struct td_str value)
+setting_op_new(struct store *st, const struct store_opdef *def, struct td_str owner,
+	       struct td_str key, struct td_str value)
 {
 	struct setting_op *o = store_op_new(st, def, sizeof(*o), owner.len + key.len + value.len);
 
@@ -127,11 +129,12 @@ purge_run(struct store_op *op, struct store_db *db)
 	if (threads < 0)
 		return threads;
 	/* who knows a version older than the last removal forgotten must load all again */
-	rc = store_db_do(db, &op->err,
-			 "UPDATE accounts SET roster_floor = max(roster_floor,"
-			 " (SELECT max(ver) FROM roster_removed WHERE account = accounts.id AND at <= ?1))"
-			 " WHERE id IN (SELECT account FROM roster_removed WHERE at <= ?1)",
-			 SV(month));
+	rc = store_db_do(
+		db, &op->err,
+		"UPDATE accounts SET roster_floor = max(roster_floor,"
+		" (SELECT max(ver) FROM roster_removed WHERE account = accounts.id AND at <= ?1))"
+		" WHERE id IN (SELECT account FROM roster_removed WHERE at <= ?1)",
+		SV(month));
 	if (rc < 0)
 		return rc;
 	removed = store_db_do(db, &op->err, "DELETE FROM roster_removed WHERE at <= ?1", SV(month));
@@ -147,7 +150,8 @@ max_pages_run(struct store_op *op, struct store_db *db)
 	char sql[64];
 	unsigned pages = ((struct house_op *)op)->pages;
 
-	(void)snprintf(sql, sizeof(sql), "PRAGMA max_page_count = %u", pages > 0 ? pages : 0xfffffffeu);
+	(void)snprintf(sql, sizeof(sql), "PRAGMA max_page_count = %u",
+		       pages > 0 ? pages : 0xfffffffeu);
 	return store_db_script(db, &op->err, sql);
 }
 

@@ -19,8 +19,8 @@
 #include "store/op.h"
 
 #define KEYS (STORE_BUCKETS + STORE_TOPIC_COUNT)
-#define BATCH_MAX 4096u	      /* ops per transaction */
-#define READ_BATCH 64u	      /* reads per snapshot: a long one would hold up checkpoints */
+#define BATCH_MAX 4096u          /* ops per transaction */
+#define READ_BATCH 64u           /* reads per snapshot: a long one would hold up checkpoints */
 #define QUEUE_BYTES (256u << 20) /* then callers are told BUSY */
 #define READERS_MAX 16u
 #define PURGE_FIRST_MS 60000u
@@ -55,7 +55,7 @@ struct store {
 	struct store_ops ops;
 	struct key keys[KEYS];
 	uint64_t queued, bytes; /* all ops not yet answered */
-	bool parked;		/* ops wait for reads to end */
+	bool parked;            /* ops wait for reads to end */
 	bool closing, readers_stop, hold_readers, hold_writer;
 	uint64_t purge_at; /* mono ms */
 	struct reader readers[READERS_MAX];
@@ -118,7 +118,8 @@ store_op_key(struct store_op *op, struct td_str address)
 {
 	if (op->n_keys == op->max_keys)
 		store_op_room(op, op->max_keys);
-	op->keys[op->n_keys++] = (uint16_t)(STORE_TOPIC_COUNT + td_str_hash(address) % STORE_BUCKETS);
+	op->keys[op->n_keys++] =
+		(uint16_t)(STORE_TOPIC_COUNT + td_str_hash(address) % STORE_BUCKETS);
 }
 
 void
@@ -291,8 +292,8 @@ take(struct store *st, struct store_ops *batch)
 	}
 	st->parked = !STAILQ_EMPTY(&stay);
 	STAILQ_FOREACH(op, &stay, link)
-		for (size_t i = 0; i < op->n_keys; i++)
-			st->keys[op->keys[i]].parked = 0;
+	for (size_t i = 0; i < op->n_keys; i++)
+		st->keys[op->keys[i]].parked = 0;
 	STAILQ_CONCAT(&st->ops, &stay);
 	STAILQ_CONCAT(&st->ops, &all);
 }
@@ -443,7 +444,8 @@ run_each(struct store *st, struct store_ops *batch, const struct td_err *busy)
 {
 	struct store_op *op;
 
-	STAILQ_FOREACH(op, batch, link) {
+	STAILQ_FOREACH(op, batch, link)
+	{
 		/* waited for once: not again for each that stands behind */
 		if (busy != NULL && op->def->write)
 			fail_op(op, busy);
@@ -461,7 +463,8 @@ run_together(struct store *st, struct store_ops *batch, struct td_err *err)
 	struct store_op *op;
 	int rc;
 
-	STAILQ_FOREACH(op, batch, link) {
+	STAILQ_FOREACH(op, batch, link)
+	{
 		if (!op->def->write) {
 			(void)run_op(op, st->db);
 			continue;
@@ -493,7 +496,7 @@ run_batch(struct store *st, struct store_ops *batch)
 	bool begun;
 
 	STAILQ_FOREACH(op, batch, link)
-		writes += op->def->write;
+	writes += op->def->write;
 	if (writes < 2) {
 		run_each(st, batch, NULL);
 		return;
@@ -512,7 +515,8 @@ answer_batch(struct store *st, struct store_ops *batch, struct done *d)
 	bool drop = false;
 	struct store_op *op;
 
-	STAILQ_FOREACH(op, batch, link) {
+	STAILQ_FOREACH(op, batch, link)
+	{
 		errors += is_trouble(op->res.rc);
 		if (op->def->write)
 			writes++;
@@ -535,7 +539,8 @@ answer_batch(struct store *st, struct store_ops *batch, struct done *d)
 static struct timespec
 mono_time(uint64_t ms)
 {
-	return (struct timespec){ .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000 };
+	return (struct timespec){ .tv_sec = (time_t)(ms / 1000),
+				  .tv_nsec = (long)(ms % 1000) * 1000000 };
 }
 
 static void
@@ -632,7 +637,8 @@ reader_main(void *arg)
 		struct store_op *op;
 		unsigned n = 0;
 
-		while (!st->hold_readers && n++ < READ_BATCH && (op = STAILQ_FIRST(&r->ops)) != NULL) {
+		while (!st->hold_readers && n++ < READ_BATCH &&
+		       (op = STAILQ_FIRST(&r->ops)) != NULL) {
 			STAILQ_REMOVE_HEAD(&r->ops, link);
 			STAILQ_INSERT_TAIL(&batch, op, link);
 		}
@@ -678,7 +684,8 @@ start(struct store *st, struct td_err *err)
 	int e = 0;
 
 	for (unsigned i = 0; e == 0 && !st->memory && i < st->n_readers; i++)
-		if ((e = pthread_create(&st->readers[i].thread, NULL, reader_main, &st->readers[i])) == 0)
+		if ((e = pthread_create(&st->readers[i].thread, NULL, reader_main,
+					&st->readers[i])) == 0)
 			st->n_started++;
 	if (e == 0 && (e = pthread_create(&st->writer, NULL, writer_main, st)) == 0)
 		st->started = true;
@@ -697,7 +704,9 @@ store_open(const struct store_conf *sc, struct store **out, struct td_err *err)
 	st = td_zalloc(sizeof(*st));
 	init_locks(st);
 	st->memory = strcmp(sc->path, ":memory:") == 0;
-	st->n_readers = sc->readers == 0 ? 2 : sc->readers > READERS_MAX ? READERS_MAX : sc->readers;
+	st->n_readers = sc->readers == 0            ? 2
+			: sc->readers > READERS_MAX ? READERS_MAX
+						    : sc->readers;
 	st->max_offline = sc->max_offline != 0 ? sc->max_offline : 1000;
 	st->patience = busy_ms + 5000;
 	st->purge_at = td_mono_ms() + PURGE_FIRST_MS;
@@ -795,6 +804,15 @@ void
 store_shift_clock(struct store *st, int64_t ms)
 {
 	atomic_store(&st->shift, ms);
+}
+
+void
+store_purge_soon(struct store *st)
+{
+	pthread_mutex_lock(&st->lock);
+	st->purge_at = 0;
+	pthread_cond_signal(&st->more);
+	pthread_mutex_unlock(&st->lock);
 }
 
 static void

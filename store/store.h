@@ -114,7 +114,8 @@ struct store_roster {
 	uint64_t offline_count; /* messages waiting */
 };
 typedef void store_roster_cb(void *arg, const struct store_result *r, const struct store_roster *ro);
-/* The whole account state a server needs at load: one read. */
+/* The whole account state a server needs at load: one read.  No such account is rc 0 with
+ * account_exists false. */
 void store_roster_get(struct store *st, struct td_str jid, struct td_loop *loop, store_roster_cb *cb, void *arg);
 /* Insert or replace; result id = the new roster version. */
 void store_roster_set(struct store *st, struct td_str jid, const struct store_contact *c, struct store_to to);
@@ -202,7 +203,9 @@ void store_setting_get(struct store *st, struct td_str owner, struct td_str key,
 void store_setting_set(struct store *st, struct td_str owner, struct td_str key, struct td_str value, struct store_to to);
 
 /* ---- roster as Momentum's JSON (momentum.md 6.1): pure functions ---- */
-/* { "contact@dom": { "name": s, "groups": [s], "pending_requests": {}, "subscription": "both" } } */
+/* { "contact@dom": { "name": s, "groups": [s], "pending_requests": {}, "subscription": "both" } }
+ * pending_requests: "out": true (ASK), "in": the stanza (PENDING_IN), "approved": true,
+ * "hidden": true. */
 void store_roster_to_json(const struct store_roster *ro, struct td_buf *out);
 /* Contacts live in <a>.  TD_E_INVAL names the key. */
 int store_roster_from_json(struct td_str json, struct td_arena *a, struct store_contact **out, size_t *n_out, struct td_err *err);

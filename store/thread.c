@@ -36,11 +36,12 @@ store_thread_insert(struct store_op *op, struct store_db *db, const struct store
 	if (t->account.len == 0 || t->mail_id.len == 0)
 		return td_fail(&op->err, TD_E_INVAL, "a thread needs an account and a Message-ID");
 	/* REPLACE gives a new row id, so the mail put last is the latest of its thread */
-	return store_db_do(db, &op->err,
-			   "INSERT OR REPLACE INTO threads (account, mail_id, peer, thread, subject, at)"
-			   " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-			   SV(sv_text(t->account), sv_text(t->mail_id), sv_text(t->peer), sv_opt(t->thread),
-			      sv_opt(t->subject), sv_int((int64_t)store_now(op->st))));
+	return store_db_do(
+		db, &op->err,
+		"INSERT OR REPLACE INTO threads (account, mail_id, peer, thread, subject, at)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+		SV(sv_text(t->account), sv_text(t->mail_id), sv_text(t->peer), sv_opt(t->thread),
+		   sv_opt(t->subject), sv_int((int64_t)store_now(op->st))));
 }
 
 static int
@@ -193,11 +194,11 @@ store_thread_by_mail_now(struct store *st, struct td_arena *a, struct td_str acc
 }
 
 void
-store_thread_latest(struct store *st, struct td_str account, struct td_str peer, struct td_str thread,
-		    struct td_loop *loop, store_thread_cb *cb, void *arg)
+store_thread_latest(struct store *st, struct td_str account, struct td_str peer,
+		    struct td_str thread, struct td_loop *loop, store_thread_cb *cb, void *arg)
 {
-	struct thread_op *o = store_op_new(st, &thread_latest, sizeof(*o),
-					   account.len + peer.len + thread.len);
+	struct thread_op *o =
+		store_op_new(st, &thread_latest, sizeof(*o), account.len + peer.len + thread.len);
 
 	o->account = store_op_str(&o->op, account);
 	o->peer = store_op_str(&o->op, peer);

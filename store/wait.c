@@ -19,7 +19,7 @@ struct store_wait {
 	pthread_cond_t cond;
 	unsigned refs;
 	unsigned awaited; /* replies still to come */
-	bool gone;	  /* nobody waits for <op> any more */
+	bool gone;        /* nobody waits for <op> any more */
 	int rc;
 	uint64_t id;
 	struct td_err err;

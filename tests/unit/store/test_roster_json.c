@@ -33,7 +33,8 @@ parse(const char *json)
 
 START_TEST(momentums_record)
 {
-	ck_assert_int_eq(parse("{ \"ann@example.org\": { \"name\": \"Ann \\u00e9\", \"groups\": [\"Work\", \"Home\"],"
+	ck_assert_int_eq(parse("{ \"ann@example.org\": { \"name\": \"Ann \\u00e9\", \"groups\": "
+			       "[\"Work\", \"Home\"],"
 			       " \"pending_requests\": {}, \"subscription\": \"both\" } }"),
 			 0);
 	ck_assert_uint_eq(n, 1);
@@ -49,15 +50,19 @@ END_TEST
 START_TEST(written_form)
 {
 	struct td_str groups[] = { TD_STR("Work") };
-	struct store_contact one = { .jid = TD_STR("ann@example.org"), .name = TD_STR("A\"nn"), .groups = groups,
-				     .n_groups = 1, .sub = STORE_SUB_TO };
+	struct store_contact one = { .jid = TD_STR("ann@example.org"),
+				     .name = TD_STR("A\"nn"),
+				     .groups = groups,
+				     .n_groups = 1,
+				     .sub = STORE_SUB_TO };
 	struct store_roster ro = { .contacts = &one, .n = 1 };
 	struct td_buf out = { 0 };
 
 	store_roster_to_json(&ro, &out);
-	ck_assert_str_eq(td_buf_cstr(&out),
-			 "{\n  \"ann@example.org\": { \"name\": \"A\\\"nn\", \"groups\": [\"Work\"], "
-			 "\"pending_requests\": {}, \"subscription\": \"to\" }\n}\n");
+	ck_assert_str_eq(
+		td_buf_cstr(&out),
+		"{\n  \"ann@example.org\": { \"name\": \"A\\\"nn\", \"groups\": [\"Work\"], "
+		"\"pending_requests\": {}, \"subscription\": \"to\" }\n}\n");
 	td_buf_clear(&out);
 	ro.n = 0;
 	store_roster_to_json(&ro, &out);
@@ -70,7 +75,9 @@ START_TEST(there_and_back)
 {
 	struct td_str groups[] = { TD_STR("a\nb"), TD_STR("\xF0\x9F\x98\x80") };
 	struct store_contact in[] = {
-		{ .jid = TD_STR("a@x"), .sub = STORE_SUB_NONE, .flags = STORE_ROSTER_ASK | STORE_ROSTER_APPROVED },
+		{ .jid = TD_STR("a@x"),
+		  .sub = STORE_SUB_NONE,
+		  .flags = STORE_ROSTER_ASK | STORE_ROSTER_APPROVED },
 		{ .jid = TD_STR("b@x"), .sub = STORE_SUB_FROM, .groups = groups, .n_groups = 2 },
 		{ .jid = TD_STR("c@x"),
 		  .flags = STORE_ROSTER_PENDING_IN | STORE_ROSTER_HIDDEN,
@@ -103,7 +110,9 @@ START_TEST(little_is_enough)
 	ck_assert_int_eq(parse("{\"a@x\":{}}"), 0);
 	ck_assert_uint_eq(n, 1);
 	ck_assert_int_eq(c[0].sub, STORE_SUB_NONE);
-	ck_assert_int_eq(parse("{\"a@x\":{\"name\":null,\"groups\":{},\"pending_requests\":[],\"more\":[1,{}]}}"), 0);
+	ck_assert_int_eq(parse("{\"a@x\":{\"name\":null,\"groups\":{},\"pending_requests\":[],"
+			       "\"more\":[1,{}]}}"),
+			 0);
 	ck_assert_int_eq(parse("[]"), 0);
 	ck_assert_uint_eq(n, 0);
 	ck_assert_int_eq(parse(" {} "), 0);
@@ -144,7 +153,8 @@ static const struct {
 START_TEST(refusals_name_the_key)
 {
 	ck_assert_int_eq(parse(refused[_i].json), TD_E_INVAL);
-	ck_assert_msg(strstr(err.text, refused[_i].names) != NULL, "%s: %s", refused[_i].json, err.text);
+	ck_assert_msg(strstr(err.text, refused[_i].names) != NULL, "%s: %s", refused[_i].json,
+		      err.text);
 	ck_assert_uint_eq(n, 99); /* outputs untouched */
 }
 END_TEST

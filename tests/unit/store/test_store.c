@@ -84,7 +84,9 @@ END_TEST
 START_TEST(account_delete_takes_all_with_it)
 {
 	struct store_contact c = { .jid = BOB, .groups = &S("Work"), .n_groups = 1 };
-	struct store_thread t = { .account = ANN, .peer = S("p@mail"), .mail_id = S("1@m"), .thread = S("t") };
+	struct store_thread t = {
+		.account = ANN, .peer = S("p@mail"), .mail_id = S("1@m"), .thread = S("t")
+	};
 
 	ck_assert_int_eq(DO(g, store_account_delete(st, ANN, to_got(&g))), TD_E_NOTFOUND);
 	add_account(ANN);
@@ -98,7 +100,8 @@ START_TEST(account_delete_takes_all_with_it)
 	OK(g, store_roster_get(st, ANN, loop, on_roster, &g));
 	ck_assert_uint_eq(g.roster.n, 0);
 	ck_assert_uint_eq(g.roster.offline_count, 0);
-	ck_assert_int_eq(DO(g, store_setting_get(st, ANN, S("k"), loop, on_value, &g)), TD_E_NOTFOUND);
+	ck_assert_int_eq(DO(g, store_setting_get(st, ANN, S("k"), loop, on_value, &g)),
+			 TD_E_NOTFOUND);
 	ck_assert_int_eq(DO(g, store_thread_by_mail(st, ANN, &S("1@m"), 1, loop, on_thread, &g)),
 			 TD_E_NOTFOUND);
 }
@@ -266,7 +269,8 @@ END_TEST
 START_TEST(roster_hidden_contacts)
 {
 	struct store_contact shown = { .jid = BOB };
-	struct store_contact hidden = { .jid = BOB, .flags = STORE_ROSTER_HIDDEN | STORE_ROSTER_PENDING_IN };
+	struct store_contact hidden = { .jid = BOB,
+					.flags = STORE_ROSTER_HIDDEN | STORE_ROSTER_PENDING_IN };
 	uint64_t ver;
 
 	add_account(ANN);
@@ -352,10 +356,16 @@ END_TEST
 START_TEST(chats_repeat_is_not_stored_again)
 {
 	struct store_chat c[] = {
-		{ .to = ANN, .stanza = S("<a/>"), .mail_id = S("1@mx"), .thread = S("t1"), .peer = S("p@mx") },
+		{ .to = ANN,
+		  .stanza = S("<a/>"),
+		  .mail_id = S("1@mx"),
+		  .thread = S("t1"),
+		  .peer = S("p@mx") },
 		{ .to = BOB, .stanza = S("<b/>"), .mail_id = S("1@mx") },
-		{ .to = ANN, .stanza = S("<a/>"), .mail_id = S("1@mx") }, /* the same twice in a call */
-		{ .to = ANN, .stanza = S("<n/>") },			  /* no Message-ID: never a repeat */
+		{ .to = ANN,
+		  .stanza = S("<a/>"),
+		  .mail_id = S("1@mx") },           /* the same twice in a call */
+		{ .to = ANN, .stanza = S("<n/>") }, /* no Message-ID: never a repeat */
 	};
 
 	add_account(ANN);
@@ -404,8 +414,10 @@ END_TEST
 
 START_TEST(chats_blocking)
 {
-	struct store_chat c[] = { { .to = ANN, .stanza = S("<a/>"), .mail_id = S("1@mx") },
-				  { .to = S("no@body"), .stanza = S("<a/>"), .mail_id = S("1@mx") } };
+	struct store_chat c[] = {
+		{ .to = ANN, .stanza = S("<a/>"), .mail_id = S("1@mx") },
+		{ .to = S("no@body"), .stanza = S("<a/>"), .mail_id = S("1@mx") }
+	};
 	struct td_err err = { 0 };
 
 	add_account(ANN);
@@ -429,13 +441,17 @@ END_TEST
 
 START_TEST(threads_both_ways)
 {
-	struct store_thread t = { .account = ANN, .peer = S("p@mx"), .mail_id = S("1@mx"), .thread = S("t1"),
+	struct store_thread t = { .account = ANN,
+				  .peer = S("p@mx"),
+				  .mail_id = S("1@mx"),
+				  .thread = S("t1"),
 				  .subject = S("Hello") };
 	struct td_str ids[] = { S("0@mx"), S("2@mx"), S("1@mx") };
 	struct store_thread out;
 
-	ck_assert_int_eq(DO(g, store_thread_latest(st, ANN, S("p@mx"), TD_STR_NULL, loop, on_thread, &g)),
-			 TD_E_NOTFOUND);
+	ck_assert_int_eq(
+		DO(g, store_thread_latest(st, ANN, S("p@mx"), TD_STR_NULL, loop, on_thread, &g)),
+		TD_E_NOTFOUND);
 	OK(g, store_thread_put(st, &t, to_got(&g)));
 	t.mail_id = S("2@mx");
 	t.thread = S("t2");
@@ -446,8 +462,10 @@ START_TEST(threads_both_ways)
 	ck_str(g.thread.thread, "t2");
 	ck_assert_ptr_null(g.thread.subject.p);
 	ck_str(g.thread.account, "ann@example.org");
-	ck_assert_int_eq(DO(g, store_thread_by_mail(st, BOB, ids, 3, loop, on_thread, &g)), TD_E_NOTFOUND);
-	ck_assert_int_eq(DO(g, store_thread_by_mail(st, ANN, ids, 0, loop, on_thread, &g)), TD_E_NOTFOUND);
+	ck_assert_int_eq(DO(g, store_thread_by_mail(st, BOB, ids, 3, loop, on_thread, &g)),
+			 TD_E_NOTFOUND);
+	ck_assert_int_eq(DO(g, store_thread_by_mail(st, ANN, ids, 0, loop, on_thread, &g)),
+			 TD_E_NOTFOUND);
 	OK(g, store_thread_latest(st, ANN, S("p@mx"), TD_STR_NULL, loop, on_thread, &g));
 	ck_str(g.thread.mail_id, "2@mx");
 	OK(g, store_thread_latest(st, ANN, S("p@mx"), S("t1"), loop, on_thread, &g));
@@ -470,10 +488,16 @@ END_TEST
 
 START_TEST(outbox_life_of_a_mail)
 {
-	struct store_mail m = { .account = S("ann@example.org/desk"), .stanza_id = S("s1"), .from = ANN,
-				.to = S("p@mx"), .data = S("Subject: x\r\n\r\nhi\r\n"), .next_try = 100,
+	struct store_mail m = { .account = S("ann@example.org/desk"),
+				.stanza_id = S("s1"),
+				.from = ANN,
+				.to = S("p@mx"),
+				.data = S("Subject: x\r\n\r\nhi\r\n"),
+				.next_try = 100,
 				.expires = 9000 };
-	struct store_thread t = { .account = ANN, .peer = S("p@mx"), .mail_id = S("1@mx"), .thread = S("t") };
+	struct store_thread t = {
+		.account = ANN, .peer = S("p@mx"), .mail_id = S("1@mx"), .thread = S("t")
+	};
 	uint64_t first, second;
 
 	OK(g, store_outbox_add(st, &m, &t, to_got(&g)));
@@ -505,7 +529,8 @@ START_TEST(outbox_life_of_a_mail)
 	ck_assert_ptr_null(g.mails[1].data.p);
 	OK(g, store_outbox_del(st, second, to_got(&g)));
 	ck_assert_int_eq(DO(g, store_outbox_del(st, second, to_got(&g))), TD_E_NOTFOUND);
-	ck_assert_int_eq(DO(g, store_outbox_retry(st, second, 1, S(""), to_got(&g))), TD_E_NOTFOUND);
+	ck_assert_int_eq(DO(g, store_outbox_retry(st, second, 1, S(""), to_got(&g))),
+			 TD_E_NOTFOUND);
 	OK(g, store_thread_by_mail(st, ANN, &S("1@mx"), 1, loop, on_thread, &g));
 	/* a thread that cannot be stored keeps the mail out too */
 	t.mail_id = TD_STR_NULL;
@@ -530,7 +555,8 @@ START_TEST(outbox_bounce_is_one_step)
 	OK(h, store_messages_get(st, ANN, g.id - 1, 10, loop, on_messages, &h));
 	ck_assert_uint_eq(h.n, 1);
 	ck_str(h.m[0].stanza, "<error/>");
-	ck_assert_int_eq(DO(g, store_outbox_bounce(st, id, ANN, S("<error/>"), 7, to_got(&g))), TD_E_NOTFOUND);
+	ck_assert_int_eq(DO(g, store_outbox_bounce(st, id, ANN, S("<error/>"), 7, to_got(&g))),
+			 TD_E_NOTFOUND);
 	OK(h, store_outbox_add(st, &m, NULL, to_got(&h)));
 	OK(g, store_outbox_bounce(st, h.id, S("gone@example.org"), S("<error/>"), 7, to_got(&g)));
 	ck_assert_uint_eq(g.id, 0);
@@ -543,7 +569,8 @@ END_TEST
 
 START_TEST(settings)
 {
-	ck_assert_int_eq(DO(g, store_setting_get(st, S(""), S("k"), loop, on_value, &g)), TD_E_NOTFOUND);
+	ck_assert_int_eq(DO(g, store_setting_get(st, S(""), S("k"), loop, on_value, &g)),
+			 TD_E_NOTFOUND);
 	OK(g, store_setting_set(st, S(""), S("k"), S("server"), to_got(&g)));
 	OK(g, store_setting_set(st, ANN, S("k"), S(""), to_got(&g)));
 	OK(g, store_setting_get(st, S(""), S("k"), loop, on_value, &g));
@@ -552,7 +579,8 @@ START_TEST(settings)
 	ck_assert_ptr_nonnull(g.value.p);
 	ck_assert_uint_eq(g.value.len, 0);
 	OK(g, store_setting_set(st, S(""), S("k"), TD_STR_NULL, to_got(&g)));
-	ck_assert_int_eq(DO(g, store_setting_get(st, S(""), S("k"), loop, on_value, &g)), TD_E_NOTFOUND);
+	ck_assert_int_eq(DO(g, store_setting_get(st, S(""), S("k"), loop, on_value, &g)),
+			 TD_E_NOTFOUND);
 }
 END_TEST
 
@@ -582,7 +610,10 @@ END_TEST
 
 START_TEST(old_rows_are_purged)
 {
-	struct store_chat c = { .to = ANN, .stanza = S("<a/>"), .mail_id = S("1@mx"), .thread = S("t"),
+	struct store_chat c = { .to = ANN,
+				.stanza = S("<a/>"),
+				.mail_id = S("1@mx"),
+				.thread = S("t"),
 				.peer = S("p@mx") };
 	struct store_contact contact = { .jid = BOB };
 	uint64_t ver;
@@ -608,6 +639,26 @@ START_TEST(old_rows_are_purged)
 	ck_assert_uint_eq(g.id, 0); /* too old: send everything */
 	OK(g, store_roster_removed(st, ANN, ver + 1, loop, on_strs, &g));
 	ck_assert_uint_eq(g.id, 1);
+}
+END_TEST
+
+START_TEST(the_writer_purges_by_itself)
+{
+	struct store_chat c = { .to = ANN, .stanza = S("<a/>"), .mail_id = S("1@mx") };
+	struct store_stats before, after;
+
+	add_account(ANN);
+	OK(g, store_chats_add(st, &c, 1, loop, on_chats, &g));
+	store_shift_clock(st, INT64_C(2) * 86400000);
+	do /* the counters of what was answered are settled */
+		store_get_stats(st, &before);
+	while (before.queue > 0 || before.writes < 2);
+	store_purge_soon(st);
+	do
+		store_get_stats(st, &after);
+	while (after.queue > 0 || after.writes == before.writes);
+	OK(g, store_purge(st, to_got(&g)));
+	ck_assert_uint_eq(g.id, 0);
 }
 END_TEST
 
@@ -662,6 +713,7 @@ main(void)
 	tcase_add_test(tc, settings);
 	tcase_add_test(tc, waits);
 	tcase_add_test(tc, old_rows_are_purged);
+	tcase_add_test(tc, the_writer_purges_by_itself);
 	tcase_add_test(tc, memory_store);
 	suite_add_tcase(s, tc);
 	return run_suite(s);

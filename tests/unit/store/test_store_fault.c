@@ -93,7 +93,8 @@ be_killed(void)
 	for (;;) {
 		while (flying < 40) {
 			flying++;
-			store_message_add(st, ANN, S("<message/>"), 1, (struct store_to){ loop, print_id, NULL });
+			store_message_add(st, ANN, S("<message/>"), 1,
+					  (struct store_to){ loop, print_id, NULL });
 		}
 		td_loop_turn(loop, true);
 	}
@@ -142,8 +143,8 @@ START_TEST(kill_loses_nothing_answered)
 	for (size_t i = 0, k = 0; i < n; i++, k++) { /* both ascend */
 		while (k < g.n && g.m[k].id < ids[i])
 			k++;
-		ck_assert_msg(k < g.n && g.m[k].id == ids[i], "message %llu was answered and is lost",
-			      (unsigned long long)ids[i]);
+		ck_assert_msg(k < g.n && g.m[k].id == ids[i],
+			      "message %llu was answered and is lost", (unsigned long long)ids[i]);
 	}
 }
 END_TEST
@@ -155,7 +156,8 @@ static const char kilobytes[30000] = { 'x' };
 static int
 add_big(void)
 {
-	return DO(g, store_message_add(st, ANN, td_str(kilobytes, sizeof(kilobytes)), 1, to_got(&g)));
+	return DO(g,
+		  store_message_add(st, ANN, td_str(kilobytes, sizeof(kilobytes)), 1, to_got(&g)));
 }
 
 static unsigned
@@ -221,7 +223,8 @@ START_TEST(full_in_the_middle_of_a_batch)
 
 	open_store_with(300, 1000);
 	add_account(ANN);
-	OK(before, store_message_add(st, ANN, td_str(kilobytes, sizeof(kilobytes)), 1, to_got(&before)));
+	OK(before,
+	   store_message_add(st, ANN, td_str(kilobytes, sizeof(kilobytes)), 1, to_got(&before)));
 	OK(g, store_set_max_pages(st, 200, to_got(&g)));
 	store_hold_writer(st, true);
 	for (int i = 0; i < 60; i++)
@@ -388,7 +391,8 @@ START_TEST(damage_while_running)
 	for (off_t at = 2 * 4096; at < 60 * 4096; at += 4096)
 		ck_assert_int_eq(pwrite(fd, noise, sizeof(noise), at), (ssize_t)sizeof(noise));
 	/* fd stays open: closing it would drop the locks SQLite holds on the file */
-	ck_assert_int_eq(DO(g, store_account_list(st, TD_STR_NULL, loop, on_strs, &g)), TD_E_CORRUPT);
+	ck_assert_int_eq(DO(g, store_account_list(st, TD_STR_NULL, loop, on_strs, &g)),
+			 TD_E_CORRUPT);
 	ck_assert_uint_gt(strlen(g.error), 0);
 	ck_assert_int_lt(DO(g, store_messages_get(st, ANN, 0, 1000, loop, on_messages, &g)), 0);
 	store_close(&st);
@@ -420,18 +424,24 @@ END_TEST
 
 /* Version 1 as it was written: if a step is ever edited, this no longer fits. */
 static const char v1_by_hand[] =
-	"CREATE TABLE accounts (id INTEGER PRIMARY KEY, jid TEXT NOT NULL UNIQUE, domain TEXT NOT NULL,"
-	" disabled INTEGER NOT NULL DEFAULT 0, created INTEGER NOT NULL, roster_ver INTEGER NOT NULL,"
+	"CREATE TABLE accounts (id INTEGER PRIMARY KEY, jid TEXT NOT NULL UNIQUE, domain TEXT NOT "
+	"NULL,"
+	" disabled INTEGER NOT NULL DEFAULT 0, created INTEGER NOT NULL, roster_ver INTEGER NOT "
+	"NULL,"
 	" roster_floor INTEGER NOT NULL, sha1_iter INTEGER, sha1_salt BLOB, sha1_stored BLOB,"
-	" sha1_server BLOB, sha256_iter INTEGER, sha256_salt BLOB, sha256_stored BLOB, sha256_server BLOB);"
+	" sha1_server BLOB, sha256_iter INTEGER, sha256_salt BLOB, sha256_stored BLOB, "
+	"sha256_server BLOB);"
 	"CREATE INDEX accounts_domain ON accounts (domain, jid);"
 	"CREATE TABLE roster (account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,"
-	" jid TEXT NOT NULL, name TEXT, sub INTEGER NOT NULL, flags INTEGER NOT NULL, ver INTEGER NOT NULL,"
+	" jid TEXT NOT NULL, name TEXT, sub INTEGER NOT NULL, flags INTEGER NOT NULL, ver INTEGER "
+	"NOT NULL,"
 	" stanza TEXT, PRIMARY KEY (account, jid)) WITHOUT ROWID;"
-	"CREATE TABLE roster_groups (account INTEGER NOT NULL, jid TEXT NOT NULL, pos INTEGER NOT NULL,"
+	"CREATE TABLE roster_groups (account INTEGER NOT NULL, jid TEXT NOT NULL, pos INTEGER NOT "
+	"NULL,"
 	" name TEXT NOT NULL, PRIMARY KEY (account, jid, pos), FOREIGN KEY (account, jid)"
 	" REFERENCES roster (account, jid) ON DELETE CASCADE) WITHOUT ROWID;"
-	"CREATE TABLE roster_removed (account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,"
+	"CREATE TABLE roster_removed (account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE "
+	"CASCADE,"
 	" jid TEXT NOT NULL, ver INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (account, jid))"
 	" WITHOUT ROWID;"
 	"CREATE INDEX roster_removed_at ON roster_removed (at);"

@@ -33,7 +33,8 @@ saw_result(void *arg, const struct store_result *r)
 static void
 saw_roster(void *arg, const struct store_result *r, const struct store_roster *ro)
 {
-	*(struct seen *)arg = (struct seen){ ++answered, r->rc, ro != NULL ? ro->offline_count : 0 };
+	*(struct seen *)arg =
+		(struct seen){ ++answered, r->rc, ro != NULL ? ro->offline_count : 0 };
 }
 
 static struct store_to
@@ -131,7 +132,7 @@ END_TEST
 /* What an answer must be: checked against what was asked before it about the same key. */
 struct step {
 	unsigned walker;
-	unsigned at;   /* position among the walker's calls */
+	unsigned at; /* position among the walker's calls */
 	bool read;
 	uint64_t want; /* count a read must see */
 };
@@ -185,7 +186,8 @@ START_TEST(random_walk_keeps_order)
 		if (s->read)
 			store_roster_get(st, td_cstr(jid[w]), loop, step_read, s);
 		else
-			store_message_add(st, td_cstr(jid[w]), S("x"), 1, (struct store_to){ loop, step_done, s });
+			store_message_add(st, td_cstr(jid[w]), S("x"), 1,
+					  (struct store_to){ loop, step_done, s });
 		if (i % 50 == 0)
 			td_loop_turn(loop, false);
 	}
@@ -226,7 +228,8 @@ START_TEST(a_failing_op_does_not_spoil_its_batch)
 {
 	struct seen s[7] = { 0 };
 	struct store_account ann = { .jid = ANN }, bob = { .jid = BOB };
-	struct store_chat half[] = { { .to = ANN, .stanza = S("x") }, { .to = S("no@body"), .stanza = S("x") } };
+	struct store_chat half[] = { { .to = ANN, .stanza = S("x") },
+				     { .to = S("no@body"), .stanza = S("x") } };
 
 	answered = 0;
 	memset(&g, 0, sizeof(g));
@@ -404,8 +407,9 @@ static void rate_done(void *arg, const struct store_result *r);
 static void
 rate_send(struct rate *r)
 {
-	static const char stanza[] = "<message from='bob@example.org/desk' to='ann@example.org' id='b7e3' "
-				     "type='chat'><body>See you at the station at nine.</body></message>";
+	static const char stanza[] =
+		"<message from='bob@example.org/desk' to='ann@example.org' id='b7e3' "
+		"type='chat'><body>See you at the station at nine.</body></message>";
 
 	while (r->todo > 0 && r->made < r->in_flight) {
 		r->todo--;

@@ -149,7 +149,8 @@ on_roster(void *arg, const struct store_result *r, const struct store_roster *ro
 	g->n = ro->n;
 	g->roster.contacts = c = td_arena_alloc(arena, ro->n * sizeof(*c));
 	for (size_t i = 0; i < ro->n; i++) {
-		struct td_str *groups = td_arena_alloc(arena, ro->contacts[i].n_groups * sizeof(*groups));
+		struct td_str *groups =
+			td_arena_alloc(arena, ro->contacts[i].n_groups * sizeof(*groups));
 
 		c[i] = ro->contacts[i];
 		c[i].jid = dup_str(c[i].jid);
