@@ -21,11 +21,6 @@ struct xmpp_call {
 	/* Set while a timer is under way instead of a reply: the env goes; stop it, free <c>. */
 	void (*cancel)(struct xmpp_call *c);
 };
-struct xmpp_sub;
-struct xmpp_im { /* env->module_data[XMPP_SLOT_IM] */
-	LIST_HEAD(, xmpp_call) calls;
-	LIST_HEAD(, xmpp_sub) inbound; /* subscription.c: changes by contacts, being committed */
-};
 void xmpp_call_begin(struct xmpp_call *c, struct xmpp_user *u);
 /* Last use of the user.  Does not free <c>. */
 void xmpp_call_end(struct xmpp_call *c);
@@ -69,9 +64,6 @@ void xmpp_presence_send_gone(struct xmpp_user *u, const struct xmpp_jid *to);
 
 /* ---- subscription.c ---- */
 
-/* Presence <s> came behind a change of its sender that is being committed: true, it is kept and
- * comes again through xmpp_presence_in, after that change was delivered (3.1.6). */
-bool xmpp_subscription_holds(struct xmpp_user *u, struct xmpp_stanza *s);
 /* Contact <old> was removed from the roster: end what joined us (RFC 6121 2.5.2). */
 void xmpp_subscription_cut(struct xmpp_user *u, const struct xmpp_contact *old);
 #endif

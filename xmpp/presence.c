@@ -67,7 +67,7 @@ to_contacts(struct xmpp_user *u, struct xmpp_stanza *s, unsigned subs)
 		if (!(c->sub & subs))
 			continue;
 		to = xmpp_jid_view(c->jid);
-		xmpp_route(u->env, xmpp_stanza_readdress(s, &to));
+		xmpp_subscription_route(u, xmpp_stanza_readdress(s, &to));
 	}
 }
 
@@ -331,7 +331,7 @@ go_offline(struct xmpp_session *sess, struct xmpp_stanza *s, bool echo)
 
 		(void)td_map_del(&sess->directed, to.full);
 		if (!was || !sees_us(u, to.bare))
-			xmpp_route(sess->env, xmpp_stanza_readdress(s, &to));
+			xmpp_subscription_route(u, xmpp_stanza_readdress(s, &to));
 		free(mem);
 	}
 }
@@ -403,7 +403,7 @@ xmpp_presence_directed(struct xmpp_session *sess, struct xmpp_stanza *s)
 		xmpp_bounce(sess->env, s, XE_BAD_REQUEST, NULL);
 		return;
 	}
-	xmpp_route(sess->env, xmpp_stanza_ref(s));
+	xmpp_subscription_route(sess->user, xmpp_stanza_ref(s));
 }
 
 /* ---- for our user ---- */
@@ -474,14 +474,13 @@ xmpp_presence_in(struct xmpp_user *u, struct xmpp_stanza *s)
 	if (u->failed || s->from.full.p == NULL)
 		return; /* "unsubscribed" by mistake would end a subscription */
 	xmpp_stanza_seal(s);
+	if (xmpp_subscription_holds(u, s))
+		return;
 	switch ((enum xmpp_type)s->type) {
 	case XT_UNAVAILABLE:
 		note_goodbye(u, s);
 		/* fall through */
 	case XT_NONE:
-		if (!xmpp_subscription_holds(u, s))
-			deliver(u, s);
-		break;
 	case XT_ERROR:
 		deliver(u, s);
 		break;

@@ -7,10 +7,14 @@
 #include "xmpp/modules.h"
 #include "xmpp/roster.h"
 
+struct im {
+	LIST_HEAD(, xmpp_call) calls;
+};
+
 void
 xmpp_call_begin(struct xmpp_call *c, struct xmpp_user *u)
 {
-	struct xmpp_im *im = u->env->module_data[XMPP_SLOT_IM];
+	struct im *im = u->env->module_data[XMPP_SLOT_IM];
 
 	c->env = u->env;
 	c->user = u;
@@ -53,17 +57,16 @@ xmpp_jid_view(struct td_str s)
 static void
 im_start(struct xmpp_env *env)
 {
-	struct xmpp_im *im = td_zalloc(sizeof(*im));
+	struct im *im = td_zalloc(sizeof(*im));
 
 	LIST_INIT(&im->calls);
-	LIST_INIT(&im->inbound);
 	env->module_data[XMPP_SLOT_IM] = im;
 }
 
 static void
 im_stop(struct xmpp_env *env)
 {
-	struct xmpp_im *im = env->module_data[XMPP_SLOT_IM];
+	struct im *im = env->module_data[XMPP_SLOT_IM];
 	struct xmpp_call *c;
 
 	while ((c = LIST_FIRST(&im->calls)) != NULL) {

@@ -9,6 +9,7 @@
 #include "xmpp/im.h"
 
 #include <stdlib.h>
+#include "xmpp/deliver.h"
 #include "xmpp/roster.h"
 
 /* Larger requests are kept without their content. */
@@ -207,9 +208,9 @@ struct xmpp_sub {
 	enum subtype type;
 	bool was_shown, is_shown;
 	bool gained, lost; /* the contact's right to see us */
-	/* inbound only */
-	LIST_ENTRY(xmpp_sub) link;
-	STAILQ_HEAD(, xmpp_waiting) held; /* presence of the contact that came behind */
+	bool out; /* our user's change; else the contact's */
+	LIST_ENTRY(xmpp_sub) link; /* user->subs */
+	STAILQ_HEAD(, xmpp_waiting) held; /* stanzas that came behind it, the same way */
 };
 
 static bool
@@ -239,6 +240,7 @@ commit(struct xmpp_user *u, struct xmpp_stanza *s, struct td_str jid, struct rul
 	unsigned had = have != NULL ? have->sub : STORE_SUB_NONE;
 
 	put_state(sc, (enum substate)r.next);
+	LIST_INSERT_HEAD(&u->subs, sub, link);
 	sub->s = xmpp_stanza_ref(s);
 	sub->acts = r.acts;
 	sub->type = type;
@@ -263,16 +265,17 @@ push(struct xmpp_user *u, const struct xmpp_sub *sub)
 }
 
 static struct xmpp_sub *
-sub_new(void (*done)(struct xmpp_change *, struct xmpp_env *, struct xmpp_user *, int))
+sub_new(void (*done)(struct xmpp_change *, struct xmpp_env *, struct xmpp_user *, int), bool out)
 {
 	struct xmpp_sub *sub = td_zalloc(sizeof(*sub));
 
 	sub->ch.done = done;
+	sub->out = out;
 	STAILQ_INIT(&sub->held);
 	return sub;
 }
 
-/* <u> NULL: what was held is dropped. */
+/* Let go what waited; with the instance gone (u NULL) it is dropped. */
 static void
 sub_free(struct xmpp_sub *sub, struct xmpp_user *u)
 {
@@ -280,13 +283,52 @@ sub_free(struct xmpp_sub *sub, struct xmpp_user *u)
 
 	while ((w = STAILQ_FIRST(&sub->held)) != NULL) {
 		STAILQ_REMOVE_HEAD(&sub->held, link);
-		if (u != NULL)
-			xmpp_presence_in(u, w->s);
-		xmpp_stanza_unref(&w->s);
+		if (u == NULL)
+			xmpp_stanza_unref(&w->s);
+		else if (sub->out)
+			xmpp_subscription_route(u, w->s);
+		else
+			xmpp_deliver_loaded(u, w->s);
 		free(w);
 	}
 	xmpp_stanza_unref(&sub->s);
 	free(sub);
+}
+
+/* Queue <s> (takes the reference) behind the latest change between us and <peer>; false: none. */
+static bool
+hold(struct xmpp_user *u, struct td_str peer, bool out, struct xmpp_stanza *s)
+{
+	struct xmpp_sub *sub;
+
+	LIST_FOREACH(sub, &u->subs, link) {
+		struct xmpp_waiting *w;
+
+		if (sub->out != out || !td_str_eq(sub->ch.jid, peer))
+			continue;
+		w = td_zalloc(sizeof(*w));
+		w->s = s;
+		STAILQ_INSERT_TAIL(&sub->held, w, link);
+		return true;
+	}
+	return false;
+}
+
+void
+xmpp_subscription_route(struct xmpp_user *u, struct xmpp_stanza *s)
+{
+	xmpp_stanza_seal(s);
+	if (!hold(u, s->to.bare, true, s))
+		xmpp_route(u->env, s);
+}
+
+bool
+xmpp_subscription_holds(struct xmpp_user *u, struct xmpp_stanza *s)
+{
+	if (LIST_EMPTY(&u->subs) || s->from.full.p == NULL || !hold(u, s->from.bare, false, s))
+		return false;
+	(void)xmpp_stanza_ref(s);
+	return true;
 }
 
 /* ---- outbound ---- */
@@ -296,6 +338,8 @@ out_done(struct xmpp_change *ch, struct xmpp_env *env, struct xmpp_user *u, int 
 {
 	struct xmpp_sub *sub = (struct xmpp_sub *)ch;
 
+	if (env != NULL)
+		LIST_REMOVE(sub, link);
 	if (env != NULL && rc < 0) {
 		xmpp_bounce(env, sub->s, rc == TD_E_FULL ? XE_RESOURCE_CONSTRAINT : XE_INTERNAL_SERVER_ERROR,
 			    "the roster could not be written");
@@ -351,11 +395,11 @@ xmpp_subscription_out(struct xmpp_session *sess, struct xmpp_stanza *s)
 		sc = xmpp_contact_view(have);
 	if (!out_changes(&sc, now, r)) {
 		if (r.acts & PASS)
-			xmpp_route(sess->env, xmpp_stanza_ref(own));
+			xmpp_subscription_route(u, xmpp_stanza_ref(own));
 	} else if (!is_shown(have) && r.next != SS_NONE && !xmpp_roster_has_room(u, false)) {
 		xmpp_bounce(sess->env, own, XE_RESOURCE_CONSTRAINT, "the roster is full");
 	} else {
-		commit(u, own, to.bare, r, type, &sc, sub_new(out_done));
+		commit(u, own, to.bare, r, type, &sc, sub_new(out_done, true));
 	}
 	xmpp_stanza_unref(&own);
 }
@@ -425,9 +469,7 @@ in_change(struct xmpp_user *u, struct xmpp_stanza *s, enum subtype type, enum su
 {
 	const struct xmpp_contact *have = xmpp_user_contact(u, s->from.bare);
 	struct store_contact sc = { .jid = s->from.bare, .flags = STORE_ROSTER_HIDDEN };
-	struct xmpp_im *im = u->env->module_data[XMPP_SLOT_IM];
 	struct td_buf pending = { 0 };
-	struct xmpp_sub *sub;
 
 	if (have == NULL && !xmpp_roster_has_room(u, true))
 		return; /* silent as for an account that is not here (8.5.1) */
@@ -440,9 +482,7 @@ in_change(struct xmpp_user *u, struct xmpp_stanza *s, enum subtype type, enum su
 	/* 3.3.3: of a request the user never took up, just the record goes */
 	if (type == ST_UNSUBSCRIBE && now == SS_NONE_IN && !is_shown(have))
 		r.acts = 0;
-	sub = sub_new(in_done);
-	LIST_INSERT_HEAD(&im->inbound, sub, link);
-	commit(u, s, s->from.bare, r, type, &sc, sub);
+	commit(u, s, s->from.bare, r, type, &sc, sub_new(in_done, false));
 	td_buf_fini(&pending);
 }
 
@@ -518,25 +558,6 @@ xmpp_subscription_pending_to(struct xmpp_session *sess)
 		xmpp_session_send(sess, s);
 		xmpp_stanza_unref(&s);
 	}
-}
-
-bool
-xmpp_subscription_holds(struct xmpp_user *u, struct xmpp_stanza *s)
-{
-	struct xmpp_im *im = u->env->module_data[XMPP_SLOT_IM];
-	struct xmpp_sub *sub; /* the latest is first */
-
-	LIST_FOREACH(sub, &im->inbound, link) {
-		struct xmpp_waiting *w;
-
-		if (sub->ch.call.user != u || !td_str_eq(sub->ch.jid, s->from.bare))
-			continue;
-		w = td_zalloc(sizeof(*w));
-		w->s = xmpp_stanza_ref(s);
-		STAILQ_INSERT_TAIL(&sub->held, w, link);
-		return true;
-	}
-	return false;
 }
 
 void

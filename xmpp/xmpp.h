@@ -163,6 +163,7 @@ struct xmpp_user {
 	size_t n_in_flight, cap_in_flight;
 	struct td_timer idle;
 	unsigned busy; /* calls in progress that point here: not unloaded while > 0 */
+	LIST_HEAD(, xmpp_sub) subs; /* subscription changes being committed, latest first */
 };
 
 /* Find a loaded or loading user; NULL when nothing is known in memory. */
@@ -229,6 +230,11 @@ void xmpp_presence_session_end(struct xmpp_session *sess);
 /* subscribe/subscribed/unsubscribe/unsubscribed from our user's client, to a bare JID (section 3.1-3.4, appendix A). */
 void xmpp_subscription_out(struct xmpp_session *sess, struct xmpp_stanza *s);
 void xmpp_subscription_in(struct xmpp_user *u, struct xmpp_stanza *s);
+/* Stanzas of one sender to one receiver stay in order (RFC 6120 10.1), also behind a subscription change that
+ * is being committed.  From our user's client: routes <s>, now or after it.  Takes the reference. */
+void xmpp_subscription_route(struct xmpp_user *u, struct xmpp_stanza *s);
+/* To our user: true when <s> has to wait; it comes again through xmpp_deliver_loaded. */
+bool xmpp_subscription_holds(struct xmpp_user *u, struct xmpp_stanza *s);
 /* Subscription requests kept for the user, given to a session that became available (3.1.3 rule 4). */
 void xmpp_subscription_pending_to(struct xmpp_session *sess);
 /* Push one item to every interested resource (2.1.6); removed: subscription='remove'. */
@@ -242,6 +248,9 @@ void xmpp_roster_save(struct xmpp_user *u, struct xmpp_contact *c, void (*done)(
 void xmpp_offline_store(struct xmpp_user *u, struct xmpp_stanza *s);
 /* The session became available with priority >= 0: replay what waits. */
 void xmpp_offline_replay(struct xmpp_session *sess);
+/* A live message must not overtake those being replayed: true when <s> has to wait; it comes again through
+ * xmpp_session_send. */
+bool xmpp_offline_holds(struct xmpp_session *sess, struct xmpp_stanza *s);
 
 /* ---- modules ---- */
 

@@ -7,11 +7,13 @@
  * second resource does not get it too. */
 #include <stdio.h>
 #include <stdlib.h>
+#include "xmpp/deliver.h"
 #include "xmpp/im.h"
 #include "xmpp/modules.h"
 
 #define PAGE 50u
 #define WINDOW 200u  /* rows on their way to the clients of one account */
+#define HELD_MAX 500u /* live messages that wait behind a replay; more go ahead */
 #define PAUSE_MS 200 /* before looking again whether the window has room */
 
 /* ---- keeping ---- */
@@ -186,13 +188,21 @@ struct replay {
 	char sid[13];
 	uint64_t after;
 	bool again; /* rows were added meanwhile */
+	STAILQ_HEAD(, xmpp_waiting) held; /* live messages that came meanwhile */
+	unsigned n_held;
 };
 
 static void
 replay_free(struct xmpp_call *c)
 {
 	struct replay *r = (struct replay *)c;
+	struct xmpp_waiting *w;
 
+	while ((w = STAILQ_FIRST(&r->held)) != NULL) {
+		STAILQ_REMOVE_HEAD(&r->held, link);
+		xmpp_stanza_unref(&w->s);
+		free(w);
+	}
 	free(r->resource_mem);
 	free(r);
 }
@@ -219,10 +229,37 @@ replay_end(struct replay *r)
 {
 	struct xmpp_session *sess = taker(r);
 
+	struct xmpp_waiting *w;
+
 	if (sess != NULL)
 		sess->module_data[XMPP_SESSION_SLOT_REPLAY] = NULL;
+	while ((w = STAILQ_FIRST(&r->held)) != NULL) {
+		STAILQ_REMOVE_HEAD(&r->held, link);
+		if (sess != NULL && !sess->dead) {
+			xmpp_session_send(sess, w->s);
+			xmpp_stanza_unref(&w->s);
+		} else {
+			xmpp_deliver_loaded(r->call.user, w->s); /* its resource is gone */
+		}
+		free(w);
+	}
 	xmpp_call_end(&r->call);
 	replay_free(&r->call);
+}
+
+bool
+xmpp_offline_holds(struct xmpp_session *sess, struct xmpp_stanza *s)
+{
+	struct replay *r = sess->module_data[XMPP_SESSION_SLOT_REPLAY];
+	struct xmpp_waiting *w;
+
+	if (r == NULL || s->kind != XK_MESSAGE || s->row != 0 || r->n_held == HELD_MAX)
+		return false;
+	w = td_zalloc(sizeof(*w));
+	w->s = xmpp_stanza_ref(s);
+	STAILQ_INSERT_TAIL(&r->held, w, link);
+	r->n_held++;
+	return true;
 }
 
 /* One row; what cannot be read stays where it is, for the operator. */
@@ -319,6 +356,7 @@ xmpp_offline_replay(struct xmpp_session *sess)
 	}
 	r = td_zalloc(sizeof(*r));
 	r->pause.fire = on_pause;
+	STAILQ_INIT(&r->held);
 	r->resource_mem = td_strndup(sess->jid.resource);
 	r->resource = td_str(r->resource_mem, sess->jid.resource.len);
 	(void)snprintf(r->sid, sizeof(r->sid), "%s", sess->sid);
