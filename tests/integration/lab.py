@@ -537,12 +537,12 @@ class Sink:
     .mails: list of (sender, [recipients], parsed mail).
     """
 
-    def __init__(self, refuse=None, data_reply=None):
+    def __init__(self, refuse=None, data_reply=None, port=None):
         self.refuse = dict(refuse or {})
         self.data_reply = data_reply
         self.mails = []
         self.rcpt_tries = []
-        self.port = free_port()
+        self.port = port or free_port()
         self.lock = threading.Lock()
         self.sock = socket.create_server(("127.0.0.1", self.port), backlog=200)
         self.open = True
