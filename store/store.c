@@ -268,6 +268,13 @@ must_wait(const struct store *st, const struct store_op *op)
 	return false;
 }
 
+static void
+set_parked(struct store *st, const struct store_op *op, uint32_t parked)
+{
+	for (size_t i = 0; i < op->n_keys; i++)
+		st->keys[op->keys[i]].parked = parked;
+}
+
 /* Move what may run now from the queue to <batch>, in order. */
 static void
 take(struct store *st, struct store_ops *batch)
@@ -282,8 +289,7 @@ take(struct store *st, struct store_ops *batch)
 	while (n < BATCH_MAX && (op = STAILQ_FIRST(&all)) != NULL) {
 		STAILQ_REMOVE_HEAD(&all, link);
 		if (must_wait(st, op)) {
-			for (size_t i = 0; i < op->n_keys; i++)
-				st->keys[op->keys[i]].parked = 1;
+			set_parked(st, op, 1);
 			STAILQ_INSERT_TAIL(&stay, op, link);
 		} else {
 			STAILQ_INSERT_TAIL(batch, op, link);
@@ -438,10 +444,11 @@ run_alone(struct store *st, struct store_op *op)
 	}
 }
 
-/* <busy>: the lock has been waited for in vain already. */
+/* <waited>: the lock has been waited for in vain already. */
 static void
-run_each(struct store *st, struct store_ops *batch, const struct td_err *busy)
+run_each(struct store *st, struct store_ops *batch, const struct td_err *waited)
 {
+	const struct td_err *busy = waited;
 	struct store_op *op;
 
 	STAILQ_FOREACH(op, batch, link)
