@@ -19,7 +19,7 @@ struct gw_bridge;
 struct gw_scripts;
 struct gw_control;
 struct gw_xmpp_log;
-struct milt_service;
+
 struct milt_mail;
 
 #define GW_MAX_WORKERS 64
@@ -52,8 +52,8 @@ struct gw {
 	struct gw_bridge *bridge;
 	struct gw_scripts *scripts; /* Lua states of the workers and of the milter threads */
 	struct gw_control *control;
-	struct gw_xmpp_log *xmpp_log; /* NULL without xmpp_logger */
-	struct milt_service *milter;  /* NULL without milter_listener */
+	struct gw_xmpp_log *xmpp_log;
+	bool milter;		      /* libmilter runs (there is one per process) */
 	struct td_loop *main_loop;    /* signals, control socket, outbox, timers; runs in main */
 	uint64_t started_ms;
 	_Atomic bool draining;
@@ -72,6 +72,9 @@ int gw_reload(struct gw *gw, struct conf_report *report);
 int gw_switch_conf(struct gw *gw, struct conf *next, struct conf_report *report);
 /* Begin an orderly stop: streams get <system-shutdown/>, the milter drains, then the main loop ends. */
 void gw_shutdown(struct gw *gw, const char *why);
+
+/* <path> below data_dir when it is relative; malloc'd.  Any thread. */
+char *gw_path(const struct gw *gw, struct td_str path);
 
 /* ---- workers (worker.c) ---- */
 int gw_workers_start(struct gw *gw, struct td_err *err);
