@@ -39,7 +39,8 @@ parse_unix(struct td_str s, struct sockaddr_storage *out, socklen_t *len_out, st
 	struct sockaddr_un *un = (struct sockaddr_un *)out;
 
 	if (s.len >= sizeof(un->sun_path))
-		return td_fail(err, TD_E_INVAL, "the socket path is longer than %zu bytes", sizeof(un->sun_path) - 1);
+		return td_fail(err, TD_E_INVAL, "the socket path is longer than %zu bytes",
+			       sizeof(un->sun_path) - 1);
 	memset(out, 0, sizeof(*out));
 	un->sun_family = AF_UNIX;
 	memcpy(un->sun_path, s.p, s.len);
@@ -78,7 +79,8 @@ parse_v4(struct td_str host, uint16_t port, struct sockaddr_storage *out, sockle
 }
 
 int
-conf_parse_listen(struct td_str s, struct sockaddr_storage *out, socklen_t *len_out, struct td_err *err)
+conf_parse_listen(struct td_str s, struct sockaddr_storage *out, socklen_t *len_out,
+		  struct td_err *err)
 {
 	struct td_str host;
 	ptrdiff_t colon = -1;
@@ -92,20 +94,25 @@ conf_parse_listen(struct td_str s, struct sockaddr_storage *out, socklen_t *len_
 		if (s.p[i] == ':')
 			colon = (ptrdiff_t)i;
 	if (colon < 0)
-		return td_fail(err, TD_E_INVAL, "the port is missing: write *:5222, 192.0.2.1:5222, \"[::1]:5222\" or /path.sock");
+		return td_fail(err, TD_E_INVAL,
+			       "the port is missing: write *:5222, 192.0.2.1:5222, \"[::1]:5222\" "
+			       "or /path.sock");
 	host = td_str(s.p, (size_t)colon);
 	if (!parse_port(td_str(s.p + colon + 1, s.len - (size_t)colon - 1), &port))
 		return td_fail(err, TD_E_INVAL, "the port must be a number from 0 to 65535");
 	if (host.len >= 2 && host.p[0] == '[' && host.p[host.len - 1] == ']') {
 		if (parse_v6(td_str(host.p + 1, host.len - 2), port, out, len_out))
 			return 0;
-		return td_fail(err, TD_E_INVAL, "\"%.*s\" is not an IPv6 address", TD_STR_ARG(host));
+		return td_fail(err, TD_E_INVAL, "\"%.*s\" is not an IPv6 address",
+			       TD_STR_ARG(host));
 	}
 	if (td_str_chr(host, ':') >= 0)
-		return td_fail(err, TD_E_INVAL, "an IPv6 address needs brackets: \"[%.*s]:%u\"", TD_STR_ARG(host), ntohs(port));
+		return td_fail(err, TD_E_INVAL, "an IPv6 address needs brackets: \"[%.*s]:%u\"",
+			       TD_STR_ARG(host), ntohs(port));
 	if (parse_v4(host, port, out, len_out))
 		return 0;
-	return td_fail(err, TD_E_INVAL, "\"%.*s\" is not an IPv4 address (names are not looked up)", TD_STR_ARG(host));
+	return td_fail(err, TD_E_INVAL, "\"%.*s\" is not an IPv4 address (names are not looked up)",
+		       TD_STR_ARG(host));
 }
 
 static void
@@ -200,5 +207,6 @@ conf_sockaddr_is_loopback(const struct sockaddr_storage *ss)
 		{ AF_INET6, 128, { [15] = 1 } },
 	};
 
-	return conf_cidr_has(&nets[0], (const struct sockaddr *)ss) || conf_cidr_has(&nets[1], (const struct sockaddr *)ss);
+	return conf_cidr_has(&nets[0], (const struct sockaddr *)ss) ||
+	       conf_cidr_has(&nets[1], (const struct sockaddr *)ss);
 }

@@ -9,7 +9,11 @@
 #include <pcre2.h>
 
 static const char *const auth_options[] = {
-	"authparameters", "authscramparameters", "authplainparameters", "authdigestmd5parameters", NULL,
+	"authparameters",
+	"authscramparameters",
+	"authplainparameters",
+	"authdigestmd5parameters",
+	NULL,
 };
 
 static const struct conf_scope *
@@ -30,7 +34,8 @@ has_auth(const struct conf *c, const struct conf_scope *s)
 	for (size_t i = 0; auth_options[i] != NULL; i++)
 		if (conf_is_set(c, &at, auth_options[i]))
 			return true;
-	for (const struct conf_scope *p = scope_of_kind(s, CS_PEER, NULL); p != NULL; p = scope_of_kind(s, CS_PEER, p))
+	for (const struct conf_scope *p = scope_of_kind(s, CS_PEER, NULL); p != NULL;
+	     p = scope_of_kind(s, CS_PEER, p))
 		if (has_auth(c, p))
 			return true;
 	return false;
@@ -51,10 +56,12 @@ check_xmpp_listen(struct conf_loader *l, const struct conf_scope *s)
 {
 	const struct conf_at at = { .scope = s };
 
-	if (td_str_eqc(conf_str(l->c, &at, "xmpp_streams"), "server") || has_auth(l->c, s) || has_auth(l->c, s->parent))
+	if (td_str_eqc(conf_str(l->c, &at, "xmpp_streams"), "server") || has_auth(l->c, s) ||
+	    has_auth(l->c, s->parent))
 		return;
-	conf_error(l, s->pos, "Listen %s takes client streams and needs a credential store: AuthParameters = "
-			      "[ uri = \"store://\" ] here or in the listener (or xmpp_streams = \"server\")",
+	conf_error(l, s->pos,
+		   "Listen %s takes client streams and needs a credential store: AuthParameters = "
+		   "[ uri = \"store://\" ] here or in the listener (or xmpp_streams = \"server\")",
 		   conf_shown(l, s->name));
 }
 
@@ -69,23 +76,32 @@ check_control_listen(struct conf_loader *l, const struct conf_scope *s)
 	if (conf_parse_listen(s->name, &ss, &len, NULL) != 0)
 		return;
 	if (auth && !has_auth(l->c, s) && !has_auth(l->c, s->parent)) {
-		conf_error(l, s->pos, "enable_authentication needs a credential store: AuthParameters = [ uri = ... ]");
+		conf_error(l, s->pos,
+			   "enable_authentication needs a credential store: AuthParameters = [ uri "
+			   "= ... ]");
 		return;
 	}
 	if (ss.ss_family == AF_UNIX) {
 		if (conf_int(l->c, &at, "file_mode") & 07)
-			conf_warn(l, s->pos, "control socket %s is open to every user of this host (file_mode)",
-				  conf_shown(l, s->name));
+			conf_warn(
+				l, s->pos,
+				"control socket %s is open to every user of this host (file_mode)",
+				conf_shown(l, s->name));
 		return;
 	}
 	if (auth)
 		return;
 	if (!conf_sockaddr_is_loopback(&ss))
-		conf_error(l, s->pos, "control listener %s can be reached from other hosts and asks for no credentials: "
-				      "set enable_authentication = true and AuthParameters, or listen on a Unix socket",
+		conf_error(l, s->pos,
+			   "control listener %s can be reached from other hosts and asks for no "
+			   "credentials: "
+			   "set enable_authentication = true and AuthParameters, or listen on a "
+			   "Unix socket",
 			   conf_shown(l, s->name));
 	else
-		conf_warn(l, s->pos, "control listener %s asks for no credentials: every user of this host can administer",
+		conf_warn(l, s->pos,
+			  "control listener %s asks for no credentials: every user of this host "
+			  "can administer",
 			  conf_shown(l, s->name));
 }
 
@@ -95,9 +111,12 @@ check_proxy(struct conf_loader *l, const struct conf_scope *s)
 	const struct conf_at at = { .scope = s };
 	size_t n;
 
-	if (conf_bool(l->c, &at, "proxy_protocol") && conf_list(l->c, &at, "proxy_protocol_hosts", &n) == NULL)
-		conf_error(l, s->pos, "proxy_protocol needs proxy_protocol_hosts: the networks whose word is taken for the "
-				      "address of a peer");
+	if (conf_bool(l->c, &at, "proxy_protocol") &&
+	    conf_list(l->c, &at, "proxy_protocol_hosts", &n) == NULL)
+		conf_error(l, s->pos,
+			   "proxy_protocol needs proxy_protocol_hosts: the networks whose word is "
+			   "taken for the "
+			   "address of a peer");
 }
 
 /* Two sockets on one address: name the other one. */
@@ -115,13 +134,14 @@ check_duplicate(struct conf_loader *l, struct conf_scope *s, struct td_map *seen
 		return;
 	memcpy(&in, &ss, sizeof(in));
 	memcpy(&in6, &ss, sizeof(in6));
-	if ((ss.ss_family == AF_INET && in.sin_port == 0) || (ss.ss_family == AF_INET6 && in6.sin6_port == 0))
+	if ((ss.ss_family == AF_INET && in.sin_port == 0) ||
+	    (ss.ss_family == AF_INET6 && in6.sin6_port == 0))
 		return; /* any free port */
 	key = td_str(td_arena_strndup(l->c->arena, (const char *)&ss, len), len);
 	other = td_map_find(seen, key);
 	if (other != NULL)
-		conf_error(l, s->pos, "Listen %s: the address is taken by the Listen at %s", conf_shown(l, s->name),
-			   other->where);
+		conf_error(l, s->pos, "Listen %s: the address is taken by the Listen at %s",
+			   conf_shown(l, s->name), other->where);
 	else
 		td_map_set(seen, key, s);
 }
@@ -143,22 +163,19 @@ check_listen(struct conf_loader *l, struct conf_scope *s, struct listen_count *n
 		return;
 	check_proxy(l, s);
 	switch (s->parent->kind->bit) {
-	case CS_XMPP_LISTENER:
-		check_xmpp_listen(l, s);
-		break;
-	case CS_CONTROL_LISTENER:
-		check_control_listen(l, s);
-		break;
+	case CS_XMPP_LISTENER: check_xmpp_listen(l, s); break;
+	case CS_CONTROL_LISTENER: check_control_listen(l, s); break;
 	case CS_MILTER_LISTENER:
 		if (n->milter != NULL)
-			conf_error(l, s->pos, "a second milter Listen: libmilter serves one socket per process, and that is "
-					      "the one at %s",
+			conf_error(l, s->pos,
+				   "a second milter Listen: libmilter serves one socket per "
+				   "process, and that is "
+				   "the one at %s",
 				   n->milter->where);
 		else
 			n->milter = s;
 		break;
-	default:
-		break;
+	default: break;
 	}
 }
 
@@ -172,7 +189,8 @@ check_listeners(struct conf_loader *l)
 
 		if ((s->kind->bit & CS_LISTENERS) == 0)
 			continue;
-		if (s->kind->bit == CS_XMPP_LISTENER && l->c->singles[__builtin_ctz(CS_XMPP)] == NULL && !l->c->root->bad)
+		if (s->kind->bit == CS_XMPP_LISTENER &&
+		    l->c->singles[__builtin_ctz(CS_XMPP)] == NULL && !l->c->root->bad)
 			conf_error(l, s->pos, "xmpp_listener needs the xmpp module: add xmpp {}");
 		for (struct conf_scope *k = s->first; k != NULL; k = k->next) {
 			if (k->kind->bit != CS_LISTEN)
@@ -189,10 +207,12 @@ check_listeners(struct conf_loader *l)
 /* ---- other stanzas ---- */
 
 static void
-need_option(struct conf_loader *l, const struct conf_scope *s, const char *option, const char *example)
+need_option(struct conf_loader *l, const struct conf_scope *s, const char *option,
+	    const char *example)
 {
 	if (conf_value_in(s, conf_row_in(td_cstr(option), s)) == NULL)
-		conf_error(l, s->pos, "%s %s needs %s = %s", s->kind->shown, conf_shown(l, s->name), option, example);
+		conf_error(l, s->pos, "%s %s needs %s = %s", s->kind->shown, conf_shown(l, s->name),
+			   option, example);
 }
 
 static void
@@ -215,12 +235,13 @@ check_role(struct conf_loader *l, const struct conf_scope *s)
 		PCRE2_UCHAR text[120];
 		PCRE2_SIZE where;
 		int code;
-		pcre2_code *re = pcre2_compile((PCRE2_SPTR)v->items[i].p, v->items[i].len, PCRE2_UTF, &code, &where, NULL);
+		pcre2_code *re = pcre2_compile((PCRE2_SPTR)v->items[i].p, v->items[i].len,
+					       PCRE2_UTF, &code, &where, NULL);
 
 		if (re == NULL) {
 			pcre2_get_error_message(code, text, sizeof(text));
-			conf_error(l, v->value_pos, "regex %s: %s (at character %zu)", conf_shown(l, v->items[i]),
-				   (const char *)text, where + 1);
+			conf_error(l, v->value_pos, "regex %s: %s (at character %zu)",
+				   conf_shown(l, v->items[i]), (const char *)text, where + 1);
 		}
 		pcre2_code_free(re);
 	}
@@ -234,8 +255,9 @@ check_domain(struct conf_loader *l, const struct conf_scope *s)
 	const struct conf_at at = { .scope = s };
 
 	if (v != NULL && s->regex == NULL && !conf_list_has(l->c, &at, "xmpp_role", "server"))
-		conf_warn(l, v->pos, "service %s cannot be reached: domain %s lacks XMPP_Role = \"server\"", v->items[0].p,
-			  conf_shown(l, s->name));
+		conf_warn(l, v->pos,
+			  "service %s cannot be reached: domain %s lacks XMPP_Role = \"server\"",
+			  v->items[0].p, conf_shown(l, s->name));
 }
 
 static void
@@ -256,10 +278,8 @@ static const struct rule {
 	uint32_t bit;
 	void (*check)(struct conf_loader *l, const struct conf_scope *s);
 } rules[] = {
-	{ CS_SCRIPT, check_script },
-	{ CS_ROLE, check_role },
-	{ CS_DOMAIN, check_domain },
-	{ CS_EXTERNAL_SERVICE, check_service },
+	{ CS_SCRIPT, check_script },       { CS_ROLE, check_role },
+	{ CS_DOMAIN, check_domain },       { CS_EXTERNAL_SERVICE, check_service },
 	{ CS_COMPONENT, check_component },
 };
 
@@ -277,9 +297,11 @@ static void
 check_global(struct conf_loader *l)
 {
 	const struct conf_scope *root = l->c->root;
-	const struct conf_value *only = conf_value_in(root, conf_row_in(TD_STR("local_changes_only"), root));
+	const struct conf_value *only =
+		conf_value_in(root, conf_row_in(TD_STR("local_changes_only"), root));
 
-	if (!root->bad && only != NULL && only->num != 0 && !conf_is_set(l->c, NULL, "local_changes_file"))
+	if (!root->bad && only != NULL && only->num != 0 &&
+	    !conf_is_set(l->c, NULL, "local_changes_file"))
 		conf_error(l, only->pos, "local_changes_only needs local_changes_file = \"path\"");
 }
 

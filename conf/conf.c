@@ -32,21 +32,19 @@ conf_new(const char *path)
 	return c;
 }
 
-static struct td_str
-lower(struct td_arena *a, struct td_str s)
+static void
+lower(char *p, size_t len)
 {
-	char *p = td_arena_strndup(a, s.p, s.len);
-
-	for (size_t i = 0; i < s.len; i++)
+	for (size_t i = 0; i < len; i++)
 		if (p[i] >= 'A' && p[i] <= 'Z')
 			p[i] |= 0x20;
-	return td_str(p, s.len);
 }
 
 static bool
 is_regex_name(const struct conf_kind *k, struct td_str name)
 {
-	return (k->flags & CK_REGEX) && name.len > 2 && name.p[0] == '/' && name.p[name.len - 1] == '/';
+	return (k->flags & CK_REGEX) && name.len > 2 && name.p[0] == '/' &&
+	       name.p[name.len - 1] == '/';
 }
 
 struct conf_scope *
@@ -58,14 +56,16 @@ conf_child(const struct conf *c, const struct conf_scope *parent, const struct c
 	if (is_regex_name(kind, name))
 		return td_map_find(&c->regex_names, name);
 	if (kind->bit == CS_DOMAIN) {
-		struct td_arena *a = td_arena_new(0);
+		char *key = td_strndup(name);
 
-		s = td_map_find(&c->domains, lower(a, name));
-		td_arena_free(a);
+		lower(key, name.len);
+		s = td_map_find(&c->domains, td_str(key, name.len));
+		free(key);
 		return s;
 	}
 	for (s = parent->first; s != NULL; s = s->next)
-		if (s->kind == kind && ((kind->flags & CK_FOLD) ? td_str_ieq(s->name, name) : td_str_eq(s->name, name)))
+		if (s->kind == kind && ((kind->flags & CK_FOLD) ? td_str_ieq(s->name, name)
+								: td_str_eq(s->name, name)))
 			return s;
 	return NULL;
 }
@@ -86,10 +86,14 @@ conf_add_scope(struct conf *c, struct conf_scope *parent, const struct conf_kind
 	else
 		parent->first = s;
 	parent->last = s;
-	if (is_regex_name(kind, s->name))
+	if (is_regex_name(kind, s->name)) {
 		td_map_set(&c->regex_names, s->name, s);
-	else if (kind->bit == CS_DOMAIN)
-		td_map_set(&c->domains, lower(c->arena, s->name), s);
+	} else if (kind->bit == CS_DOMAIN) {
+		char *key = td_arena_strndup(c->arena, s->name.p, s->name.len);
+
+		lower(key, s->name.len);
+		td_map_set(&c->domains, td_str(key, s->name.len), s);
+	}
 	return s;
 }
 
@@ -117,7 +121,8 @@ conf_add_value(struct conf *c, struct conf_scope *s, struct conf_value *v)
 	}
 	if (s->n_values == s->cap_values) {
 		size_t cap = s->cap_values > 0 ? s->cap_values * 2 : 4;
-		struct conf_value **more = td_arena_alloc(c->arena, cap * sizeof(struct conf_value *));
+		struct conf_value **more =
+			td_arena_alloc(c->arena, cap * sizeof(struct conf_value *));
 
 		if (s->n_values > 0)
 			memcpy(more, s->values, s->n_values * sizeof(struct conf_value *));
@@ -135,7 +140,8 @@ conf_del_value(struct conf_scope *s, const struct conf_value *v)
 	while (i < s->n_values && s->values[i] != v)
 		i++;
 	assert(i < s->n_values);
-	memmove(&s->values[i], &s->values[i + 1], (s->n_values - i - 1) * sizeof(struct conf_value *));
+	memmove(&s->values[i], &s->values[i + 1],
+		(s->n_values - i - 1) * sizeof(struct conf_value *));
 	s->n_values--;
 	if (v->row != NULL) {
 		size_t k = conf_row_index(v->row);
@@ -193,7 +199,8 @@ conf_finish(struct conf *c)
 	const struct conf_at global = { 0 };
 	int64_t slots;
 
-	c->regexes = td_arena_alloc(c->arena, (c->regex_names.len + 1) * sizeof(struct conf_scope *));
+	c->regexes =
+		td_arena_alloc(c->arena, (c->regex_names.len + 1) * sizeof(struct conf_scope *));
 	finish_scope(c, c->root);
 	slots = conf_int(c, &global, "match_cache_size");
 	c->cache_slots = slots < CACHE_SLOTS_MAX ? (size_t)slots : CACHE_SLOTS_MAX;
@@ -330,7 +337,7 @@ clone_scope(struct conf_loader *l, const struct conf_scope *from, struct conf_sc
 		struct conf_pos pos = k->pos;
 		struct conf_scope *copy;
 
-		if (k == skip)
+		if (skip != NULL && k == skip)
 			continue;
 		pos.file = td_arena_strndup(c->arena, pos.file, strlen(pos.file));
 		copy = conf_add_scope(c, to, k->kind, k->name, pos);
@@ -361,7 +368,8 @@ walk_path(struct conf_loader *l, struct td_str path, bool make)
 		if (k != NULL && k->naming != CN_NONE)
 			name = conf_lex(&lx, (k->flags & CK_REGEX) ? LX_REGEX : 0);
 		/* an unnamed listener: the word after it is a scope again */
-		if (k != NULL && k->naming == CN_OPTIONAL && name.type == LT_WORD && conf_kind_find(name.text) != NULL)
+		if (k != NULL && k->naming == CN_OPTIONAL && name.type == LT_WORD &&
+		    conf_kind_find(name.text) != NULL)
 			name.type = LT_EOF;
 		if (name.type == LT_EOF)
 			lx = k != NULL ? before : lx;
@@ -371,9 +379,11 @@ walk_path(struct conf_loader *l, struct td_str path, bool make)
 			struct conf_scope *found = NULL;
 
 			if (k != NULL)
-				found = conf_child(l->c, s, k, name.type == LT_EOF ? TD_STR("") : name.text);
+				found = conf_child(l->c, s, k,
+						   name.type == LT_EOF ? TD_STR("") : name.text);
 			if (found == NULL)
-				conf_error(l, word.pos, "there is no such scope: %s", conf_shown(l, path));
+				conf_error(l, word.pos, "there is no such scope: %s",
+					   conf_shown(l, path));
 			s = found;
 		}
 		if (s == NULL || l->errors > 0)
@@ -394,7 +404,8 @@ unset_option(struct conf_loader *l, struct conf_scope *s, struct td_str option)
 			return;
 		}
 	}
-	conf_error(l, pos, "option %s is not set in scope %s", conf_shown(l, option), s->kind->shown);
+	conf_error(l, pos, "option %s is not set in scope %s", conf_shown(l, option),
+		   s->kind->shown);
 }
 
 /* "config unset PATH" without an option: the whole scope goes. */
@@ -460,7 +471,7 @@ add_name(struct td_buf *out, const char *name)
 	struct td_str rest = td_buf_str(out);
 	size_t n = strlen(name);
 
-	for (size_t i = 0; rest.len >= n && i + n <= rest.len; i++)
+	for (size_t i = 0; rest.p != NULL && i + n <= rest.len; i++)
 		if (memcmp(rest.p + i, name, n) == 0 && (i == 0 || rest.p[i - 1] == ' ') &&
 		    (i + n == rest.len || rest.p[i + n] == ' '))
 			return;
@@ -475,7 +486,8 @@ diff_scope(const struct conf *ca, const struct conf_scope *a, const struct conf 
 	const struct conf_scope *any = a != NULL ? a : b;
 
 	/* libmilter cannot change its socket */
-	if ((a == NULL || b == NULL) && any->kind->bit == CS_LISTEN && any->parent->kind->bit == CS_MILTER_LISTENER)
+	if ((a == NULL || b == NULL) && any->kind->bit == CS_LISTEN &&
+	    any->parent->kind->bit == CS_MILTER_LISTENER)
 		add_name(out, "milter_listener");
 	for (const struct conf_option *o = conf_options; o->name != NULL; o++) {
 		const struct conf_value *va, *vb;
@@ -484,7 +496,8 @@ diff_scope(const struct conf *ca, const struct conf_scope *a, const struct conf 
 			continue;
 		va = a != NULL ? conf_value_in(a, o) : NULL;
 		vb = b != NULL ? conf_value_in(b, o) : NULL;
-		if (!same_value(va != NULL ? va : conf_row_default(o), vb != NULL ? vb : conf_row_default(o)))
+		if (!same_value(va != NULL ? va : conf_row_default(o),
+				vb != NULL ? vb : conf_row_default(o)))
 			add_name(out, o->name);
 	}
 	for (const struct conf_scope *k = a != NULL ? a->first : NULL; k != NULL; k = k->next)

@@ -29,9 +29,9 @@ struct conf_scope;
 
 enum conf_type {
 	CT_STRING = 0,
-	CT_BOOL,     /* true/false on/off enabled/disabled yes/no 1/0, any case */
-	CT_INT,	     /* strtol base 0 */
-	CT_SIZE,     /* non-negative integer of bytes; no unit suffixes */
+	CT_BOOL, /* true/false on/off enabled/disabled yes/no 1/0, any case */
+	CT_INT,  /* strtol base 0 */
+	CT_SIZE, /* non-negative integer of bytes; no unit suffixes */
 	CT_FLOAT,
 	CT_MODE,     /* octal, with or without leading 0 */
 	CT_ENUM,     /* one of conf_option.words, any case */
@@ -45,42 +45,43 @@ enum conf_type {
 /* Scopes where an option may stand (bit mask). */
 #define CS_GLOBAL 0x00001u
 #define CS_DOMAIN 0x00002u
-#define CS_XMPP 0x00004u	    /* xmpp {} */
+#define CS_XMPP 0x00004u /* xmpp {} */
 #define CS_XMPP_LISTENER 0x00008u
 #define CS_MILTER_LISTENER 0x00010u
 #define CS_CONTROL_LISTENER 0x00020u
 #define CS_HTTP_LISTENER 0x00040u
-#define CS_LISTEN 0x00080u	    /* Listen inside any listener named by the other bits */
-#define CS_PEER 0x00100u	    /* Peer inside a Listener or Listen */
-#define CS_XMPP_LOGGER 0x00200u	    /* xmpp_logger "name" */
+#define CS_LISTEN 0x00080u      /* Listen inside any listener named by the other bits */
+#define CS_PEER 0x00100u        /* Peer inside a Listener or Listen */
+#define CS_XMPP_LOGGER 0x00200u /* xmpp_logger "name" */
 #define CS_EC_LOGGER 0x00400u
 #define CS_SCRIPTLET 0x00800u
-#define CS_SCRIPT 0x01000u	    /* script "name" inside scriptlet; also takes free options */
+#define CS_SCRIPT 0x01000u /* script "name" inside scriptlet; also takes free options */
 #define CS_SECURITY 0x02000u
 #define CS_THREADPOOL 0x04000u
-#define CS_MAIL 0x08000u	    /* mail {} */
-#define CS_MILTER 0x10000u	    /* milter {} */
-#define CS_STORE 0x20000u	    /* store {} */
+#define CS_MAIL 0x08000u   /* mail {} */
+#define CS_MILTER 0x10000u /* milter {} */
+#define CS_STORE 0x20000u  /* store {} */
 #define CS_COMPONENT 0x40000u
-#define CS_CONTACT 0x80000u	    /* contact "abuse" inside domain */
+#define CS_CONTACT 0x80000u /* contact "abuse" inside domain */
 #define CS_EXTERNAL_SERVICE 0x100000u
 #define CS_AUTHORIZATION 0x200000u
-#define CS_ROLE 0x400000u	    /* Role inside Authorization */
+#define CS_ROLE 0x400000u /* Role inside Authorization */
 #define CS_DEBUG_FLAGS 0x800000u
 #define CS_DATASOURCE 0x1000000u /* read by scripts (msys.db) */
-#define CS_LISTENERS (CS_XMPP_LISTENER | CS_MILTER_LISTENER | CS_CONTROL_LISTENER | CS_HTTP_LISTENER)
+#define CS_LISTENERS \
+	(CS_XMPP_LISTENER | CS_MILTER_LISTENER | CS_CONTROL_LISTENER | CS_HTTP_LISTENER)
 
-#define CO_SECRET 0x1u	/* masked in every dump */
+#define CO_SECRET 0x1u  /* masked in every dump */
 #define CO_RESTART 0x2u /* a change on reload only warns */
 #define CO_IGNORED 0x4u /* accepted for compatibility, has no effect (see conf_notes) */
-#define CO_NONE 0x8u	/* the word "none" reads as unset and stops fallback */
+#define CO_NONE 0x8u    /* the word "none" reads as unset and stops fallback */
 
 struct conf_option {
 	const char *name; /* lower case; looked up without regard to case */
 	enum conf_type type;
 	uint32_t scopes;
-	const char *def; /* default as text, NULL = unset */
-	int64_t min, max; /* CT_INT, CT_SIZE; 0,0 = no bounds */
+	const char *def;          /* default as text, NULL = unset */
+	int64_t min, max;         /* CT_INT, CT_SIZE; 0,0 = no bounds */
 	const char *const *words; /* CT_ENUM, or CT_LIST/CT_STRING restricted to words, or the
 				   * keys of CT_DICT; NULL-terminated */
 	uint32_t flags;
@@ -123,10 +124,10 @@ void conf_diff_restart(const struct conf *a, const struct conf *b, struct td_buf
 
 /* Where a question is asked from; zero-initialise and set what is known. */
 struct conf_at {
-	const struct conf_scope *scope;	 /* Listen, listener, or a module/script stanza */
-	const struct sockaddr *peer;	 /* with a listener scope: selects Peer blocks */
-	const char *protocol;		 /* "xmpp": try "#xmpp#domain" before "domain" */
-	struct td_str domain;		 /* prepared, lower case */
+	const struct conf_scope *scope; /* Listen, listener, or a module/script stanza */
+	const struct sockaddr *peer;    /* with a listener scope: selects Peer blocks */
+	const char *protocol;           /* "xmpp": try "#xmpp#domain" before "domain" */
+	struct td_str domain;           /* prepared, lower case */
 };
 
 /* Effective value; all return the default (or NULL/false/0 when there is none) if unset.
@@ -141,13 +142,15 @@ bool conf_throttle(const struct conf *c, const struct conf_at *at, const char *o
 /* List items: NULL and *n = 0 when unset or empty. */
 const struct td_str *conf_list(const struct conf *c, const struct conf_at *at, const char *option,
 			       size_t *n);
-bool conf_list_has(const struct conf *c, const struct conf_at *at, const char *option, const char *word);
+bool conf_list_has(const struct conf *c, const struct conf_at *at, const char *option,
+		   const char *word);
 /* Dictionary entry; TD_STR_NULL when the dictionary or the key is absent. */
 struct td_str conf_dict(const struct conf *c, const struct conf_at *at, const char *option,
 			const char *key);
 /* The scope that set the effective value, NULL when it is the default.  Scopes that inherit a
  * throttle share one bucket with this one (momentum.md 1.6). */
-const struct conf_scope *conf_origin(const struct conf *c, const struct conf_at *at, const char *option);
+const struct conf_scope *conf_origin(const struct conf *c, const struct conf_at *at,
+				     const char *option);
 /* Is it set anywhere on the way (not just defaulted)? */
 bool conf_is_set(const struct conf *c, const struct conf_at *at, const char *option);
 /* Free-form option of a script stanza: raw text, TD_STR_NULL when absent.  Typed by the script. */
@@ -179,15 +182,20 @@ void conf_notes(const struct conf *c, struct td_buf *out);
 /* Every option: name, type, scopes, default, bounds, doc; as Markdown for docs/reference. */
 void conf_list_options(struct td_buf *out, bool markdown);
 /* Console forms (momentum.md 1.9); each appends to <out>, or fills err and returns < 0. */
-int conf_cmd_get(const struct conf *c, struct td_str path, struct td_str option, struct td_buf *out, struct td_err *err);
-int conf_cmd_eval(const struct conf *c, struct td_str path, struct td_str option, struct td_buf *out, struct td_err *err);
-int conf_cmd_show(const struct conf *c, struct td_str path, bool recurse, struct td_buf *out, struct td_err *err);
-int conf_cmd_locate(const struct conf *c, struct td_str kind, struct td_str regex, struct td_buf *out, struct td_err *err);
+int conf_cmd_get(const struct conf *c, struct td_str path, struct td_str option, struct td_buf *out,
+		 struct td_err *err);
+int conf_cmd_eval(const struct conf *c, struct td_str path, struct td_str option,
+		  struct td_buf *out, struct td_err *err);
+int conf_cmd_show(const struct conf *c, struct td_str path, bool recurse, struct td_buf *out,
+		  struct td_err *err);
+int conf_cmd_locate(const struct conf *c, struct td_str kind, struct td_str regex,
+		    struct td_buf *out, struct td_err *err);
 
 /* ---- addresses ---- */
 
 /* A Listen name: "*:5222" ":5222" "1.2.3.4:5" "[*]:5" "[::1]:5" or "/path.sock".
  * unix: family AF_UNIX.  Return 0 or TD_E_INVAL. */
 struct sockaddr_storage;
-int conf_parse_listen(struct td_str s, struct sockaddr_storage *out, socklen_t *len_out, struct td_err *err);
+int conf_parse_listen(struct td_str s, struct sockaddr_storage *out, socklen_t *len_out,
+		      struct td_err *err);
 #endif

@@ -12,10 +12,10 @@
 
 struct conf_loader;
 
-#define CONF_MAX_OPTIONS 512	  /* rows of conf_options[]; checked at start */
-#define CONF_MAX_FILE (8u << 20)  /* bytes of one file */
+#define CONF_MAX_OPTIONS 512       /* rows of conf_options[]; checked at start */
+#define CONF_MAX_FILE (8u << 20)   /* bytes of one file */
 #define CONF_MAX_TOTAL (64u << 20) /* bytes of all files of one load */
-#define CONF_MAX_INCLUDE 16	  /* momentum.md 1.4 */
+#define CONF_MAX_INCLUDE 16        /* momentum.md 1.4 */
 #define CONF_MAX_ERRORS 100
 #define CONF_MAX_DOMAIN 1023 /* RFC 7622 3.2 */
 
@@ -28,11 +28,11 @@ struct conf_pos {
 /* One option set in one scope; <items> is what was written, the rest what it means. */
 struct conf_value {
 	const struct conf_option *row; /* NULL: free-form */
-	struct td_str name;	       /* free-form: as written */
-	enum conf_type shape;	       /* CT_STRING, CT_LIST or CT_DICT */
-	struct td_str *items;	       /* NUL-terminated each; dictionary: k, v, k, v... */
+	struct td_str name;            /* free-form: as written */
+	enum conf_type shape;          /* CT_STRING, CT_LIST or CT_DICT */
+	struct td_str *items;          /* NUL-terminated each; dictionary: k, v, k, v... */
 	size_t n;
-	int64_t num; /* CT_BOOL, CT_INT, CT_SIZE, CT_MODE; CT_THROTTLE: count */
+	int64_t num;  /* CT_BOOL, CT_INT, CT_SIZE, CT_MODE; CT_THROTTLE: count */
 	unsigned per; /* CT_THROTTLE: seconds */
 	double real;
 	struct conf_pos pos, value_pos;
@@ -44,18 +44,18 @@ enum conf_naming {
 	CN_REQUIRED
 };
 
-#define CK_SINGLE 0x1u	    /* one instance (name) only */
-#define CK_REGEX 0x2u	    /* the name may be a /regex/ */
-#define CK_FOLD 0x4u	    /* names are compared without regard to case */
-#define CK_FREE 0x8u	    /* takes options that have no row */
-#define CK_NOOP 0x10u	    /* accepted, content not looked at */
+#define CK_SINGLE 0x1u       /* one instance (name) only */
+#define CK_REGEX 0x2u        /* the name may be a /regex/ */
+#define CK_FOLD 0x4u         /* names are compared without regard to case */
+#define CK_FREE 0x8u         /* takes options that have no row */
+#define CK_NOOP 0x10u        /* accepted, content not looked at */
 #define CK_UNSUPPORTED 0x20u /* an error; <hint> says what to do instead */
 
 struct conf_kind {
-	const char *name; /* lower case */
+	const char *name;  /* lower case */
 	const char *shown; /* as documentation writes it */
-	uint32_t bit;	  /* CS_*, 0 for those without options */
-	uint32_t parents; /* CS_* bits of scopes it may stand in */
+	uint32_t bit;      /* CS_*, 0 for those without options */
+	uint32_t parents;  /* CS_* bits of scopes it may stand in */
 	enum conf_naming naming;
 	uint32_t flags;
 	const char *hint;
@@ -75,9 +75,9 @@ struct conf_scope {
 	struct conf_value **values; /* in the order first set */
 	size_t n_values, cap_values;
 	uint64_t set[CONF_MAX_OPTIONS / 64]; /* which rows are set */
-	void *regex;			     /* pcre2_code */
-	struct conf_cidr cidr;		     /* kind peer */
-	struct conf_scope **peers;	     /* longest prefix first */
+	void *regex;                         /* pcre2_code */
+	struct conf_cidr cidr;               /* kind peer */
+	struct conf_scope **peers;           /* longest prefix first */
 	size_t n_peers;
 	struct conf_pos pos;
 	const char *where;
@@ -90,8 +90,8 @@ struct conf {
 	struct td_arena *arena;
 	const char *path;
 	struct conf_scope *root;
-	struct td_map domains;	    /* exact names, lower case */
-	struct td_map regex_names;  /* "/re/" as written */
+	struct td_map domains;       /* exact names, lower case */
+	struct td_map regex_names;   /* "/re/" as written */
 	struct conf_scope **regexes; /* file order */
 	size_t n_regexes;
 	size_t cache_slots;
@@ -169,7 +169,8 @@ struct conf_lexer {
 	bool line_start;
 	struct conf_loader *loader;
 };
-void conf_lex_init(struct conf_lexer *lx, struct conf_loader *l, const char *file, struct td_str src);
+void conf_lex_init(struct conf_lexer *lx, struct conf_loader *l, const char *file,
+		   struct td_str src);
 struct conf_token conf_lex(struct conf_lexer *lx, unsigned flags);
 /* For messages: "foo", '{', end of file. */
 const char *conf_token_text(struct conf_loader *l, const struct conf_token *t);
@@ -196,8 +197,8 @@ struct conf_loader {
 	unsigned errors;
 	uint64_t ord;
 	size_t total;
-	const char *search;	 /* ":"-separated, may be NULL */
-	bool files;		 /* include is possible */
+	const char *search; /* ":"-separated, may be NULL */
+	bool files;         /* include is possible */
 	struct conf_file stack[CONF_MAX_INCLUDE + 1];
 	unsigned depth;
 	struct conf_file *seen; /* every file read */
@@ -214,7 +215,8 @@ const char *conf_shown(struct conf_loader *l, struct td_str s);
 
 /* ---- parse.c ---- */
 /* Parse <src> into scope <into>. */
-void conf_parse(struct conf_loader *l, const char *file, struct td_str src, struct conf_scope *into);
+void conf_parse(struct conf_loader *l, const char *file, struct td_str src,
+		struct conf_scope *into);
 /* Parse "name = value" and nothing else (config set). */
 void conf_parse_option(struct conf_loader *l, const char *file, struct td_str name,
 		       struct td_str value, struct conf_scope *into);
@@ -247,5 +249,6 @@ const struct conf_option *conf_row_for(const struct conf_at *at, struct td_str o
 void conf_dump_value(const struct conf_value *v, struct td_buf *out);
 void conf_dump_scope_head(const struct conf_scope *s, struct td_buf *out);
 /* <levels> of children are written out, deeper ones as "{ ... }". */
-void conf_dump_scope(const struct conf_scope *s, unsigned indent, unsigned levels, struct td_buf *out);
+void conf_dump_scope(const struct conf_scope *s, unsigned indent, unsigned levels,
+		     struct td_buf *out);
 #endif

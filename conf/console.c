@@ -9,10 +9,10 @@
 /* A path walked as far as the tree goes. */
 struct place {
 	const struct conf_scope *scope; /* deepest that exists */
-	const struct conf_kind *kind;	/* of the last word */
-	bool exact;			/* all of it exists */
-	struct td_str domain;		/* the name after "domain", lower case */
-	struct td_str peer;		/* the name after "peer" */
+	const struct conf_kind *kind;   /* of the last word */
+	bool exact;                     /* all of it exists */
+	struct td_str domain;           /* the name after "domain", lower case */
+	struct td_str peer;             /* the name after "peer" */
 	struct td_arena *arena;
 };
 
@@ -32,7 +32,8 @@ walk(const struct conf *c, struct td_str path, struct place *pl, struct td_err *
 		return td_fail(err, TD_E_INVAL, "the path is not text");
 	conf_lex_init(&lx, &l, "path", path);
 	for (;;) {
-		struct conf_token word = conf_lex(&lx, 0), name = { .type = LT_EOF, .text = TD_STR("") };
+		struct conf_token word = conf_lex(&lx, 0),
+				  name = { .type = LT_EOF, .text = TD_STR("") };
 		const struct conf_kind *k = word.type == LT_WORD ? conf_kind_find(word.text) : NULL;
 		const struct conf_scope *s;
 		struct conf_lexer before = lx;
@@ -40,13 +41,15 @@ walk(const struct conf *c, struct td_str path, struct place *pl, struct td_err *
 		if (word.type == LT_EOF || l.errors > 0)
 			break;
 		if (k == NULL || (k->parents & pl->kind->bit) == 0) {
-			rc = td_fail(err, TD_E_NOTFOUND, "%s is not a valid scope name in scope '%s'",
+			rc = td_fail(err, TD_E_NOTFOUND,
+				     "%s is not a valid scope name in scope '%s'",
 				     conf_token_text(&l, &word), pl->kind->shown);
 			break;
 		}
 		if (k->naming != CN_NONE)
 			name = conf_lex(&lx, (k->flags & CK_REGEX) ? LX_REGEX : 0);
-		if (k->naming == CN_OPTIONAL && name.type == LT_WORD && conf_kind_find(name.text) != NULL) {
+		if (k->naming == CN_OPTIONAL && name.type == LT_WORD &&
+		    conf_kind_find(name.text) != NULL) {
 			name = (struct conf_token){ .type = LT_EOF };
 			lx = before;
 		}
@@ -68,7 +71,8 @@ walk(const struct conf *c, struct td_str path, struct place *pl, struct td_err *
 			pl->peer = name.text;
 	}
 	if (rc == 0 && l.errors > 0)
-		rc = td_fail(err, TD_E_INVAL, "the path cannot be read: a quote or bracket is missing");
+		rc = td_fail(err, TD_E_INVAL,
+			     "the path cannot be read: a quote or bracket is missing");
 	conf_report_take(&l, NULL);
 	return rc;
 }
@@ -80,15 +84,17 @@ fail_option(struct td_err *err, const struct place *pl, struct td_str option)
 	const char *near;
 
 	if (conf_row_first(option) != NULL)
-		return td_fail(err, TD_E_INVAL, "Option '%.*s' is not valid in scope '%s'.", TD_STR_ARG(option), pl->kind->shown);
+		return td_fail(err, TD_E_INVAL, "Option '%.*s' is not valid in scope '%s'.",
+			       TD_STR_ARG(option), pl->kind->shown);
 	near = conf_suggest(pl->scope, option, &foreign);
-	return td_fail(err, TD_E_NOTFOUND, "There is no option '%.*s'%s%s", (int)(option.len < 64 ? option.len : 64),
-		       option.p != NULL ? option.p : "", near != NULL ? "; did you mean " : ".", near != NULL ? near : "");
+	return td_fail(err, TD_E_NOTFOUND, "There is no option '%.*s'%s%s",
+		       (int)(option.len < 64 ? option.len : 64), option.p != NULL ? option.p : "",
+		       near != NULL ? "; did you mean " : ".", near != NULL ? near : "");
 }
 
 static int
-get_value(const struct conf *c, struct place *pl, struct td_str path, struct td_str option, struct td_buf *out,
-	  struct td_err *err)
+get_value(const struct conf *c, struct place *pl, struct td_str path, struct td_str option,
+	  struct td_buf *out, struct td_err *err)
 {
 	int rc = walk(c, path, pl, err);
 
@@ -106,12 +112,13 @@ get_value(const struct conf *c, struct place *pl, struct td_str path, struct td_
 	}
 	if (conf_row_in(option, pl->scope) == NULL && (pl->scope->kind->flags & CK_FREE) == 0)
 		return fail_option(err, pl, option);
-	return td_fail(err, TD_E_NOTFOUND, "Option '%.*s' is not set in scope '%s'.", TD_STR_ARG(option),
-		       pl->scope->kind->shown);
+	return td_fail(err, TD_E_NOTFOUND, "Option '%.*s' is not set in scope '%s'.",
+		       TD_STR_ARG(option), pl->scope->kind->shown);
 }
 
 int
-conf_cmd_get(const struct conf *c, struct td_str path, struct td_str option, struct td_buf *out, struct td_err *err)
+conf_cmd_get(const struct conf *c, struct td_str path, struct td_str option, struct td_buf *out,
+	     struct td_err *err)
 {
 	struct place pl = { .arena = td_arena_new(0) };
 	int rc = get_value(c, &pl, path, option, out, err);
@@ -162,8 +169,8 @@ peer_address(struct td_str name, struct sockaddr_storage *ss)
 }
 
 static int
-eval_value(const struct conf *c, struct place *pl, struct td_str path, struct td_str option, struct td_buf *out,
-	   struct td_err *err)
+eval_value(const struct conf *c, struct place *pl, struct td_str path, struct td_str option,
+	   struct td_buf *out, struct td_err *err)
 {
 	struct sockaddr_storage ss = { 0 };
 	struct conf_at at = { 0 };
@@ -177,7 +184,8 @@ eval_value(const struct conf *c, struct place *pl, struct td_str path, struct td
 	if (o == NULL)
 		return fail_option(err, pl, option);
 	at.scope = pl->scope;
-	if (pl->domain.len > 0 && pl->kind->bit == CS_DOMAIN && !(pl->exact && pl->scope->regex != NULL)) {
+	if (pl->domain.len > 0 && pl->kind->bit == CS_DOMAIN &&
+	    !(pl->exact && pl->scope->regex != NULL)) {
 		at.scope = NULL;
 		split_domain(pl, &at);
 	}
@@ -194,7 +202,8 @@ eval_value(const struct conf *c, struct place *pl, struct td_str path, struct td
 }
 
 int
-conf_cmd_eval(const struct conf *c, struct td_str path, struct td_str option, struct td_buf *out, struct td_err *err)
+conf_cmd_eval(const struct conf *c, struct td_str path, struct td_str option, struct td_buf *out,
+	      struct td_err *err)
 {
 	struct place pl = { .arena = td_arena_new(0) };
 	int rc = eval_value(c, &pl, path, option, out, err);
@@ -204,7 +213,8 @@ conf_cmd_eval(const struct conf *c, struct td_str path, struct td_str option, st
 }
 
 int
-conf_cmd_show(const struct conf *c, struct td_str path, bool recurse, struct td_buf *out, struct td_err *err)
+conf_cmd_show(const struct conf *c, struct td_str path, bool recurse, struct td_buf *out,
+	      struct td_err *err)
 {
 	struct place pl = { .arena = td_arena_new(0) };
 	int rc = walk(c, path, &pl, err);
@@ -234,12 +244,13 @@ add_locator(const struct conf_scope *s, struct td_buf *out)
 }
 
 static void
-locate_in(const struct conf_scope *s, const struct conf_kind *k, const pcre2_code *re, pcre2_match_data *md,
-	  struct td_buf *out)
+locate_in(const struct conf_scope *s, const struct conf_kind *k, const pcre2_code *re,
+	  pcre2_match_data *md, struct td_buf *out)
 {
 	for (const struct conf_scope *child = s->first; child != NULL; child = child->next) {
 		if (child->kind == k &&
-		    (re == NULL || pcre2_match(re, (PCRE2_SPTR)child->name.p, child->name.len, 0, 0, md, NULL) >= 0)) {
+		    (re == NULL || pcre2_match(re, (PCRE2_SPTR)child->name.p, child->name.len, 0, 0,
+					       md, NULL) >= 0)) {
 			conf_dump_scope_head(child, out);
 			td_buf_addz(out, "\n  is at ");
 			add_locator(child, out);
@@ -250,7 +261,8 @@ locate_in(const struct conf_scope *s, const struct conf_kind *k, const pcre2_cod
 }
 
 int
-conf_cmd_locate(const struct conf *c, struct td_str kind, struct td_str regex, struct td_buf *out, struct td_err *err)
+conf_cmd_locate(const struct conf *c, struct td_str kind, struct td_str regex, struct td_buf *out,
+		struct td_err *err)
 {
 	const struct conf_kind *k = conf_kind_find(kind);
 	pcre2_code *re = NULL;
@@ -261,7 +273,8 @@ conf_cmd_locate(const struct conf *c, struct td_str kind, struct td_str regex, s
 	if (md == NULL)
 		return td_fail(err, TD_E_LIMIT, "no memory");
 	if (k == NULL) {
-		rc = td_fail(err, TD_E_NOTFOUND, "'%.*s' is not a valid scope name", TD_STR_ARG(kind));
+		rc = td_fail(err, TD_E_NOTFOUND, "'%.*s' is not a valid scope name",
+			     TD_STR_ARG(kind));
 		goto out;
 	}
 	if (regex.len > 0) {
@@ -270,7 +283,8 @@ conf_cmd_locate(const struct conf *c, struct td_str kind, struct td_str regex, s
 			PCRE2_UCHAR text[120];
 
 			pcre2_get_error_message(code, text, sizeof(text));
-			rc = td_fail(err, TD_E_INVAL, "regex: %s (at character %zu)", (const char *)text, where + 1);
+			rc = td_fail(err, TD_E_INVAL, "regex: %s (at character %zu)",
+				     (const char *)text, where + 1);
 			goto out;
 		}
 	}

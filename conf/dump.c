@@ -9,7 +9,8 @@
 static bool
 names_secret(struct td_str name)
 {
-	static const char *const words[] = { "password", "passwd", "secret", "token", "api_key", "apikey" };
+	static const char *const words[] = { "password", "passwd",  "secret",
+					     "token",    "api_key", "apikey" };
 
 	for (size_t w = 0; w < sizeof(words) / sizeof(words[0]); w++) {
 		size_t n = strlen(words[w]);
@@ -70,7 +71,8 @@ add_masked_uri(struct td_buf *out, struct td_str s)
 }
 
 static void
-add_item(const struct conf_value *v, struct td_str name, struct td_str item, bool bare, struct td_buf *out)
+add_item(const struct conf_value *v, struct td_str name, struct td_str item, bool bare,
+	 struct td_buf *out)
 {
 	struct td_buf b = { 0 };
 	bool secret = v->row != NULL ? (v->row->flags & CO_SECRET) != 0 : names_secret(name);
@@ -92,7 +94,8 @@ add_item(const struct conf_value *v, struct td_str name, struct td_str item, boo
 static bool
 is_plain(const struct conf_option *o)
 {
-	return o != NULL && o->type != CT_STRING && o->type != CT_LIST && o->type != CT_DICT && o->type != CT_ENUM;
+	return o != NULL && o->type != CT_STRING && o->type != CT_LIST && o->type != CT_DICT &&
+	       o->type != CT_ENUM;
 }
 
 void
@@ -182,12 +185,13 @@ notes_of(const struct conf_scope *s, struct td_buf *out)
 		const struct conf_value *v = s->values[i];
 
 		if (v->row != NULL && (v->row->flags & CO_IGNORED))
-			td_buf_addf(out, "%s:%u:%u: note: %s has no effect: %s\n", v->pos.file, v->pos.line, v->pos.col,
-				    v->row->name, v->row->doc);
+			td_buf_addf(out, "%s:%u:%u: note: %s has no effect: %s\n", v->pos.file,
+				    v->pos.line, v->pos.col, v->row->name, v->row->doc);
 	}
 	for (const struct conf_scope *k = s->first; k != NULL; k = k->next) {
 		if (k->kind->flags & CK_NOOP)
-			td_buf_addf(out, "%s: note: %s is accepted and has no effect\n", k->where, k->kind->shown);
+			td_buf_addf(out, "%s: note: %s is accepted and has no effect\n", k->where,
+				    k->kind->shown);
 		notes_of(k, out);
 	}
 }
@@ -244,7 +248,8 @@ list_row(const struct conf_option *o, bool markdown, struct td_buf *out)
 	add_limits(o, &limits);
 	conf_scopes_text(o->scopes, &scopes);
 	if (markdown) {
-		td_buf_addf(out, "| `%s` | %s | %.*s | ", o->name, conf_type_name(o->type), TD_STR_ARG(td_buf_str(&scopes)));
+		td_buf_addf(out, "| `%s` | %s | %.*s | ", o->name, conf_type_name(o->type),
+			    TD_STR_ARG(td_buf_str(&scopes)));
 		if (o->def != NULL)
 			td_buf_addf(out, "`%s`", o->def);
 		td_buf_addz(out, " | ");
@@ -278,14 +283,16 @@ by_name(const void *a, const void *b)
 void
 conf_list_options(struct td_buf *out, bool markdown)
 {
-	const struct conf_option *rows[CONF_MAX_OPTIONS];
+	const struct conf_option *rows[CONF_MAX_OPTIONS] = { NULL };
 	size_t n = 0;
 
-	for (const struct conf_option *o = conf_options; o->name != NULL && n < CONF_MAX_OPTIONS; o++)
+	for (const struct conf_option *o = conf_options; o->name != NULL && n < CONF_MAX_OPTIONS;
+	     o++)
 		rows[n++] = o;
-	qsort(rows, n, sizeof(rows[0]), by_name);
+	qsort(rows, n, sizeof(const struct conf_option *), by_name);
 	if (markdown)
-		td_buf_addz(out, "| Option | Type | Scopes | Default | Values | Meaning |\n|---|---|---|---|---|---|\n");
+		td_buf_addz(out, "| Option | Type | Scopes | Default | Values | Meaning "
+				 "|\n|---|---|---|---|---|---|\n");
 	for (size_t i = 0; i < n; i++)
 		list_row(rows[i], markdown, out);
 }

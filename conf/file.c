@@ -36,8 +36,9 @@ slurp(struct conf_loader *l, int fd, const char *path, struct conf_pos pos, stru
 		b->len += (size_t)n;
 		l->total += (size_t)n;
 		if (b->len > CONF_MAX_FILE || l->total > CONF_MAX_TOTAL) {
-			conf_error(l, pos, "%s is too large: a file may have %u bytes, all of them %u", path,
-				   CONF_MAX_FILE, CONF_MAX_TOTAL);
+			conf_error(l, pos,
+				   "%s is too large: a file may have %u bytes, all of them %u",
+				   path, CONF_MAX_FILE, CONF_MAX_TOTAL);
 			return false;
 		}
 	}
@@ -53,7 +54,8 @@ is_open_already(const struct conf_loader *l, const struct stat *st)
 }
 
 void
-conf_read_file(struct conf_loader *l, const char *path, struct conf_pos pos, struct conf_scope *into)
+conf_read_file(struct conf_loader *l, const char *path, struct conf_pos pos,
+	       struct conf_scope *into)
 {
 	struct td_buf b = { 0 };
 	struct stat st;
@@ -109,7 +111,8 @@ by_bytes(const struct dirent **a, const struct dirent **b)
 }
 
 static void
-include_folder(struct conf_loader *l, const char *path, struct conf_pos pos, struct conf_scope *into)
+include_folder(struct conf_loader *l, const char *path, struct conf_pos pos,
+	       struct conf_scope *into)
 {
 	struct dirent **names;
 	int n = scandir(path, &names, is_wanted, by_bytes);
@@ -159,7 +162,8 @@ find_file(struct conf_loader *l, const char *from, struct td_str name, struct st
 		size_t n = strcspn(rest, ":");
 
 		path = td_arena_printf(a, "%.*s/%.*s", (int)n, rest, TD_STR_ARG(name));
-		if (n > 0 && rest[0] == '/' && stat(path, st) == 0) /* relative = the current directory: never */
+		if (n > 0 && rest[0] == '/' &&
+		    stat(path, st) == 0) /* relative = the current directory: never */
 			return path;
 		rest += n + (rest[n] == ':');
 	}
@@ -167,7 +171,8 @@ find_file(struct conf_loader *l, const char *from, struct td_str name, struct st
 }
 
 void
-conf_include(struct conf_loader *l, struct conf_pos pos, struct td_str name, struct conf_scope *into)
+conf_include(struct conf_loader *l, struct conf_pos pos, struct td_str name,
+	     struct conf_scope *into)
 {
 	const char *path;
 	struct stat st;
@@ -184,7 +189,9 @@ conf_include(struct conf_loader *l, struct conf_pos pos, struct td_str name, str
 		return;
 	path = find_file(l, pos.file, name, &st);
 	if (path == NULL)
-		conf_error(l, pos, "cannot find %s, neither beside this file nor in the search path", conf_shown(l, name));
+		conf_error(l, pos,
+			   "cannot find %s, neither beside this file nor in the search path",
+			   conf_shown(l, name));
 	else if (S_ISDIR(st.st_mode))
 		include_folder(l, path, pos, into);
 	else
@@ -206,7 +213,8 @@ conf_read_local_changes(struct conf_loader *l)
 		return; /* made by the first change */
 	for (size_t i = 0; i < l->n_seen; i++) {
 		if (l->seen[i].dev == st.st_dev && l->seen[i].ino == st.st_ino) {
-			conf_error(l, v->pos, "local_changes_file must not be the main file, nor be included");
+			conf_error(l, v->pos,
+				   "local_changes_file must not be the main file, nor be included");
 			return;
 		}
 	}

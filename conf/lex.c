@@ -26,7 +26,9 @@ static const struct typo {
 void
 conf_lex_init(struct conf_lexer *lx, struct conf_loader *l, const char *file, struct td_str src)
 {
-	*lx = (struct conf_lexer){ .src = src, .file = file, .line = 1, .col = 1, .line_start = true, .loader = l };
+	*lx = (struct conf_lexer){
+		.src = src, .file = file, .line = 1, .col = 1, .line_start = true, .loader = l
+	};
 	if (td_str_starts(src, "\xef\xbb\xbf"))
 		lx->i = 3;
 }
@@ -81,7 +83,8 @@ is_punct(char c)
 static bool
 ends_word(char c, unsigned flags)
 {
-	return is_blank(c) || is_punct(c) || c == '#' || c == '"' || c == '\'' || (c == ',' && (flags & LX_LIST));
+	return is_blank(c) || is_punct(c) || c == '#' || c == '"' || c == '\'' ||
+	       (c == ',' && (flags & LX_LIST));
 }
 
 static const struct typo *
@@ -89,6 +92,8 @@ typo_here(const struct conf_lexer *lx)
 {
 	struct td_str rest = td_str(lx->src.p + lx->i, lx->src.len - lx->i);
 
+	if (rest.len == 0 || (unsigned char)rest.p[0] < 0x80)
+		return NULL;
 	for (size_t k = 0; k < N_TYPOS; k++)
 		if (td_str_starts(rest, typos[k].bytes))
 			return &typos[k];
@@ -165,7 +170,8 @@ lex_string(struct conf_lexer *lx, struct conf_token *t)
 			td_buf_addc(&b, c);
 	}
 	if (at_end(lx))
-		conf_error(lx->loader, t->pos, "this string is never closed: a %c is missing", quote);
+		conf_error(lx->loader, t->pos, "this string is never closed: a %c is missing",
+			   quote);
 	else
 		step(lx);
 	t->text = take(lx, &b);
@@ -205,7 +211,8 @@ regex_len(const struct conf_lexer *lx)
 		}
 		if (look(lx, k) != '/')
 			continue;
-		if (lx->src.len - lx->i == k + 1 || is_blank(look(lx, k + 1)) || look(lx, k + 1) == '{')
+		if (lx->src.len - lx->i == k + 1 || is_blank(look(lx, k + 1)) ||
+		    look(lx, k + 1) == '{')
 			return k + 1;
 	}
 	return 0;
@@ -244,7 +251,8 @@ lex_word(struct conf_lexer *lx, struct conf_token *t, unsigned flags)
 		const struct typo *q = typo_here(lx);
 
 		if (q != NULL) {
-			conf_error(lx->loader, here(lx), "typographic quote %s; write a plain \" instead", q->name);
+			conf_error(lx->loader, here(lx),
+				   "typographic quote %s; write a plain \" instead", q->name);
 			for (size_t k = strlen(q->bytes); k > 0; k--)
 				step(lx);
 			continue;
@@ -254,7 +262,9 @@ lex_word(struct conf_lexer *lx, struct conf_token *t, unsigned flags)
 	td_buf_add(&b, lx->src.p + start, lx->i - start);
 	t->text = take(lx, &b);
 	if (!at_end(lx) && t->type == LT_WORD && (look(lx, 0) == '\'' || look(lx, 0) == '"')) {
-		conf_error(lx->loader, here(lx), "a %c in the middle of a word; put the whole value in quotes", look(lx, 0));
+		conf_error(lx->loader, here(lx),
+			   "a %c in the middle of a word; put the whole value in quotes",
+			   look(lx, 0));
 		skip_stray_quote(lx);
 	}
 }

@@ -95,7 +95,8 @@ chain_add(struct chain *ch, const struct conf_scope *s)
 static bool
 matches(struct match_cache *mc, const struct conf_scope *s, struct td_str subject)
 {
-	return pcre2_match(s->regex, (PCRE2_SPTR)subject.p, subject.len, 0, 0, mc->data, mc->limits) >= 0;
+	return pcre2_match(s->regex, (PCRE2_SPTR)subject.p, subject.len, 0, 0, mc->data,
+			   mc->limits) >= 0;
 }
 
 static struct td_str
@@ -119,12 +120,14 @@ chain_fill(const struct conf *c, const struct conf_at *at, struct match_cache *m
 		chain_add(ch, td_map_find(&c->domains, full));
 	chain_add(ch, td_map_find(&c->domains, at->domain));
 	for (size_t i = 0; at->domain.len <= CONF_MAX_DOMAIN && i < c->n_regexes; i++)
-		if ((full.p != NULL && matches(mc, c->regexes[i], full)) || matches(mc, c->regexes[i], at->domain))
+		if ((full.p != NULL && matches(mc, c->regexes[i], full)) ||
+		    matches(mc, c->regexes[i], at->domain))
 			chain_add(ch, c->regexes[i]);
 }
 
 static bool
-chain_is(const struct chain *ch, const struct conf *c, uint64_t hash, const char *protocol, struct td_str domain)
+chain_is(const struct chain *ch, const struct conf *c, uint64_t hash, const char *protocol,
+	 struct td_str domain)
 {
 	size_t n = strlen(protocol) + 1;
 
@@ -206,7 +209,8 @@ value_in_peers(const struct conf_scope *s, const struct sockaddr *peer, const st
 static const struct conf_scope *
 single_of(const struct conf *c, const struct conf_option *o)
 {
-	const uint32_t modules = CS_XMPP | CS_SCRIPTLET | CS_SECURITY | CS_MAIL | CS_MILTER | CS_STORE | CS_DEBUG_FLAGS;
+	const uint32_t modules = CS_XMPP | CS_SCRIPTLET | CS_SECURITY | CS_MAIL | CS_MILTER |
+				 CS_STORE | CS_DEBUG_FLAGS;
 	uint32_t bits = o->scopes & modules;
 
 	if (bits == 0 || (bits & (bits - 1)) != 0)
@@ -232,7 +236,8 @@ find_domain(const struct conf *c, const struct conf_at *at, const struct conf_op
 }
 
 const struct conf_value *
-conf_find(const struct conf *c, const struct conf_at *at, const struct conf_option *o, const struct conf_scope **from)
+conf_find(const struct conf *c, const struct conf_at *at, const struct conf_option *o,
+	  const struct conf_scope **from)
 {
 	static const struct conf_at nowhere;
 	const struct conf_value *v = NULL;
@@ -309,7 +314,8 @@ conf_str(const struct conf *c, const struct conf_at *at, const char *option)
 {
 	const struct conf_value *v = get(c, at, option, CT_STRING);
 
-	return v != NULL && v->n > 0 && v->shape != CT_DICT && !is_none(v) ? v->items[0] : TD_STR_NULL;
+	return v != NULL && v->n > 0 && v->shape != CT_DICT && !is_none(v) ? v->items[0]
+									   : TD_STR_NULL;
 }
 
 bool
@@ -337,7 +343,8 @@ conf_float(const struct conf *c, const struct conf_at *at, const char *option)
 }
 
 bool
-conf_throttle(const struct conf *c, const struct conf_at *at, const char *option, unsigned *count, unsigned *seconds)
+conf_throttle(const struct conf *c, const struct conf_at *at, const char *option, unsigned *count,
+	      unsigned *seconds)
 {
 	const struct conf_value *v = get(c, at, option, CT_THROTTLE);
 
@@ -416,8 +423,8 @@ conf_raw(const struct conf_scope *s, const char *option)
 }
 
 bool
-conf_each_option(const struct conf_scope *s, size_t *pos, struct td_str *name_out, enum conf_type *shape_out,
-		 const struct td_str **items_out, size_t *n_out)
+conf_each_option(const struct conf_scope *s, size_t *pos, struct td_str *name_out,
+		 enum conf_type *shape_out, const struct td_str **items_out, size_t *n_out)
 {
 	const struct conf_value *v;
 
@@ -432,10 +439,13 @@ conf_each_option(const struct conf_scope *s, size_t *pos, struct td_str *name_ou
 }
 
 const struct conf_scope *
-conf_next(const struct conf *c, const struct conf_scope *parent, const char *kind, const struct conf_scope *prev)
+conf_next(const struct conf *c, const struct conf_scope *parent, const char *kind,
+	  const struct conf_scope *prev)
 {
 	const struct conf_kind *k = conf_kind_find(td_cstr(kind));
-	const struct conf_scope *s = prev != NULL ? prev->next : parent != NULL ? parent->first : c->root->first;
+	const struct conf_scope *s = prev != NULL     ? prev->next
+				     : parent != NULL ? parent->first
+						      : c->root->first;
 
 	assert(k != NULL && "no such kind of scope");
 	while (s != NULL && s->kind != k)

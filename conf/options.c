@@ -18,7 +18,8 @@
 #define ANY INT64_MAX
 
 static const char *const log_levels[] = { "error", "warn", "notice", "info", "debug", NULL };
-static const char *const debug_levels[] = { "debug", "info", "notice", "warning", "error", "critical", NULL };
+static const char *const debug_levels[] = { "debug", "info",     "notice", "warning",
+					    "error", "critical", NULL };
 static const char *const roles[] = { "server", "client", NULL };
 static const char *const streams[] = { "any", "client", "server", NULL };
 static const char *const tls_words[] = { "no", "ifavailable", "required", NULL };
@@ -30,13 +31,18 @@ static const char *const fault_words[] = { "tempfail", "accept", "reject", NULL 
 static const char *const lua_fault_words[] = { "tempfail", "accept", NULL };
 static const char *const mcmt_words[] = { "passthru", "reject", "allow", NULL };
 static const char *const blackhole_words[] = { "false", "true", "inline", "internal", NULL };
-static const char *const service_words[] = { "muc", "pubsub", "upload", "proxy65", "search", "gateway", NULL };
+static const char *const service_words[] = { "muc",    "pubsub",  "upload", "proxy65",
+					     "search", "gateway", NULL };
 static const char *const create_words[] = { "anyone", "local", "admins", NULL };
 static const char *const transport_words[] = { "udp", "tcp", NULL };
-static const char *const auth_keys[] = { "uri", "realm", "stored_cleartext", "log_authentication", "mechanisms", NULL };
+static const char *const auth_keys[] = {
+	"uri", "realm", "stored_cleartext", "log_authentication", "mechanisms", NULL
+};
 static const char *const authz_keys[] = { "uri", NULL };
-static const char *const debug_words[] = { "ERROR", "TIME", "FD", "SMTP", "LOG1", "DNS", "DNSDS", "NET", "SIG", "MEM",
-	"DB", "LIC", "SSL", "MOD", "START", "ALL", "XMPP", "S2S", "MILTER", "LUA", "AUTH", NULL };
+static const char *const debug_words[] = { "ERROR",  "TIME", "FD",    "SMTP", "LOG1", "DNS",
+					   "DNSDS",  "NET",  "SIG",   "MEM",  "DB",   "LIC",
+					   "SSL",    "MOD",  "START", "ALL",  "XMPP", "S2S",
+					   "MILTER", "LUA",  "AUTH",  NULL };
 
 // clang-format off
 const struct conf_option conf_options[] = {

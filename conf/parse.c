@@ -54,7 +54,8 @@ recover(struct parser *p)
 	for (;;) {
 		struct conf_token t = peek(p, 0);
 
-		if (t.type == LT_EOF || (depth == 0 && (is_punct(&t, '}') || (t.type == LT_WORD && t.first))))
+		if (t.type == LT_EOF ||
+		    (depth == 0 && (is_punct(&t, '}') || (t.type == LT_WORD && t.first))))
 			return;
 		conf_lex(&p->lx, 0);
 		depth += is_punct(&t, '{');
@@ -75,7 +76,8 @@ skip_block(struct parser *p, struct conf_pos opened, bool inner)
 
 		if (t.type == LT_EOF) {
 			if (!inner)
-				conf_error(p->l, opened, "this block is never closed: a } is missing");
+				conf_error(p->l, opened,
+					   "this block is never closed: a } is missing");
 			return;
 		}
 		depth += is_punct(&t, '{');
@@ -89,7 +91,8 @@ is_name(struct td_str s)
 	for (size_t i = 0; i < s.len; i++) {
 		char c = s.p[i];
 
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-'))
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+		      c == '_' || c == '-'))
 			return false;
 	}
 	return s.len > 0 && s.len <= 64;
@@ -150,7 +153,8 @@ parse_list(struct parser *p, struct conf_pos opened, struct items *it)
 		if (t.type == LT_EOF || is_punct(&t, '}'))
 			conf_error(p->l, opened, "this list is never closed: a ) is missing");
 		else
-			conf_error(p->l, t.pos, "a list holds plain values; not %s", conf_token_text(p->l, &t));
+			conf_error(p->l, t.pos, "a list holds plain values; not %s",
+				   conf_token_text(p->l, &t));
 		return false;
 	}
 }
@@ -162,18 +166,21 @@ parse_pair(struct parser *p, struct items *it)
 	struct conf_token key = conf_lex(&p->lx, LX_LIST), t = conf_lex(&p->lx, LX_LIST);
 
 	if (!is_punct(&t, '=')) {
-		conf_error(p->l, key.pos, "key %s needs = and a value", conf_token_text(p->l, &key));
+		conf_error(p->l, key.pos, "key %s needs = and a value",
+			   conf_token_text(p->l, &key));
 		return false;
 	}
 	for (size_t i = 0; i < it->n; i += 2) {
 		if (td_str_ieq(it->v[i], key.text)) {
-			conf_error(p->l, key.pos, "key %s occurs twice in this dictionary", conf_token_text(p->l, &key));
+			conf_error(p->l, key.pos, "key %s occurs twice in this dictionary",
+				   conf_token_text(p->l, &key));
 			return false;
 		}
 	}
 	t = conf_lex(&p->lx, LX_LIST);
 	if (!is_text(&t)) {
-		conf_error(p->l, t.pos, "a dictionary holds plain values; %s = cannot be followed by %s",
+		conf_error(p->l, t.pos,
+			   "a dictionary holds plain values; %s = cannot be followed by %s",
 			   conf_shown(p->l, key.text), conf_token_text(p->l, &t));
 		return false;
 	}
@@ -210,7 +217,8 @@ parse_dict(struct parser *p, struct conf_pos opened, struct items *it)
 		if (t.type == LT_EOF || is_punct(&t, '}'))
 			conf_error(p->l, opened, "this dictionary is never closed: a ] is missing");
 		else
-			conf_error(p->l, t.pos, "a dictionary holds key = value; not %s", conf_token_text(p->l, &t));
+			conf_error(p->l, t.pos, "a dictionary holds key = value; not %s",
+				   conf_token_text(p->l, &t));
 		return false;
 	}
 }
@@ -273,31 +281,36 @@ report_unknown(struct conf_loader *l, const struct conf_token *name, const struc
 	bool foreign;
 
 	if (k != NULL) {
-		conf_error(l, name->pos, "%s is a scope, not an option: write %s%s { ... }", k->name, k->shown,
-			   k->naming == CN_REQUIRED ? " \"name\"" : "");
+		conf_error(l, name->pos, "%s is a scope, not an option: write %s%s { ... }",
+			   k->name, k->shown, k->naming == CN_REQUIRED ? " \"name\"" : "");
 		return;
 	}
 	for (; o != NULL; o = conf_row_next(o))
 		scopes |= o->scopes;
 	if (scopes != 0) {
 		conf_scopes_text(scopes, &where);
-		conf_error(l, name->pos, "option %s is not valid in %s; it belongs in %s%s", name->text.p,
-			   s->kind->shown, td_buf_cstr(&where),
-			   td_str_ieq(name->text, TD_STR("enabled")) && conf_row_in(TD_STR("enable"), s) != NULL ?
-				   " (listeners use enable)" : "");
+		conf_error(l, name->pos, "option %s is not valid in %s; it belongs in %s%s",
+			   name->text.p, s->kind->shown, td_buf_cstr(&where),
+			   td_str_ieq(name->text, TD_STR("enabled")) &&
+					   conf_row_in(TD_STR("enable"), s) != NULL
+				   ? " (listeners use enable)"
+				   : "");
 		td_buf_fini(&where);
 		return;
 	}
 	near = conf_suggest(s, name->text, &foreign);
 	if (near == NULL)
-		conf_error(l, name->pos, "unknown option %s in %s", conf_shown(l, name->text), s->kind->shown);
+		conf_error(l, name->pos, "unknown option %s in %s", conf_shown(l, name->text),
+			   s->kind->shown);
 	else
-		conf_error(l, name->pos, "unknown option %s in %s; did you mean %s%s?", conf_shown(l, name->text),
-			   s->kind->shown, near, foreign ? " (of another scope)" : "");
+		conf_error(l, name->pos, "unknown option %s in %s; did you mean %s%s?",
+			   conf_shown(l, name->text), s->kind->shown, near,
+			   foreign ? " (of another scope)" : "");
 }
 
 static void
-set_option(struct conf_loader *l, const struct conf_token *name, struct conf_value *v, struct conf_scope *s)
+set_option(struct conf_loader *l, const struct conf_token *name, struct conf_value *v,
+	   struct conf_scope *s)
 {
 	struct td_buf why = { 0 };
 
@@ -312,8 +325,11 @@ set_option(struct conf_loader *l, const struct conf_token *name, struct conf_val
 		s->bad = true;
 		conf_error(l, v->value_pos, "%s", td_buf_cstr(&why));
 	} else {
-		if ((v->row->flags & CO_SECRET) && v->shape == CT_STRING && td_str_eqc(v->items[0], "********"))
-			conf_warn(l, v->value_pos, "%s is masked: this looks like a dump, write the real value", v->row->name);
+		if ((v->row->flags & CO_SECRET) && v->shape == CT_STRING &&
+		    td_str_eqc(v->items[0], "********"))
+			conf_warn(l, v->value_pos,
+				  "%s is masked: this looks like a dump, write the real value",
+				  v->row->name);
 		conf_add_value(l->c, s, v);
 	}
 	td_buf_fini(&why);
@@ -327,13 +343,14 @@ compile_regex(struct conf_loader *l, struct conf_scope *s, struct conf_pos pos)
 	PCRE2_SIZE where;
 	int code;
 
-	s->regex = pcre2_compile((PCRE2_SPTR)s->name.p + 1, s->name.len - 2, PCRE2_CASELESS | PCRE2_UTF, &code,
-				 &where, NULL);
+	s->regex = pcre2_compile((PCRE2_SPTR)s->name.p + 1, s->name.len - 2,
+				 PCRE2_CASELESS | PCRE2_UTF, &code, &where, NULL);
 	if (s->regex == NULL) {
 		PCRE2_UCHAR text[120];
 
 		pcre2_get_error_message(code, text, sizeof(text));
-		conf_error(l, pos, "regex %s: %s (at character %zu)", conf_shown(l, s->name), (const char *)text, where + 1);
+		conf_error(l, pos, "regex %s: %s (at character %zu)", conf_shown(l, s->name),
+			   (const char *)text, where + 1);
 	}
 	return s->regex != NULL;
 }
@@ -352,12 +369,16 @@ check_instance(struct conf_loader *l, struct conf_scope *s, struct conf_pos pos)
 			break;
 		if (s->name.len > 2 && s->name.p[s->name.len - 1] == '/')
 			return compile_regex(l, s, pos);
-		conf_error(l, pos, "a name that starts with / is a regex and must end with / too: \"/re/\"");
+		conf_error(
+			l, pos,
+			"a name that starts with / is a regex and must end with / too: \"/re/\"");
 		return false;
 	case CS_PEER:
 		if (conf_parse_cidr(s->name, &s->cidr))
 			break;
-		conf_error(l, pos, "Peer %s: write an address or a network, as 192.0.2.0/24 or \"2001:db8::/32\"",
+		conf_error(l, pos,
+			   "Peer %s: write an address or a network, as 192.0.2.0/24 or "
+			   "\"2001:db8::/32\"",
 			   conf_shown(l, s->name));
 		return false;
 	case CS_LISTEN:
@@ -365,8 +386,7 @@ check_instance(struct conf_loader *l, struct conf_scope *s, struct conf_pos pos)
 			break;
 		conf_error(l, pos, "Listen %s: %s", conf_shown(l, s->name), err.text);
 		return false;
-	default:
-		break;
+	default: break;
 	}
 	return true;
 }
@@ -382,22 +402,27 @@ report_scope(struct conf_loader *l, const struct conf_token *word, const struct 
 
 	if (k != NULL) {
 		conf_scopes_text(k->parents, &where);
-		conf_error(l, word->pos, "scope %s is not valid in %s; it belongs in %s%s", k->shown, parent->kind->shown,
-			   td_buf_cstr(&where),
-			   (k->parents & CS_GLOBAL) && word->pos.col == 1 ? " (is a } missing before it?)" : "");
+		conf_error(l, word->pos, "scope %s is not valid in %s; it belongs in %s%s",
+			   k->shown, parent->kind->shown, td_buf_cstr(&where),
+			   (k->parents & CS_GLOBAL) && word->pos.col == 1
+				   ? " (is a } missing before it?)"
+				   : "");
 		td_buf_fini(&where);
 		return;
 	}
 	if (o != NULL) {
-		conf_error(l, word->pos, "%s is an option, not a scope: write %s = value", o->name, o->name);
+		conf_error(l, word->pos, "%s is an option, not a scope: write %s = value", o->name,
+			   o->name);
 		return;
 	}
 	near = conf_suggest(parent, word->text, &foreign);
 	if (near == NULL)
-		conf_error(l, word->pos, "unknown scope %s in %s", conf_shown(l, word->text), parent->kind->shown);
+		conf_error(l, word->pos, "unknown scope %s in %s", conf_shown(l, word->text),
+			   parent->kind->shown);
 	else
-		conf_error(l, word->pos, "unknown scope %s in %s; did you mean %s%s?", conf_shown(l, word->text),
-			   parent->kind->shown, near, foreign ? " (of another scope)" : "");
+		conf_error(l, word->pos, "unknown scope %s in %s; did you mean %s%s?",
+			   conf_shown(l, word->text), parent->kind->shown, near,
+			   foreign ? " (of another scope)" : "");
 }
 
 /* Does the name, or its absence, suit the kind? */
@@ -408,7 +433,8 @@ check_naming(struct conf_loader *l, const struct conf_kind *k, const struct conf
 	const struct conf_scope *one = NULL;
 
 	if (name == NULL && k->naming == CN_REQUIRED) {
-		conf_error(l, word->pos, "%s needs a name: %s \"name\" { ... }", k->shown, k->shown);
+		conf_error(l, word->pos, "%s needs a name: %s \"name\" { ... }", k->shown,
+			   k->shown);
 		return false;
 	}
 	if (name != NULL && name->text.len == 0) {
@@ -424,8 +450,10 @@ check_naming(struct conf_loader *l, const struct conf_kind *k, const struct conf
 			;
 	}
 	if (one != NULL && !td_str_eq(one->name, name != NULL ? name->text : TD_STR(""))) {
-		conf_error(l, word->pos, "there is one %s only, and it is %s, opened at %s", k->shown,
-			   one->name.len > 0 ? conf_shown(l, one->name) : "without a name", one->where);
+		conf_error(l, word->pos, "there is one %s only, and it is %s, opened at %s",
+			   k->shown,
+			   one->name.len > 0 ? conf_shown(l, one->name) : "without a name",
+			   one->where);
 		return false;
 	}
 	return true;
@@ -480,12 +508,14 @@ parse_include(struct parser *p, const struct conf_token *word, struct conf_scope
 	struct conf_token t = conf_lex(&p->lx, 0);
 
 	if (is_punct(&t, '=')) {
-		conf_error(p->l, t.pos, "%s takes no =: write %s \"path\"", word->text.p, word->text.p);
+		conf_error(p->l, t.pos, "%s takes no =: write %s \"path\"", word->text.p,
+			   word->text.p);
 		return false;
 	}
 	if (!is_text(&t)) {
 		p->lx = before;
-		conf_error(p->l, word->pos, "%s needs a path: %s \"path\"", word->text.p, word->text.p);
+		conf_error(p->l, word->pos, "%s needs a path: %s \"path\"", word->text.p,
+			   word->text.p);
 		return false;
 	}
 	conf_include(p->l, word->pos, t.text, s);
@@ -499,9 +529,11 @@ report_stray(struct parser *p, const struct conf_token *word, const struct conf_
 	const struct conf_kind *k = conf_kind_find(word->text);
 
 	if (k != NULL)
-		conf_error(p->l, word->pos, "%s %s must be followed by { ... }", k->shown, conf_token_text(p->l, t));
+		conf_error(p->l, word->pos, "%s %s must be followed by { ... }", k->shown,
+			   conf_token_text(p->l, t));
 	else
-		conf_error(p->l, t->pos, "= is missing between %s and %s", word->text.p, conf_token_text(p->l, t));
+		conf_error(p->l, t->pos, "= is missing between %s and %s", word->text.p,
+			   conf_token_text(p->l, t));
 }
 
 /* What follows NAME when it is no "=", "{", "(" or "[": an instance name, or an error. */
@@ -550,10 +582,12 @@ parse_item(struct parser *p, struct conf_scope *s, const struct conf_token *word
 	struct conf_token t;
 
 	if (!is_name(word->text)) {
-		conf_error(p->l, word->pos, "%s cannot be a name of an option or scope", conf_token_text(p->l, word));
+		conf_error(p->l, word->pos, "%s cannot be a name of an option or scope",
+			   conf_token_text(p->l, word));
 		return false;
 	}
-	if (td_str_ieq(word->text, TD_STR("include")) || td_str_ieq(word->text, TD_STR("readonly_include")))
+	if (td_str_ieq(word->text, TD_STR("include")) ||
+	    td_str_ieq(word->text, TD_STR("readonly_include")))
 		return parse_include(p, word, s);
 	t = conf_lex(&p->lx, k != NULL && (k->flags & CK_REGEX) ? LX_REGEX : 0);
 	if (is_punct(&t, '{')) {
@@ -577,7 +611,8 @@ parse_item(struct parser *p, struct conf_scope *s, const struct conf_token *word
 		return parse_named(p, s, word, &t);
 	p->lx = before;
 	conf_error(p->l, word->pos, "%s stands alone: %s", conf_token_text(p->l, word),
-		   word->first ? "\"=\" or \"{\" must follow" : "put a value with blanks in quotes, or a list in ( )");
+		   word->first ? "\"=\" or \"{\" must follow"
+			       : "put a value with blanks in quotes, or a list in ( )");
 	s->bad = true;
 	return t.type == LT_EOF || is_punct(&t, '}');
 }
@@ -590,7 +625,8 @@ parse_items(struct parser *p, struct conf_scope *s, bool top)
 
 		if (t.type == LT_EOF) {
 			if (!top)
-				conf_error(p->l, t.pos, "the file ends inside %s, opened at %s: a } is missing",
+				conf_error(p->l, t.pos,
+					   "the file ends inside %s, opened at %s: a } is missing",
 					   s->kind->shown, s->where);
 			return;
 		}
@@ -599,7 +635,8 @@ parse_items(struct parser *p, struct conf_scope *s, bool top)
 				return;
 			conf_error(p->l, t.pos, "this } closes nothing");
 		} else if (t.type != LT_WORD) {
-			conf_error(p->l, t.pos, "expected an option or a scope; not %s", conf_token_text(p->l, &t));
+			conf_error(p->l, t.pos, "expected an option or a scope; not %s",
+				   conf_token_text(p->l, &t));
 			s->bad = true;
 			recover(p);
 		} else if (!parse_item(p, s, &t)) {
@@ -628,7 +665,8 @@ check_text(struct conf_loader *l, const char *file, struct td_str src)
 			pos.line++;
 		} else if (c == 0x7f || (c < ' ' && (c < '\t' || c > '\r'))) {
 			pos.col = (unsigned)(i - line + 1);
-			conf_error(l, pos, "control character 0x%02x; a configuration is plain text", c);
+			conf_error(l, pos,
+				   "control character 0x%02x; a configuration is plain text", c);
 			return false;
 		}
 	}
@@ -659,7 +697,8 @@ conf_parse_option(struct conf_loader *l, const char *file, struct td_str name, s
 		value = td_str_trim(td_str(value.p + 1, value.len - 1));
 	word.text = td_arena_str(l->c->arena, name.p != NULL ? name : TD_STR(""));
 	if (!is_name(word.text)) {
-		conf_error(l, word.pos, "%s cannot be a name of an option", conf_shown(l, word.text));
+		conf_error(l, word.pos, "%s cannot be a name of an option",
+			   conf_shown(l, word.text));
 		return;
 	}
 	if (value.len == 0) {
@@ -672,7 +711,9 @@ conf_parse_option(struct conf_loader *l, const char *file, struct td_str name, s
 	v = parse_value(&p, &word);
 	rest = peek(&p, 0);
 	if (v != NULL && rest.type != LT_EOF)
-		conf_error(l, rest.pos, "%s follows the value: put values with blanks or special characters in quotes",
+		conf_error(l, rest.pos,
+			   "%s follows the value: put values with blanks or special characters in "
+			   "quotes",
 			   conf_token_text(l, &rest));
 	else if (v != NULL)
 		set_option(l, &word, v, into);

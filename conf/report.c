@@ -74,7 +74,8 @@ conf_report_take(struct conf_loader *l, struct conf_report *report)
 		free(l->msgs[i].text);
 	}
 	if (report != NULL && l->errors > CONF_MAX_ERRORS)
-		td_buf_addf(&report->text, "%s:1:1: and %u more errors\n", l->c->path, l->errors - CONF_MAX_ERRORS);
+		td_buf_addf(&report->text, "%s:1:1: and %u more errors\n", l->c->path,
+			    l->errors - CONF_MAX_ERRORS);
 	if (report != NULL)
 		td_buf_cstr(&report->text);
 	free(l->msgs);

@@ -235,14 +235,16 @@ distance(struct td_str a, const char *b)
 
 		row[0] = (unsigned)i;
 		for (size_t j = 1; j <= n; j++) {
-			char x = (char)(a.p[i - 1] >= 'A' && a.p[i - 1] <= 'Z' ? a.p[i - 1] | 0x20 : a.p[i - 1]);
+			char x = (char)(a.p[i - 1] >= 'A' && a.p[i - 1] <= 'Z' ? a.p[i - 1] | 0x20
+									       : a.p[i - 1]);
 			unsigned best = up[j - 1] + (x != b[j - 1]);
 
 			if (up[j] + 1 < best)
 				best = up[j] + 1;
 			if (row[j - 1] + 1 < best)
 				best = row[j - 1] + 1;
-			if (i > 1 && j > 1 && x == b[j - 2] && (a.p[i - 2] | 0x20) == (b[j - 1] | 0x20) && up2[j - 2] + 1 < best)
+			if (i > 1 && j > 1 && x == b[j - 2] &&
+			    (a.p[i - 2] | 0x20) == (b[j - 1] | 0x20) && up2[j - 2] + 1 < best)
 				best = up2[j - 2] + 1;
 			row[j] = best;
 		}

@@ -7,9 +7,10 @@
 #include <stdio.h>
 
 static const char *const type_names[CT_COUNT] = {
-	[CT_STRING] = "string", [CT_BOOL] = "bool", [CT_INT] = "int", [CT_SIZE] = "size",
-	[CT_FLOAT] = "float", [CT_MODE] = "mode", [CT_ENUM] = "word", [CT_SOCKADDR] = "address",
-	[CT_THROTTLE] = "throttle", [CT_LIST] = "list", [CT_DICT] = "dictionary",
+	[CT_STRING] = "string", [CT_BOOL] = "bool",        [CT_INT] = "int",
+	[CT_SIZE] = "size",     [CT_FLOAT] = "float",      [CT_MODE] = "mode",
+	[CT_ENUM] = "word",     [CT_SOCKADDR] = "address", [CT_THROTTLE] = "throttle",
+	[CT_LIST] = "list",     [CT_DICT] = "dictionary",
 };
 
 const char *
@@ -21,7 +22,7 @@ conf_type_name(enum conf_type t)
 static void
 add_words(const char *const *words, struct td_buf *out)
 {
-	for (size_t i = 0; words[i] != NULL; i++)
+	for (size_t i = 0; words != NULL && words[i] != NULL; i++)
 		td_buf_addf(out, "%s%s", i > 0 ? ", " : "", words[i]);
 }
 
@@ -49,24 +50,17 @@ conf_accepts_text(const struct conf_option *o, struct td_buf *out)
 	case CT_BOOL:
 		td_buf_addz(out, "true or false (also on/off, yes/no, enabled/disabled, 1/0)");
 		break;
-	case CT_INT:
-		add_number_text(o, "a whole number", out);
-		break;
-	case CT_SIZE:
-		add_number_text(o, "a number of bytes (no unit)", out);
-		break;
-	case CT_FLOAT:
-		td_buf_addz(out, "a decimal number");
-		break;
-	case CT_MODE:
-		td_buf_addz(out, "an octal file mode such as 0660");
-		break;
+	case CT_INT: add_number_text(o, "a whole number", out); break;
+	case CT_SIZE: add_number_text(o, "a number of bytes (no unit)", out); break;
+	case CT_FLOAT: td_buf_addz(out, "a decimal number"); break;
+	case CT_MODE: td_buf_addz(out, "an octal file mode such as 0660"); break;
 	case CT_ENUM:
 		td_buf_addz(out, "one of: ");
 		add_words(o->words, out);
 		break;
 	case CT_SOCKADDR:
-		td_buf_addz(out, "an address with port, as 192.0.2.1:5222 or \"[2001:db8::1]:5222\"");
+		td_buf_addz(out,
+			    "an address with port, as 192.0.2.1:5222 or \"[2001:db8::1]:5222\"");
 		break;
 	case CT_THROTTLE:
 		td_buf_addz(out, "\"N\" (per second) or \"N/W\" (N per W seconds); 0 is unlimited");
@@ -85,8 +79,7 @@ conf_accepts_text(const struct conf_option *o, struct td_buf *out)
 			add_words(o->words, out);
 		}
 		break;
-	case CT_COUNT:
-		break;
+	case CT_COUNT: break;
 	}
 }
 
@@ -97,8 +90,9 @@ parse_bool(struct td_str s, int64_t *out)
 		const char *word;
 		bool value;
 	} words[] = {
-		{ "true", true }, { "false", false }, { "on", true }, { "off", false }, { "yes", true },
-		{ "no", false }, { "enabled", true }, { "disabled", false }, { "1", true }, { "0", false },
+		{ "true", true }, { "false", false }, { "on", true },      { "off", false },
+		{ "yes", true },  { "no", false },    { "enabled", true }, { "disabled", false },
+		{ "1", true },    { "0", false },
 	};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
@@ -169,7 +163,8 @@ parse_throttle(struct td_str s, struct conf_value *v)
 {
 	ptrdiff_t slash = td_str_chr(s, '/');
 	struct td_str n = slash >= 0 ? td_str(s.p, (size_t)slash) : s;
-	struct td_str w = slash >= 0 ? td_str(s.p + slash + 1, s.len - (size_t)slash - 1) : TD_STR("1");
+	struct td_str w =
+		slash >= 0 ? td_str(s.p + slash + 1, s.len - (size_t)slash - 1) : TD_STR("1");
 	char digits[32];
 	int64_t per;
 
@@ -216,25 +211,18 @@ check_scalar(struct conf_value *v)
 	struct td_str s = v->items[0];
 
 	switch (o->type) {
-	case CT_BOOL:
-		return parse_bool(s, &v->num);
+	case CT_BOOL: return parse_bool(s, &v->num);
 	case CT_INT:
-	case CT_SIZE:
-		return parse_int(o, s, &v->num);
-	case CT_FLOAT:
-		return parse_float(s, &v->real);
-	case CT_MODE:
-		return parse_mode(s, &v->num);
-	case CT_SOCKADDR:
-		return parse_sockaddr(s);
-	case CT_THROTTLE:
-		return parse_throttle(s, v);
+	case CT_SIZE: return parse_int(o, s, &v->num);
+	case CT_FLOAT: return parse_float(s, &v->real);
+	case CT_MODE: return parse_mode(s, &v->num);
+	case CT_SOCKADDR: return parse_sockaddr(s);
+	case CT_THROTTLE: return parse_throttle(s, v);
 	case CT_STRING:
 	case CT_ENUM:
 	case CT_LIST:
 	case CT_DICT:
-	case CT_COUNT:
-		break;
+	case CT_COUNT: break;
 	}
 	return o->words == NULL || canonical(o->words, &v->items[0]);
 }
@@ -243,12 +231,14 @@ static void
 explain(const struct conf_value *v, struct td_str bad, struct td_buf *why)
 {
 	const struct conf_option *o = v->row;
-	const char *near = o->words != NULL && bad.p != NULL ? conf_suggest_word(o->words, bad) : NULL;
+	const char *near =
+		o->words != NULL && bad.p != NULL ? conf_suggest_word(o->words, bad) : NULL;
 
 	td_buf_addf(why, "%s takes ", o->name);
 	conf_accepts_text(o, why);
 	if (bad.p != NULL && (o->flags & CO_SECRET) == 0)
-		td_buf_addf(why, "; not \"%.*s%s\"", (int)td_utf8_cut(bad, 48), bad.p, bad.len > 48 ? "..." : "");
+		td_buf_addf(why, "; not \"%.*s%s\"", (int)td_utf8_cut(bad, 48), bad.p,
+			    bad.len > 48 ? "..." : "");
 	if (near != NULL)
 		td_buf_addf(why, "; did you mean %s?", near);
 }

@@ -29,7 +29,8 @@ eq(struct td_str got, const char *want)
 	if (want == NULL)
 		ck_assert_ptr_null(got.p);
 	else
-		ck_assert_msg(td_str_eqc(got, want), "got \"%.*s\", want \"%s\"", TD_STR_ARG(got), want);
+		ck_assert_msg(td_str_eqc(got, want), "got \"%.*s\", want \"%s\"", TD_STR_ARG(got),
+			      want);
 }
 
 static const struct conf_scope *
@@ -50,9 +51,9 @@ static const struct {
 	const char *value;
 	int want; /* -1: an error */
 } bools[] = {
-	{ "true", 1 }, { "FALSE", 0 }, { "on", 1 }, { "Off", 0 }, { "enabled", 1 }, { "disabled", 0 },
-	{ "yes", 1 }, { "no", 0 }, { "1", 1 }, { "0", 0 }, { "\"true\"", 1 }, { "2", -1 }, { "\"\"", -1 },
-	{ "t", -1 }, { "( true )", -1 },
+	{ "true", 1 },     { "FALSE", 0 }, { "on", 1 },    { "Off", 0 }, { "enabled", 1 },
+	{ "disabled", 0 }, { "yes", 1 },   { "no", 0 },    { "1", 1 },   { "0", 0 },
+	{ "\"true\"", 1 }, { "2", -1 },    { "\"\"", -1 }, { "t", -1 },  { "( true )", -1 },
 };
 
 START_TEST(value_bool)
@@ -117,7 +118,8 @@ END_TEST
 
 START_TEST(value_throttle)
 {
-	struct conf *c = load("outbound_throttle_messages = \"100/60\" outbound_throttle_connections = 010");
+	struct conf *c =
+		load("outbound_throttle_messages = \"100/60\" outbound_throttle_connections = 010");
 	unsigned n, w;
 
 	ck_assert(conf_throttle(c, NULL, "outbound_throttle_messages", &n, &w));
@@ -136,9 +138,11 @@ END_TEST
 
 START_TEST(value_list_dict)
 {
-	struct conf *c = load("xmpp {} admins = ( a@x \"b c\" ) relay_domains = one.example prohibited_hosts = ()\n"
-			      "http_listener { context = [ K = v, \"two w\" = \"x y\" ] Listen *:0 {} }\n"
-			      "domain d { xmpp_role = SERVER }");
+	struct conf *c =
+		load("xmpp {} admins = ( a@x \"b c\" ) relay_domains = one.example "
+		     "prohibited_hosts = ()\n"
+		     "http_listener { context = [ K = v, \"two w\" = \"x y\" ] Listen *:0 {} }\n"
+		     "domain d { xmpp_role = SERVER }");
 	struct conf_at at = { .scope = find(c, NULL, "http_listener", NULL) };
 	const struct td_str *items;
 	size_t n;
@@ -168,7 +172,8 @@ END_TEST
 START_TEST(value_none_stops)
 {
 	struct conf *c = load("xmpp {} tls_certificate = g.pem\n"
-			      "http_listener { tls_certificate = l.pem Listen *:1 { tls_certificate = NONE } Listen *:2 {} }");
+			      "http_listener { tls_certificate = l.pem Listen *:1 { "
+			      "tls_certificate = NONE } Listen *:2 {} }");
 	const struct conf_scope *l = find(c, NULL, "http_listener", NULL);
 	struct conf_at at = { .scope = find(c, l, "listen", "*:1") };
 
@@ -192,7 +197,9 @@ START_TEST(table)
 		if (o->type == CT_ENUM)
 			ck_assert_msg(o->words != NULL, "%s", o->name);
 		for (const char *p = o->name; *p != '\0'; p++)
-			ck_assert_msg((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || *p == '_', "%s", o->name);
+			ck_assert_msg((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') ||
+					      *p == '_',
+				      "%s", o->name);
 		for (const struct conf_option *q = o + 1; q->name != NULL; q++)
 			ck_assert_msg(strcmp(o->name, q->name) != 0 ||
 					      (o->scopes & q->scopes & ~(CS_LISTEN | CS_PEER)) == 0,
@@ -265,7 +272,8 @@ START_TEST(fallback_peer)
 {
 	struct conf *c = load(peers_text);
 	struct sockaddr_storage ss;
-	struct conf_at at = { .scope = find(c, find(c, NULL, "xmpp_listener", NULL), "listen", peers[_i].listen) };
+	struct conf_at at = { .scope = find(c, find(c, NULL, "xmpp_listener", NULL), "listen",
+					    peers[_i].listen) };
 
 	if (peers[_i].peer != NULL) {
 		make_peer(peers[_i].peer, &ss);
@@ -308,7 +316,8 @@ static const struct {
 START_TEST(fallback_domain)
 {
 	struct conf *c = load(domains_text);
-	struct conf_at at = { .protocol = domains[_i].protocol, .domain = td_cstr(domains[_i].domain) };
+	struct conf_at at = { .protocol = domains[_i].protocol,
+			      .domain = td_cstr(domains[_i].domain) };
 
 	for (int again = 0; again < 2; again++) { /* the second time from the cache */
 		eq(conf_str(c, &at, "tls"), domains[_i].tls);
@@ -371,8 +380,10 @@ END_TEST
 
 START_TEST(domain_before_listener)
 {
-	struct conf *c = load("http_listener { tls_certificate = l.pem Listen *:1 {} } domain d { tls_certificate = d.pem }");
-	struct conf_at at = { .scope = find(c, NULL, "http_listener", NULL), .domain = TD_STR("d") };
+	struct conf *c = load("http_listener { tls_certificate = l.pem Listen *:1 {} } domain d { "
+			      "tls_certificate = d.pem }");
+	struct conf_at at = { .scope = find(c, NULL, "http_listener", NULL),
+			      .domain = TD_STR("d") };
 
 	eq(conf_str(c, &at, "tls_certificate"), "d.pem");
 	at.domain = TD_STR("e");
@@ -383,11 +394,15 @@ END_TEST
 
 START_TEST(origin)
 {
-	struct conf *c = load("outbound_throttle_messages = 5 domain /x/ { outbound_throttle_messages = 6 }");
-	struct conf_at a = { .domain = TD_STR("ax") }, b = { .domain = TD_STR("bx") }, other = { .domain = TD_STR("c") };
+	struct conf *c = load(
+		"outbound_throttle_messages = 5 domain /x/ { outbound_throttle_messages = 6 }");
+	struct conf_at a = { .domain = TD_STR("ax") }, b = { .domain = TD_STR("bx") },
+		       other = { .domain = TD_STR("c") };
 
-	ck_assert_ptr_eq(conf_origin(c, &a, "outbound_throttle_messages"), conf_origin(c, &b, "outbound_throttle_messages"));
-	ck_assert_ptr_ne(conf_origin(c, &a, "outbound_throttle_messages"), conf_origin(c, &other, "outbound_throttle_messages"));
+	ck_assert_ptr_eq(conf_origin(c, &a, "outbound_throttle_messages"),
+			 conf_origin(c, &b, "outbound_throttle_messages"));
+	ck_assert_ptr_ne(conf_origin(c, &a, "outbound_throttle_messages"),
+			 conf_origin(c, &other, "outbound_throttle_messages"));
 	ck_assert_ptr_null(conf_origin(c, &a, "tls"));
 	ck_assert(!conf_is_set(c, &a, "tls"));
 	conf_unref(&c);
@@ -398,9 +413,11 @@ END_TEST
 
 START_TEST(script_options)
 {
-	struct conf *c = load("scriptlet s { lua_time_ms = 50 script a { source = x lua_time_ms = 70 Answer = 42 l = ( p q ) m = [ k = v ] }\n"
+	struct conf *c = load("scriptlet s { lua_time_ms = 50 script a { source = x lua_time_ms = "
+			      "70 Answer = 42 l = ( p q ) m = [ k = v ] }\n"
 			      "script b { source = y } }");
-	const struct conf_scope *box = find(c, NULL, "scriptlet", "s"), *a = find(c, box, "script", "a");
+	const struct conf_scope *box = find(c, NULL, "scriptlet", "s"),
+				*a = find(c, box, "script", "a");
 	struct conf_at at = { .scope = a };
 	const struct td_str *items;
 	enum conf_type shape;
@@ -431,7 +448,8 @@ END_TEST
 
 START_TEST(scope_walk)
 {
-	struct conf *c = load("domain a {}\nworkers = 1 domain \"/b/\" { contact abuse { uri = x } }\ndomain a { tls = no }");
+	struct conf *c = load("domain a {}\nworkers = 1 domain \"/b/\" { contact abuse { uri = x } "
+			      "}\ndomain a { tls = no }");
 	const struct conf_scope *s = conf_next(c, NULL, "domain", NULL);
 
 	eq(conf_scope_name(s), "a");
@@ -456,45 +474,75 @@ static const struct {
 	const char *host;
 	int port;
 } listens[] = {
-	{ "*:5222", AF_INET, "0.0.0.0", 5222 }, { ":5222", AF_INET, "0.0.0.0", 5222 },
-	{ "192.0.2.1:1", AF_INET, "192.0.2.1", 1 }, { "127.0.0.1:0", AF_INET, "127.0.0.1", 0 },
-	{ "[*]:5222", AF_INET6, "::", 5222 }, { "[::]:5222", AF_INET6, "::", 5222 },
-	{ "[2001:db8::1]:65535", AF_INET6, "2001:db8::1", 65535 }, { "/run/x.sock", AF_UNIX, "/run/x.sock", 0 },
-	{ "", 0, NULL, 0 }, { "5222", 0, NULL, 0 }, { "*:", 0, NULL, 0 }, { "*:65536", 0, NULL, 0 },
-	{ "*:-1", 0, NULL, 0 }, { "*:5x", 0, NULL, 0 }, { "1.2.3:4", 0, NULL, 0 }, { "host:4", 0, NULL, 0 },
-	{ "::1:5222", 0, NULL, 0 }, { "[::1]", 0, NULL, 0 }, { "[::g]:1", 0, NULL, 0 }, { "[]:1", 0, NULL, 0 },
-	{ "[::1]x:1", 0, NULL, 0 }, { "run/x.sock", 0, NULL, 0 }, { "*:000022", 0, NULL, 0 },
-	{ "/0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
-	  "0123456789", 0, NULL, 0 },
+	{ "*:5222", AF_INET, "0.0.0.0", 5222 },
+	{ ":5222", AF_INET, "0.0.0.0", 5222 },
+	{ "192.0.2.1:1", AF_INET, "192.0.2.1", 1 },
+	{ "127.0.0.1:0", AF_INET, "127.0.0.1", 0 },
+	{ "[*]:5222", AF_INET6, "::", 5222 },
+	{ "[::]:5222", AF_INET6, "::", 5222 },
+	{ "[2001:db8::1]:65535", AF_INET6, "2001:db8::1", 65535 },
+	{ "/run/x.sock", AF_UNIX, "/run/x.sock", 0 },
+	{ "", 0, NULL, 0 },
+	{ "5222", 0, NULL, 0 },
+	{ "*:", 0, NULL, 0 },
+	{ "*:65536", 0, NULL, 0 },
+	{ "*:-1", 0, NULL, 0 },
+	{ "*:5x", 0, NULL, 0 },
+	{ "1.2.3:4", 0, NULL, 0 },
+	{ "host:4", 0, NULL, 0 },
+	{ "::1:5222", 0, NULL, 0 },
+	{ "[::1]", 0, NULL, 0 },
+	{ "[::g]:1", 0, NULL, 0 },
+	{ "[]:1", 0, NULL, 0 },
+	{ "[::1]x:1", 0, NULL, 0 },
+	{ "run/x.sock", 0, NULL, 0 },
+	{ "*:000022", 0, NULL, 0 },
+	{ "/012345678901234567890123456789012345678901234567890123456789012345678901234567890123456"
+	  "7890123456789"
+	  "0123456789",
+	  0, NULL, 0 },
 };
+
+/* "host port" as the kernel would be told. */
+static void
+print_address(const struct sockaddr_storage *ss, char *out, size_t cap)
+{
+	char host[INET6_ADDRSTRLEN] = "";
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+	struct sockaddr_un un;
+
+	memcpy(&in, ss, sizeof(in));
+	memcpy(&in6, ss, sizeof(in6));
+	memcpy(&un, ss, sizeof(un));
+	if (ss->ss_family == AF_UNIX)
+		(void)snprintf(out, cap, "%s 0", un.sun_path);
+	else if (ss->ss_family == AF_INET)
+		(void)snprintf(out, cap, "%s %d",
+			       inet_ntop(AF_INET, &in.sin_addr, host, sizeof(host)),
+			       ntohs(in.sin_port));
+	else
+		(void)snprintf(out, cap, "%s %d",
+			       inet_ntop(AF_INET6, &in6.sin6_addr, host, sizeof(host)),
+			       ntohs(in6.sin6_port));
+}
 
 START_TEST(listen_names)
 {
 	struct sockaddr_storage ss;
-	struct sockaddr_un *un = (struct sockaddr_un *)&ss;
 	struct td_err err = { 0 };
-	char host[INET6_ADDRSTRLEN];
+	char got[200], want[200];
 	socklen_t len = 0;
 	int rc = conf_parse_listen(td_cstr(listens[_i].text), &ss, &len, &err);
 
 	if (listens[_i].family == 0) {
-		ck_assert_int_eq(rc, TD_E_INVAL);
-		ck_assert_str_ne(err.text, "");
+		ck_assert(rc == TD_E_INVAL && err.text[0] != '\0');
 		return;
 	}
-	ck_assert_int_eq(rc, 0);
-	ck_assert_int_eq(ss.ss_family, listens[_i].family);
-	if (ss.ss_family == AF_UNIX) {
-		ck_assert_str_eq(un->sun_path, listens[_i].host);
-		return;
-	}
-	/* sin_port and sin6_port are at the same place */
-	ck_assert_int_eq(ntohs(((struct sockaddr_in *)&ss)->sin_port), listens[_i].port);
-	inet_ntop(ss.ss_family,
-		  ss.ss_family == AF_INET ? (void *)&((struct sockaddr_in *)&ss)->sin_addr :
-					    (void *)&((struct sockaddr_in6 *)&ss)->sin6_addr,
-		  host, sizeof(host));
-	ck_assert_str_eq(host, listens[_i].host);
+	ck_assert(rc == 0 && ss.ss_family == listens[_i].family && len > 0);
+	print_address(&ss, got, sizeof(got));
+	(void)snprintf(want, sizeof(want), "%s %d", listens[_i].host, listens[_i].port);
+	ck_assert_str_eq(got, want);
 }
 END_TEST
 
@@ -522,10 +570,12 @@ static const struct {
 	{ "workers = 2", "workers = 2 hostname = x", "" },
 	{ "workers = 2", "workers = 3", "workers" },
 	{ "", "workers = 0", "" },
-	{ "security { user = a }", "security { user = b group = c } data_dir = /x", "data_dir user group" },
+	{ "security { user = a }", "security { user = b group = c } data_dir = /x",
+	  "data_dir user group" },
 	{ "security { user = tandem }", "", "" },
 	{ "threadpool IO { backlog = 1 }", "", "backlog" },
-	{ "milter_listener { Listen /a {} }", "milter_listener { Listen /b {} }", "milter_listener" },
+	{ "milter_listener { Listen /a {} }", "milter_listener { Listen /b {} }",
+	  "milter_listener" },
 	{ "http_listener { Listen *:1 {} }", "http_listener { Listen *:2 {} }", "" },
 };
 
@@ -555,7 +605,8 @@ reader(void *arg)
 		struct conf_at at = { .protocol = i % 3 ? "xmpp" : NULL };
 		int n = (int)(seed = seed * 1103515245u + 12345u) >> 16 & 2047;
 
-		at.domain = td_str(name, (size_t)snprintf(name, sizeof(name), "d%d.%s", n, n % 2 ? "even" : "odd"));
+		at.domain = td_str(name, (size_t)snprintf(name, sizeof(name), "d%d.%s", n,
+							  n % 2 ? "even" : "odd"));
 		if (!td_str_eqc(conf_str(c, &at, "gateway"), n == 7 ? "seven" : n % 2 ? "e" : "o"))
 			abort();
 		conf_unref(&c);
@@ -568,7 +619,8 @@ START_TEST(snapshot_threads)
 	pthread_t t[4];
 	unsigned seeds[4] = { 1, 2, 3, 4 };
 
-	shared = load("domain d7.even { gateway = seven } domain /even$/ { gateway = e } domain \"/odd$/\" { gateway = o }");
+	shared = load("domain d7.even { gateway = seven } domain /even$/ { gateway = e } domain "
+		      "\"/odd$/\" { gateway = o }");
 	for (int i = 0; i < 4; i++)
 		ck_assert_int_eq(pthread_create(&t[i], NULL, reader, &seeds[i]), 0);
 	for (int i = 0; i < 4; i++)
@@ -663,7 +715,8 @@ START_TEST(file_depth)
 		char name[16], text[64];
 
 		(void)snprintf(name, sizeof(name), "d%d", i);
-		(void)snprintf(text, sizeof(text), i == 15 ? "hostname = deepest\n" : "include \"d%d\"\n", i + 1);
+		(void)snprintf(text, sizeof(text),
+			       i == 15 ? "hostname = deepest\n" : "include \"d%d\"\n", i + 1);
 		put(name, text);
 	}
 	ck_assert_msg(load_main(NULL, &c, &r) == 0, "%s", r.text.p);
@@ -685,7 +738,8 @@ START_TEST(file_odd)
 	char path[200];
 
 	ck_assert_int_eq(conf_load("/nonexistent/x.conf", NULL, &c, &r), TD_E_INVAL);
-	ck_assert_str_eq(r.text.p, "/nonexistent/x.conf:1:1: cannot open /nonexistent/x.conf: No such file or directory\n");
+	ck_assert_str_eq(r.text.p, "/nonexistent/x.conf:1:1: cannot open /nonexistent/x.conf: No "
+				   "such file or directory\n");
 	conf_report_fini(&r);
 	ck_assert_int_eq(conf_load(folder, NULL, &c, &r), TD_E_INVAL);
 	ck_assert_ptr_nonnull(strstr(r.text.p, "is not a file"));
@@ -698,8 +752,10 @@ START_TEST(file_odd)
 	ck_assert_uint_eq(r.errors, 2);
 	conf_report_fini(&r);
 	/* text has no place to include from */
-	ck_assert_int_eq(conf_load_text("t", TD_STR("include \"/etc/passwd\""), &c, &r), TD_E_INVAL);
-	ck_assert_str_eq(r.text.p, "t:1:1: include is not possible here: this text is not a file\n");
+	ck_assert_int_eq(conf_load_text("t", TD_STR("include \"/etc/passwd\""), &c, &r),
+			 TD_E_INVAL);
+	ck_assert_str_eq(r.text.p,
+			 "t:1:1: include is not possible here: this text is not a file\n");
 	conf_report_fini(&r);
 }
 END_TEST
@@ -741,7 +797,8 @@ START_TEST(many_domains)
 }
 END_TEST
 
-#define LOOP(t, test, table) tcase_add_loop_test(t, test, 0, (int)(sizeof(table) / sizeof((table)[0])))
+#define LOOP(t, test, table) \
+	tcase_add_loop_test(t, test, 0, (int)(sizeof(table) / sizeof((table)[0])))
 
 int
 main(void)
