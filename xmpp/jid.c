@@ -155,10 +155,12 @@ struct part {
 	const char *name;
 	const Stringprep_profile *profile;
 	unsigned want, fold; /* for map_ascii */
+	bool unassigned;     /* code points newer than Unicode 3.2 are let through */
 };
 
-static const struct part part_local = { "local part", stringprep_xmpp_nodeprep, C_LOCAL, C_UPPER };
-static const struct part part_resource = { "resource", stringprep_xmpp_resourceprep, C_RES, 0 };
+static const struct part part_local = { "local part", stringprep_xmpp_nodeprep, C_LOCAL, C_UPPER, false };
+/* today's emoji are common in resources and nicknames, and they name no account */
+static const struct part part_resource = { "resource", stringprep_xmpp_resourceprep, C_RES, 0, true };
 
 /* Write <in> prepared to out[PART_MAX]. */
 static int
@@ -172,7 +174,7 @@ prep_part(const struct part *part, struct td_str in, char *out, size_t *len, str
 		*len = in.len;
 		return 0;
 	}
-	if (xmpp_prep(part->profile, false, in, out, PART_MAX, len, &why) < 0)
+	if (xmpp_prep(part->profile, part->unassigned, in, out, PART_MAX, len, &why) < 0)
 		return td_fail(err, TD_E_INVAL, "%s: %s", part->name, why);
 	if (*len == 0)
 		return td_fail(err, TD_E_INVAL, "%s: empty", part->name);

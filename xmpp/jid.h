@@ -19,7 +19,7 @@ struct xmpp_jid {
 };
 
 /* Parse and prepare <s>: nodeprep, nameprep/IDNA (A-labels become U-labels, a trailing dot
- * is dropped), resourceprep, no unassigned code points; each part at most 1023 bytes, before
+ * is dropped), resourceprep; unassigned code points only in resources; each part at most 1023 bytes, before
  * and after preparation.  "[v6]" is a domain too.  ASCII takes a fast path.
  * Return 0, or TD_E_INVAL with *out untouched. */
 int xmpp_jid_parse(struct td_arena *a, struct td_str s, struct xmpp_jid *out, struct td_err *err);
