@@ -471,8 +471,11 @@ answer_probe(struct xmpp_user *u, const struct xmpp_stanza *s)
 void
 xmpp_presence_in(struct xmpp_user *u, struct xmpp_stanza *s)
 {
-	if (u->failed || s->from.full.p == NULL)
+	if (u->failed)
 		return; /* "unsubscribed" by mistake would end a subscription */
+	/* an error of ours about a stanza without 'to' has no 'from' */
+	if (s->from.full.p == NULL && s->type != XT_ERROR)
+		return;
 	xmpp_stanza_seal(s);
 	if (xmpp_subscription_holds(u, s))
 		return;
