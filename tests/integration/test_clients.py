@@ -21,7 +21,8 @@ class Clients(ServerCase):
 
     def test_subscription_and_presence(self):
         a, b = self.client(), self.client()
-        bare = lambda c: c.jid.partition("/")[0]
+        def bare(c):
+            return c.jid.partition("/")[0]
         # slixmpp accepts requests and asks back by itself
         a.call(a.client.send_presence_subscription, pto=bare(b))
         lab.wait_until(lambda: a.call(lambda: a.client.client_roster[bare(b)]["subscription"]) == "both", 20, "both ways")

@@ -1,6 +1,5 @@
 """test_roster - RFC 6121 section 2: get, set, remove, push, versions."""
 import lab
-import xmppc
 from case import ServerCase
 from xmppc import ROSTER, is_, kid, local, show
 

@@ -7,7 +7,7 @@ each cell of tables 2 to 5 (outbound) is tried together with the fitting cell of
 import lab
 import xmppc
 from case import ServerCase, at
-from xmppc import ROSTER, fence, is_, kid, local, show
+from xmppc import ROSTER, fence, is_, kid, local
 
 # state: (subscription, ask, pending in) as the user sees it, and how the pair gets there
 STATES = {

@@ -626,7 +626,7 @@ class Slix:
         c.register_plugin("xep_0198")
         c.add_event_handler("session_start", self._start)
         c.add_event_handler("message", self.messages.put)
-        c.add_event_handler("presence_available", self.presences.put)
+        c.add_event_handler("changed_status", self.presences.put)
         c.add_event_handler("failed_auth", lambda e: self._fail("authentication refused"))
         c.add_event_handler("disconnected", lambda e: self.loop.call_soon(self.loop.stop))
         c.connect(("127.0.0.1", self.port))
