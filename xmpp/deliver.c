@@ -213,17 +213,16 @@ message_by_rule(struct xmpp_user *u, struct xmpp_stanza *s, enum rule rule)
 static void
 deliver_message(struct xmpp_user *u, struct xmpp_stanza *s)
 {
-	struct xmpp_session *x;
+	struct xmpp_session *x = xmpp_session_find(u, s->to.resource);
+	enum rule rule = (enum rule)(s->to.resource.p == NULL ? message_rules[s->type].bare
+							       : message_rules[s->type].no_match);
 
-	if (s->to.resource.p == NULL) {
-		message_by_rule(u, s, (enum rule)message_rules[s->type].bare);
-		return;
-	}
-	x = xmpp_session_find(u, s->to.resource);
+	if (s->row != 0 && rule != R_ALL)
+		rule = R_BEST; /* it is in the store to reach somebody: a mail, or the failure of one */
 	if (x != NULL)
 		xmpp_session_send(x, s);
 	else
-		message_by_rule(u, s, (enum rule)message_rules[s->type].no_match);
+		message_by_rule(u, s, rule);
 }
 
 static void
