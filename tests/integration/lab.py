@@ -670,13 +670,14 @@ class Daemon:
     """tandemd with a configuration and folder of its own.
 
     scripts: text inside scriptlet {}, None = no scriptlet stanza.  submit: port mail is submitted
-    to, None = no mail stanza.  extra: text at the end of the file; xmpp: text inside xmpp {};
-    listener: text inside xmpp_listener {}.  config: the whole file's text instead (a function of
+    to, None = no mail stanza; mail: more text inside mail {} (without it each line of chat is a
+    mail at once).  extra: text at the end of the file; xmpp: text inside xmpp {}; listener: text
+    inside xmpp_listener {}.  Rates are lifted: tests are in a hurry.  config: the whole file's text instead (a function of
     self).  milter=False leaves the milter listener out.
     """
 
     def __init__(self, lab, name="d", scripts=None, submit=None, extra="", xmpp="", listener="",
-                 accounts=(), milter=True, start=True, config=None, top=""):
+                 accounts=(), milter=True, start=True, config=None, top="", mail=""):
         self.lab = lab
         self.name = name
         self.dir = lab.dir / name
@@ -690,7 +691,7 @@ class Daemon:
         self.c2s_port = free_port()
         self.s2s_port = free_port()
         self.scripts, self.submit, self.extra, self.xmpp, self.listener = scripts, submit, extra, xmpp, listener
-        self.top = top
+        self.top, self.mail = top, mail
         self.with_milter = milter
         self.proc = None
         self.starts = 0
@@ -703,7 +704,8 @@ class Daemon:
 
     def config_text(self):
         out = ['hostname = "mx.lab.test"', 'data_dir = "%s"' % self.data, "workers = 2",
-               'log_file = "%s"' % self.log, self.top, "xmpp { %s }" % self.xmpp,
+               'log_file = "%s"' % self.log, self.top, 
+               "xmpp { stanza_rate = 1000000  byte_rate = 1000000000  %s }" % self.xmpp, "store { max_offline = 100000 }",
                "xmpp_listener {", '  AuthParameters = [ uri = "store://" ]', "  " + self.listener,
                '  Listen "127.0.0.1:%d" {}' % self.c2s_port, '  Listen "127.0.0.1:%d" {}' % self.s2s_port, "}"]
         if self.with_milter:
@@ -711,7 +713,8 @@ class Daemon:
         out += ['control_listener { Listen "%s" {} }' % self.control,
                 'domain "%s" { XMPP_Role = "server" }' % DOMAIN]
         if self.submit:
-            out.append('mail { submit = "smtp://127.0.0.1:%d" }' % self.submit)
+            out.append('mail { submit = "smtp://127.0.0.1:%d"  domains = ( "lab.test" "out.test" )  collect = 0  rate = "100000/60"'
+                       '  correspondent_rate = "100000/60"  retry_interval = 1  max_retry_interval = 2  %s }' % (self.submit, self.mail))
         if self.scripts is not None:
             out.append('scriptlet "scriptlet" {\n  %s\n}' % self.scripts)
         out.append(self.extra)

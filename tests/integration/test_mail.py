@@ -18,8 +18,7 @@ class MailCase(lab.Case):
         # the milter socket comes into being with the daemon: Postfix only needs its name
         milter = lab_.dir / "d" / "milter.sock"
         cls.pf = lab_.postfix(milter=milter, outport=cls.sink.port, bounces=True)
-        cls.d = lab_.daemon(scripts=cls.scripts, submit=cls.pf.port, accounts=["alice", "bob"],
-                            extra='domain "out.test" {}\n')
+        cls.d = lab_.daemon(scripts=cls.scripts, submit=cls.pf.port, accounts=["alice", "bob"])
         assert cls.d.milter == milter
 
     def client(self, user, **kw):
@@ -443,6 +442,22 @@ class Outbox(lab.Case):
         sink = lab.Sink(port=port)
         self.addCleanup(sink.close)
         lab.wait_until(lambda: (d.ctl("outbox", "retry", check=False), sink.find(t))[1], 60, "the mail", step=0.5)
+
+    def test_lines_are_collected(self):
+        """Several lines within the silence asked for are one mail, in order."""
+        d = self.lab.daemon("collect", submit=self.sink.port, mail="collect = 1", accounts=["alice"], milter=False)
+        self.addCleanup(d.stop_quietly)
+        c = xmppc.login(d.c2s_port, "alice")
+        self.addCleanup(c.close)
+        t = token()
+        for i in range(4):
+            c.message("lines@lab.test", "%s-%d" % (t, i))
+        m = self.sink.wait_mail(t + "-3", 30)[2]
+        body = text_of(m)
+        places = [body.find("%s-%d" % (t, i)) for i in range(4)]
+        self.assertEqual(places, sorted(places))
+        self.assertNotIn(-1, places)
+        self.assertEqual(len(self.sink.find(t)), 1)
 
     def none_of_errors(self, c):
         c.sync()
