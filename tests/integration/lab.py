@@ -98,7 +98,7 @@ def listening(port, host="127.0.0.1"):
 
 def _traversable(path):
     """True if other users can reach <path> and a socket name below it fits sun_path."""
-    if len(str(path)) > 70:
+    if len(str(path)) > 55:
         return False
     return all(p.stat().st_mode & stat.S_IXOTH for p in (path, *path.parents) if p.exists())
 
