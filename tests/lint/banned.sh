@@ -26,4 +26,4 @@ FNR == 1 { comment = 0 }
 	}
 }
 END { exit bad }
-'
+' || exit 1

@@ -43,4 +43,4 @@ FNR == 1 { mine = layer(FILENAME) }
 	bad = 1
 }
 END { exit bad }
-'
+' || exit 1
