@@ -35,7 +35,7 @@ struct xmpp_jid xmpp_jid_view(struct td_str s);
 /* One change of a contact, memory first, then store.  Embed, set done, xmpp_roster_commit. */
 struct xmpp_change {
 	struct xmpp_call call;
-	struct td_str jid;	  /* of the contact; like <old> ours until done returns */
+	struct td_str jid; /* of the contact; like <old> ours until done returns */
 	char *jid_mem;
 	struct xmpp_contact *now; /* what we put in the roster: to recognise, not to use */
 	struct xmpp_contact *old; /* what was there */

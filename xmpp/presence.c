@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #define DIRECTED_MAX 1000u /* addresses a session may remember */
-#define STATUS_MAX 255u	   /* of the text the directory is told */
+#define STATUS_MAX 255u    /* of the text the directory is told */
 
 /* ---- making and sending ---- */
 
@@ -201,7 +201,8 @@ parse_priority(const struct xmpp_stanza *s, int8_t *out)
 	*out = 0;
 	if (n == NULL)
 		return true;
-	for (const struct xmpp_node *o = xmpp_node_next_elem(n); o != NULL; o = xmpp_node_next_elem(o))
+	for (const struct xmpp_node *o = xmpp_node_next_elem(n); o != NULL;
+	     o = xmpp_node_next_elem(o))
 		if (xmpp_node_is(o, s->root->ns, "priority"))
 			return false;
 	t = td_str_trim(xmpp_node_text(s->arena, n));
@@ -285,11 +286,13 @@ go_online(struct xmpp_session *sess, struct xmpp_stanza *s)
 	int8_t priority;
 
 	if (!parse_priority(s, &priority)) {
-		xmpp_bounce(sess->env, s, XE_BAD_REQUEST, "priority is an integer from -128 to 127");
+		xmpp_bounce(sess->env, s, XE_BAD_REQUEST,
+			    "priority is an integer from -128 to 127");
 		return;
 	}
 	/* the arena is shared once the stanza is routed: read all of it now */
-	sess->env->host->presence(sess->env, &sess->jid, priority, parse_show(s), parse_status(s), true);
+	sess->env->host->presence(sess->env, &sess->jid, priority, parse_show(s), parse_status(s),
+				  true);
 	xmpp_stanza_seal(s);
 	keep_presence(sess, s);
 	set_available(sess, true, priority);
@@ -318,7 +321,8 @@ go_offline(struct xmpp_session *sess, struct xmpp_stanza *s, bool echo)
 
 		set_available(sess, false, 0);
 		forget_presence(sess);
-		sess->env->host->presence(sess->env, &sess->jid, 0, TD_STR_NULL, TD_STR_NULL, false);
+		sess->env->host->presence(sess->env, &sess->jid, 0, TD_STR_NULL, TD_STR_NULL,
+					  false);
 		if (echo && !sess->dead)
 			xmpp_session_send(sess, own);
 		to_sessions(u, own, false);
@@ -354,7 +358,8 @@ void
 xmpp_presence_session_end(struct xmpp_session *sess)
 {
 	if (sess->available || sess->directed.len > 0) {
-		struct xmpp_stanza *s = xmpp_presence_make(XT_UNAVAILABLE, &sess->jid, NULL, TD_STR_NULL);
+		struct xmpp_stanza *s =
+			xmpp_presence_make(XT_UNAVAILABLE, &sess->jid, NULL, TD_STR_NULL);
 
 		go_offline(sess, s, false);
 		xmpp_stanza_unref(&s);
@@ -389,19 +394,15 @@ xmpp_presence_directed(struct xmpp_session *sess, struct xmpp_stanza *s)
 	switch ((enum xmpp_type)s->type) {
 	case XT_NONE:
 		if (!note_directed(sess, &s->to)) {
-			xmpp_bounce(sess->env, s, XE_RESOURCE_CONSTRAINT, "too many directed presences");
+			xmpp_bounce(sess->env, s, XE_RESOURCE_CONSTRAINT,
+				    "too many directed presences");
 			return;
 		}
 		break;
-	case XT_UNAVAILABLE:
-		(void)drop_directed(sess, s->to.full);
-		break;
+	case XT_UNAVAILABLE: (void)drop_directed(sess, s->to.full); break;
 	case XT_ERROR:
-	case XT_PROBE: /* 4.3: not for clients, yet no reason for an error */
-		break;
-	default:
-		xmpp_bounce(sess->env, s, XE_BAD_REQUEST, NULL);
-		return;
+	case XT_PROBE: /* 4.3: not for clients, yet no reason for an error */ break;
+	default: xmpp_bounce(sess->env, s, XE_BAD_REQUEST, NULL); return;
 	}
 	xmpp_subscription_route(sess->user, xmpp_stanza_ref(s));
 }
@@ -429,8 +430,8 @@ note_goodbye(struct xmpp_user *u, const struct xmpp_stanza *s)
 	struct xmpp_session *sess;
 
 	TAILQ_FOREACH(sess, &u->sessions, link)
-		if (s->to.resource.p == NULL || td_str_eq(s->to.resource, sess->jid.resource))
-			(void)drop_directed(sess, s->from.full);
+	if (s->to.resource.p == NULL || td_str_eq(s->to.resource, sess->jid.resource))
+		(void)drop_directed(sess, s->from.full);
 }
 
 /* 4.6.6: may <who> know about this session because it wrote to them? */
@@ -452,7 +453,8 @@ answer_probe(struct xmpp_user *u, const struct xmpp_stanza *s)
 		sess = xmpp_session_find(u, s->to.resource);
 	if (u->exists && xmpp_presence_may_see(u, &s->from)) {
 		if (s->to.resource.p != NULL)
-			r = xmpp_presence_make(sess != NULL && sess->available ? XT_NONE : XT_UNAVAILABLE,
+			r = xmpp_presence_make(sess != NULL && sess->available ? XT_NONE
+									       : XT_UNAVAILABLE,
 					       &s->to, &s->from, s->id);
 		else if (xmpp_presence_send_all(u, &s->from) == 0)
 			r = xmpp_presence_make(XT_UNAVAILABLE, &me, &s->from, s->id);
@@ -484,18 +486,12 @@ xmpp_presence_in(struct xmpp_user *u, struct xmpp_stanza *s)
 		note_goodbye(u, s);
 		/* fall through */
 	case XT_NONE:
-	case XT_ERROR:
-		deliver(u, s);
-		break;
-	case XT_PROBE:
-		answer_probe(u, s);
-		break;
+	case XT_ERROR: deliver(u, s); break;
+	case XT_PROBE: answer_probe(u, s); break;
 	case XT_SUBSCRIBE:
 	case XT_SUBSCRIBED:
 	case XT_UNSUBSCRIBE:
-	case XT_UNSUBSCRIBED:
-		xmpp_subscription_in(u, s);
-		break;
+	case XT_UNSUBSCRIBED: xmpp_subscription_in(u, s); break;
 	default:
 		if (u->exists)
 			xmpp_bounce(u->env, s, XE_BAD_REQUEST, NULL);

@@ -13,7 +13,7 @@
 #include "conf/conf.h"
 #include "xmpp/im.h"
 
-#define HIDDEN_MAX 1000u  /* requests of strangers that wait for an answer */
+#define HIDDEN_MAX 1000u /* requests of strangers that wait for an answer */
 #define NAME_MAX_LEN 1023u
 #define GROUP_MAX_LEN 1023u
 #define GROUPS_MAX 100u
@@ -397,7 +397,8 @@ changed_since(const struct xmpp_user *u, uint64_t base, size_t *n_out)
 }
 
 static void
-push_version(struct xmpp_session *sess, const char *ver, const struct xmpp_contact *c, struct td_str removed)
+push_version(struct xmpp_session *sess, const char *ver, const struct xmpp_contact *c,
+	     struct td_str removed)
 {
 	struct td_buf b = { 0 };
 
@@ -436,12 +437,14 @@ send_changes(struct xmpp_session *sess, struct xmpp_stanza *get, uint64_t base,
 		if (--left == 0)
 			(void)snprintf(ver, sizeof(ver), "%llu", now);
 		else
-			(void)snprintf(ver, sizeof(ver), "%llu.%zu", (unsigned long long)base, i + 1);
+			(void)snprintf(ver, sizeof(ver), "%llu.%zu", (unsigned long long)base,
+				       i + 1);
 		/* it may have come back since the store was asked */
 		push_version(sess, ver, c != NULL && shown(c) ? c : NULL, gone[i]);
 	}
 	for (size_t i = 0; i < n && !sess->dead; i++) {
-		(void)snprintf(ver, sizeof(ver), "%llu", --left == 0 ? now : (unsigned long long)changed[i]->ver);
+		(void)snprintf(ver, sizeof(ver), "%llu",
+			       --left == 0 ? now : (unsigned long long)changed[i]->ver);
 		push_version(sess, ver, changed[i], TD_STR_NULL);
 	}
 	free(changed);
@@ -480,7 +483,8 @@ roster_get(struct xmpp_iq *iq)
 		xmpp_iq_error(iq, XE_BAD_REQUEST, "a roster get holds no item");
 		return XMPP_DONE;
 	}
-	if (ver.p == NULL || iq->sess == NULL || !parse_ver(ver, &base, &exact) || base > u->roster_ver) {
+	if (ver.p == NULL || iq->sess == NULL || !parse_ver(ver, &base, &exact) ||
+	    base > u->roster_ver) {
 		if (iq->sess != NULL)
 			iq->sess->interested = true;
 		answer_whole(iq);
@@ -534,7 +538,8 @@ parse_groups(struct td_arena *a, const struct xmpp_node *n, struct item *it)
 		if (text.len == 0)
 			return refuse(XE_NOT_ACCEPTABLE, "a group without a name");
 		if (text.len > GROUP_MAX_LEN || it->n_groups == GROUPS_MAX)
-			return refuse(XE_NOT_ACCEPTABLE, "a group name too long, or too many groups");
+			return refuse(XE_NOT_ACCEPTABLE,
+				      "a group name too long, or too many groups");
 		for (size_t i = 0; i < it->n_groups; i++)
 			if (td_str_eq(it->groups[i], text))
 				return refuse(XE_BAD_REQUEST, "the same group twice");
@@ -552,7 +557,8 @@ parse_item(const struct xmpp_iq *iq, struct td_arena *a, struct item *it)
 
 	if (n == NULL)
 		return refuse(XE_BAD_REQUEST, "no item");
-	for (const struct xmpp_node *o = xmpp_node_next_elem(n); o != NULL; o = xmpp_node_next_elem(o))
+	for (const struct xmpp_node *o = xmpp_node_next_elem(n); o != NULL;
+	     o = xmpp_node_next_elem(o))
 		if (xmpp_node_is(o, NS_ROSTER, "item"))
 			return refuse(XE_BAD_REQUEST, "more than one item");
 	jid = xmpp_node_attr(n, "jid");
@@ -592,10 +598,13 @@ set_done(struct xmpp_change *ch, struct xmpp_env *env, struct xmpp_user *u, int 
 		iq.payload = xmpp_stanza_payload(st->s);
 		iq.sess = xmpp_session_find(u, st->s->from.resource);
 		if (rc < 0) {
-			xmpp_iq_error(&iq, rc == TD_E_FULL ? XE_RESOURCE_CONSTRAINT : XE_INTERNAL_SERVER_ERROR,
+			xmpp_iq_error(&iq,
+				      rc == TD_E_FULL ? XE_RESOURCE_CONSTRAINT
+						      : XE_INTERNAL_SERVER_ERROR,
 				      "the roster could not be written");
 		} else {
-			const struct xmpp_contact *c = st->remove ? ch->old : xmpp_user_contact(u, ch->jid);
+			const struct xmpp_contact *c =
+				st->remove ? ch->old : xmpp_user_contact(u, ch->jid);
 
 			xmpp_iq_result(&iq, TD_STR_NULL);
 			if (c != NULL)

@@ -54,7 +54,13 @@ struct rule {
 	uint8_t acts;
 };
 
-enum subtype { ST_SUBSCRIBE = 0, ST_UNSUBSCRIBE, ST_SUBSCRIBED, ST_UNSUBSCRIBED, ST_COUNT };
+enum subtype {
+	ST_SUBSCRIBE = 0,
+	ST_UNSUBSCRIBE,
+	ST_SUBSCRIBED,
+	ST_UNSUBSCRIBED,
+	ST_COUNT
+};
 
 static const struct rule rules_out[ST_COUNT][SS_COUNT] = {
 	[ST_SUBSCRIBE] = { /* table 2 */
@@ -152,14 +158,10 @@ static const struct rule rules_in[ST_COUNT][SS_COUNT] = {
 
 /* Table 6, note 1: subscribe from someone pre-approved, states without "from". */
 static const struct rule approved_in[SS_COUNT] = {
-	[SS_NONE] = { SS_FROM, ANSWER },
-	[SS_NONE_OUT] = { SS_FROM_OUT, ANSWER },
-	[SS_NONE_IN] = { SS_FROM, ANSWER },
-	[SS_NONE_OUT_IN] = { SS_FROM_OUT, ANSWER },
-	[SS_TO] = { SS_BOTH, ANSWER },
-	[SS_TO_IN] = { SS_BOTH, ANSWER },
-	[SS_FROM] = { SS_FROM, ANSWER },
-	[SS_FROM_OUT] = { SS_FROM_OUT, ANSWER },
+	[SS_NONE] = { SS_FROM, ANSWER },    [SS_NONE_OUT] = { SS_FROM_OUT, ANSWER },
+	[SS_NONE_IN] = { SS_FROM, ANSWER }, [SS_NONE_OUT_IN] = { SS_FROM_OUT, ANSWER },
+	[SS_TO] = { SS_BOTH, ANSWER },      [SS_TO_IN] = { SS_BOTH, ANSWER },
+	[SS_FROM] = { SS_FROM, ANSWER },    [SS_FROM_OUT] = { SS_FROM_OUT, ANSWER },
 	[SS_BOTH] = { SS_BOTH, ANSWER },
 };
 
@@ -206,10 +208,9 @@ struct xmpp_sub {
 	struct xmpp_stanza *s;
 	uint8_t acts;
 	enum subtype type;
-	bool was_shown, is_shown;
-	bool gained, lost; /* the contact's right to see us */
-	bool out; /* our user's change; else the contact's */
-	LIST_ENTRY(xmpp_sub) link; /* user->subs */
+	bool gained, lost;                /* the contact's right to see us */
+	bool out;                         /* our user's change; else the contact's */
+	LIST_ENTRY(xmpp_sub) link;        /* user->subs */
 	STAILQ_HEAD(, xmpp_waiting) held; /* stanzas that came behind it, the same way */
 };
 
@@ -244,12 +245,10 @@ commit(struct xmpp_user *u, struct xmpp_stanza *s, struct td_str jid, struct rul
 	sub->s = xmpp_stanza_ref(s);
 	sub->acts = r.acts;
 	sub->type = type;
-	sub->was_shown = is_shown(have);
-	sub->is_shown = (sc->flags & STORE_ROSTER_HIDDEN) == 0;
 	sub->gained = !(had & STORE_SUB_FROM) && (sc->sub & STORE_SUB_FROM);
 	sub->lost = (had & STORE_SUB_FROM) && !(sc->sub & STORE_SUB_FROM);
 	/* the request was all that was known of them */
-	if (r.next == SS_NONE && !sub->is_shown)
+	if (r.next == SS_NONE && (sc->flags & STORE_ROSTER_HIDDEN))
 		xmpp_roster_commit(u, jid, NULL, &sub->ch);
 	else
 		xmpp_roster_commit(u, jid, xmpp_contact_new(sc), &sub->ch);
@@ -341,7 +340,8 @@ out_done(struct xmpp_change *ch, struct xmpp_env *env, struct xmpp_user *u, int 
 	if (env != NULL)
 		LIST_REMOVE(sub, link);
 	if (env != NULL && rc < 0) {
-		xmpp_bounce(env, sub->s, rc == TD_E_FULL ? XE_RESOURCE_CONSTRAINT : XE_INTERNAL_SERVER_ERROR,
+		xmpp_bounce(env, sub->s,
+			    rc == TD_E_FULL ? XE_RESOURCE_CONSTRAINT : XE_INTERNAL_SERVER_ERROR,
 			    "the roster could not be written");
 	} else if (env != NULL) {
 		/* 3.2.2: while they still count as subscribed */
@@ -413,7 +413,8 @@ answer(struct xmpp_user *u, const struct xmpp_stanza *s, enum subtype type)
 	struct xmpp_jid me = xmpp_jid_view(u->bare), them = xmpp_jid_view(s->from.bare);
 	bool yes = type == ST_SUBSCRIBE;
 
-	xmpp_route(u->env, xmpp_presence_make(yes ? XT_SUBSCRIBED : XT_UNSUBSCRIBED, &me, &them, s->id));
+	xmpp_route(u->env,
+		   xmpp_presence_make(yes ? XT_SUBSCRIBED : XT_UNSUBSCRIBED, &me, &them, s->id));
 	/* also when they were subscribed before: they ask because they lost sight of us */
 	if (yes)
 		(void)xmpp_presence_send_all(u, &them);
@@ -465,7 +466,8 @@ write_pending(struct xmpp_stanza *s, struct td_buf *out)
 }
 
 static void
-in_change(struct xmpp_user *u, struct xmpp_stanza *s, enum subtype type, enum substate now, struct rule r)
+in_change(struct xmpp_user *u, struct xmpp_stanza *s, enum subtype type, enum substate now,
+	  struct rule r)
 {
 	const struct xmpp_contact *have = xmpp_user_contact(u, s->from.bare);
 	struct store_contact sc = { .jid = s->from.bare, .flags = STORE_ROSTER_HIDDEN };
@@ -496,16 +498,19 @@ xmpp_subscription_in(struct xmpp_user *u, struct xmpp_stanza *s)
 	struct rule r;
 
 	/* 8.5.1: no word about accounts that do not exist */
-	if (!subtype_of(s, &type) || !u->exists || s->from.full.p == NULL || td_str_eq(s->from.bare, u->bare))
+	if (!subtype_of(s, &type) || !u->exists || s->from.full.p == NULL ||
+	    td_str_eq(s->from.bare, u->bare))
 		return;
 	/* 8.5.3.2.2 */
-	if (type != ST_SUBSCRIBE && s->to.resource.p != NULL && xmpp_session_find(u, s->to.resource) == NULL)
+	if (type != ST_SUBSCRIBE && s->to.resource.p != NULL &&
+	    xmpp_session_find(u, s->to.resource) == NULL)
 		return;
 	r = rules_in[type][now];
 	if (type == ST_SUBSCRIBE && have != NULL && (have->flags & STORE_ROSTER_APPROVED))
 		r = approved_in[now];
 	own = xmpp_stanza_ref(s);
-	if (s->from.resource.p != NULL || s->to.resource.p != NULL) { /* 3.1.3: as if it were bare */
+	if (s->from.resource.p != NULL ||
+	    s->to.resource.p != NULL) { /* 3.1.3: as if it were bare */
 		struct xmpp_jid from = xmpp_jid_view(s->from.bare), to = xmpp_jid_view(u->bare);
 
 		xmpp_stanza_unref(&own);
@@ -529,7 +534,8 @@ parse_pending(const struct xmpp_user *u, const struct xmpp_contact *c)
 	struct xmpp_jid from = xmpp_jid_view(c->jid), to = xmpp_jid_view(u->bare);
 	struct td_arena *a = td_arena_new(2048);
 	const char *why;
-	struct xmpp_node *n = c->pending.len > 0 ? xmpp_xml_parse(a, c->pending, NS_CLIENT, &why) : NULL;
+	struct xmpp_node *n =
+		c->pending.len > 0 ? xmpp_xml_parse(a, c->pending, NS_CLIENT, &why) : NULL;
 	struct xmpp_stanza *s = NULL;
 
 	if (n == NULL) {

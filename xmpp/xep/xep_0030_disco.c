@@ -30,7 +30,8 @@ static bool
 is_first(const struct xmpp_module *const *m, const char *const *at, bool account)
 {
 	for (const struct xmpp_module *const *o = xmpp_modules; o <= m; o++)
-		for (const char *const *f = list_of(*o, account); f != NULL && *f != NULL && f != at; f++)
+		for (const char *const *f = list_of(*o, account);
+		     f != NULL && *f != NULL && f != at; f++)
 			if (strcmp(*f, *at) == 0)
 				return false;
 	return true;
@@ -92,8 +93,8 @@ disco_info(struct xmpp_iq *iq)
 		td_buf_addz(&b, "<identity category='server' type='im' name='Tandem'/>");
 		td_buf_adds(&b, features(&d->host_features, false));
 		STAILQ_FOREACH(ext, &d->exts, link)
-			if (ext->info != NULL)
-				ext->info(ext, iq->env, iq->s->to.domain, &b);
+		if (ext->info != NULL)
+			ext->info(ext, iq->env, iq->s->to.domain, &b);
 	}
 	td_buf_addz(&b, "</query>");
 	xmpp_iq_result(iq, td_buf_str(&b));
@@ -130,12 +131,12 @@ disco_items(struct xmpp_iq *iq)
 	td_buf_addz(&b, "<query xmlns='" NS_DISCO_ITEMS "'>");
 	if (iq->user != NULL) {
 		TAILQ_FOREACH(sess, &iq->user->sessions, link)
-			if (sess->available && !sess->dead)
-				xmpp_disco_write_item(&b, sess->jid.full, TD_STR_NULL);
+		if (sess->available && !sess->dead)
+			xmpp_disco_write_item(&b, sess->jid.full, TD_STR_NULL);
 	} else {
 		STAILQ_FOREACH(ext, &d->exts, link)
-			if (ext->items != NULL)
-				ext->items(ext, iq->env, iq->s->to.domain, &b);
+		if (ext->items != NULL)
+			ext->items(ext, iq->env, iq->s->to.domain, &b);
 	}
 	td_buf_addz(&b, "</query>");
 	xmpp_iq_result(iq, td_buf_str(&b));
@@ -180,7 +181,8 @@ static const struct xmpp_iq_entry disco_iqs[] = {
 const struct xmpp_module xep_0030_disco = {
 	.name = "xep-0030-disco",
 	.xep = "0030",
-	.doc = "Identities, features and services of our domains; accounts for those who may see them",
+	.doc = "Identities, features and services of our domains; accounts for those who may see "
+	       "them",
 	.version = "2.5.0",
 	.features = disco_features,
 	.account_features = disco_features,

@@ -9,9 +9,11 @@
 struct xmpp_disco_ext {
 	STAILQ_ENTRY(xmpp_disco_ext) link;
 	/* Append identities, features or forms of <domain> to disco#info; may be NULL. */
-	void (*info)(struct xmpp_disco_ext *self, struct xmpp_env *env, struct td_str domain, struct td_buf *out);
+	void (*info)(struct xmpp_disco_ext *self, struct xmpp_env *env, struct td_str domain,
+		     struct td_buf *out);
 	/* Append <item/> elements (services of <domain>) to disco#items; may be NULL. */
-	void (*items)(struct xmpp_disco_ext *self, struct xmpp_env *env, struct td_str domain, struct td_buf *out);
+	void (*items)(struct xmpp_disco_ext *self, struct xmpp_env *env, struct td_str domain,
+		      struct td_buf *out);
 };
 void xmpp_disco_extend(struct xmpp_env *env, struct xmpp_disco_ext *ext);
 /* One <item jid= name=/>; name may be TD_STR_NULL. */

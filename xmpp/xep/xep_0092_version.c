@@ -1,4 +1,4 @@
-/* xep-0092 - software version.  Name and version only: the operating system is nobody's business. */
+/* xep-0092 - software version: name and version; the operating system is nobody's business. */
 #include "xmpp/modules.h"
 
 static int

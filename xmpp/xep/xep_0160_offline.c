@@ -12,24 +12,25 @@
 #include "xmpp/modules.h"
 
 #define PAGE 50u
-#define WINDOW 200u  /* rows on their way to the clients of one account */
+#define WINDOW 200u   /* rows on their way to the clients of one account */
 #define HELD_MAX 500u /* live messages that wait behind a replay; more go ahead */
-#define PAUSE_MS 200 /* before looking again whether the window has room */
+#define PAUSE_MS 200  /* before looking again whether the window has room */
 
 /* ---- keeping ---- */
 
-enum fate { KEEP = 0, REFUSE, DROP };
+enum fate {
+	KEEP = 0,
+	REFUSE,
+	DROP
+};
 
 /* RFC 6121 8.5.2.2.1 and 8.5.3.2.1, XEP-0160 section 3. */
 static const struct {
 	uint8_t bare, full;
 } fates[XT_COUNT] = {
-	[XT_NONE] = { KEEP, REFUSE },
-	[XT_NORMAL] = { KEEP, REFUSE },
-	[XT_CHAT] = { KEEP, KEEP },
-	[XT_GROUPCHAT] = { REFUSE, REFUSE },
-	[XT_HEADLINE] = { DROP, DROP },
-	[XT_ERROR] = { DROP, DROP },
+	[XT_NONE] = { KEEP, REFUSE },   [XT_NORMAL] = { KEEP, REFUSE },
+	[XT_CHAT] = { KEEP, KEEP },     [XT_GROUPCHAT] = { REFUSE, REFUSE },
+	[XT_HEADLINE] = { DROP, DROP }, [XT_ERROR] = { DROP, DROP },
 };
 
 /* What is left when chat states, hints and the thread are taken away is worth keeping. */
@@ -64,7 +65,8 @@ fate_of(const struct xmpp_env *env, const struct xmpp_stanza *s)
 		return f;
 	if (!has_hint(s, "store") && only_chat_state(s))
 		return DROP;
-	if ((s->flags & XF_NO_STORE) || has_hint(s, "no-store") || has_hint(s, "no-permanent-store"))
+	if ((s->flags & XF_NO_STORE) || has_hint(s, "no-store") ||
+	    has_hint(s, "no-permanent-store"))
 		/* not to be kept: a person's words come back, machines' chatter does not */
 		return xmpp_node_child(s->root, s->root->ns, "body") != NULL ? REFUSE : DROP;
 	return env->lim.offline ? KEEP : REFUSE;
@@ -82,9 +84,9 @@ give_now(struct xmpp_user *u)
 	struct xmpp_session *sess, *best = NULL;
 
 	TAILQ_FOREACH(sess, &u->sessions, link)
-		if (sess->available && !sess->dead && sess->priority >= 0 &&
-		    (best == NULL || sess->priority > best->priority))
-			best = sess;
+	if (sess->available && !sess->dead && sess->priority >= 0 &&
+	    (best == NULL || sess->priority > best->priority))
+		best = sess;
 	if (best != NULL)
 		xmpp_offline_replay(best);
 }
@@ -101,11 +103,13 @@ on_kept(void *arg, const struct store_result *r)
 		u->offline_count++;
 		give_now(u);
 	} else if (env != NULL && (r->rc == TD_E_LIMIT || r->rc == TD_E_NOTFOUND)) {
-		xmpp_bounce(env, k->s, XE_SERVICE_UNAVAILABLE, NULL); /* XEP-0160 section 2, step 3 */
+		xmpp_bounce(env, k->s, XE_SERVICE_UNAVAILABLE,
+			    NULL); /* XEP-0160 section 2, step 3 */
 	} else if (env != NULL) {
 		td_log_error(&env->log, "offline-write-failed", "user=%s error=%s", td_esc(u->bare),
 			     td_escz(r->error));
-		xmpp_bounce(env, k->s, r->rc == TD_E_FULL ? XE_RESOURCE_CONSTRAINT : XE_INTERNAL_SERVER_ERROR,
+		xmpp_bounce(env, k->s,
+			    r->rc == TD_E_FULL ? XE_RESOURCE_CONSTRAINT : XE_INTERNAL_SERVER_ERROR,
 			    "the message could not be stored");
 	}
 	xmpp_call_end(&k->call);
@@ -120,7 +124,8 @@ has_our_stamp(const struct xmpp_stanza *s, struct td_str domain)
 	const struct xmpp_node *n = xmpp_node_child(s->root, NS_DELAY, "delay");
 
 	for (; n != NULL; n = xmpp_node_next_elem(n))
-		if (xmpp_node_is(n, NS_DELAY, "delay") && td_str_eq(xmpp_node_attr(n, "from"), domain))
+		if (xmpp_node_is(n, NS_DELAY, "delay") &&
+		    td_str_eq(xmpp_node_attr(n, "from"), domain))
 			return true;
 	return false;
 }
@@ -160,13 +165,9 @@ xmpp_offline_store(struct xmpp_user *u, struct xmpp_stanza *s)
 		return;
 	}
 	switch (fate_of(u->env, s)) {
-	case DROP:
-		return;
-	case REFUSE:
-		xmpp_bounce(u->env, s, XE_SERVICE_UNAVAILABLE, NULL);
-		return;
-	case KEEP:
-		break;
+	case DROP: return;
+	case REFUSE: xmpp_bounce(u->env, s, XE_SERVICE_UNAVAILABLE, NULL); return;
+	case KEEP: break;
 	}
 	xmpp_stanza_seal(s);
 	write_stamped(u, s, now, &text);
@@ -187,7 +188,7 @@ struct replay {
 	char *resource_mem;
 	char sid[13];
 	uint64_t after;
-	bool again; /* rows were added meanwhile */
+	bool again;                       /* rows were added meanwhile */
 	STAILQ_HEAD(, xmpp_waiting) held; /* live messages that came meanwhile */
 	unsigned n_held;
 };
@@ -278,8 +279,9 @@ give(struct xmpp_session *sess, const struct store_message *m)
 		xmpp_stanza_unref(&s);
 	}
 	if (s == NULL) {
-		td_log_warn(&sess->env->log, "offline-unreadable", "user=%s row=%llu error=%s, ignoring",
-			    td_esc(sess->user->bare), (unsigned long long)m->id, td_escz(why));
+		td_log_warn(&sess->env->log, "offline-unreadable",
+			    "user=%s row=%llu error=%s, ignoring", td_esc(sess->user->bare),
+			    (unsigned long long)m->id, td_escz(why));
 		return;
 	}
 	s->row = m->id;
@@ -341,7 +343,8 @@ next_page(struct replay *r)
 		r->call.cancel = replay_cancel;
 		td_timer_set(u->env->loop, &r->pause, PAUSE_MS);
 	} else {
-		store_messages_get(u->env->store, u->bare, r->after, PAGE, u->env->loop, on_page, r);
+		store_messages_get(u->env->store, u->bare, r->after, PAGE, u->env->loop, on_page,
+				   r);
 	}
 }
 

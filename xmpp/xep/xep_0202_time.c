@@ -17,7 +17,8 @@ time_get(struct xmpp_iq *iq)
 	localtime_r(&t, &tm);
 	off = tm.tm_gmtoff / 60; /* minutes */
 	td_stamp(now, utc);
-	n = snprintf(xml, sizeof(xml), "<time xmlns='" NS_TIME "'><tzo>%c%02ld:%02ld</tzo><utc>%s</utc></time>",
+	n = snprintf(xml, sizeof(xml),
+		     "<time xmlns='" NS_TIME "'><tzo>%c%02ld:%02ld</tzo><utc>%s</utc></time>",
 		     off < 0 ? '-' : '+', labs(off) / 60, labs(off) % 60, utc);
 	xmpp_iq_result(iq, td_str(xml, (size_t)n));
 	return XMPP_DONE;

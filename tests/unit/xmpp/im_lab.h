@@ -158,7 +158,8 @@ lab_settle(void)
 		before = lab.n_ev;
 		for (unsigned i = 0; i < lab.n_accounts; i++) {
 			lab.waits++;
-			store_roster_get(lab.store, td_cstr(lab.accounts[i]), lab.loop, lab_wake, NULL);
+			store_roster_get(lab.store, td_cstr(lab.accounts[i]), lab.loop, lab_wake,
+					 NULL);
 		}
 		lab_run();
 		td_loop_turn(lab.loop, false);
@@ -197,8 +198,10 @@ lab_start(const char *extra)
 	char text[512];
 	struct td_err err;
 
-	(void)snprintf(text, sizeof(text), "hostname = \"a.test\"\nxmpp { %s }\n"
-		       "domain \"a.test\" { XMPP_Role = \"server\" }\n", extra);
+	(void)snprintf(text, sizeof(text),
+		       "hostname = \"a.test\"\nxmpp { %s }\n"
+		       "domain \"a.test\" { XMPP_Role = \"server\" }\n",
+		       extra);
 	td_log_set_level(NULL, TD_LOG_WARN);
 	memset(&lab, 0, sizeof(lab));
 	ck_assert_msg(conf_load_text("lab", td_cstr(text), &lab.conf, &report) == 0, "%.*s",
@@ -333,12 +336,14 @@ static void
 lab_dump(void)
 {
 	for (size_t i = 0; i < lab.n_ev; i++)
-		fprintf(stderr, "%zu%s %s: %s\n", i, lab.ev[i].taken ? " (taken)" : "", lab.ev[i].who, lab.ev[i].xml);
+		fprintf(stderr, "%zu%s %s: %s\n", i, lab.ev[i].taken ? " (taken)" : "",
+			lab.ev[i].who, lab.ev[i].xml);
 }
 
 #define lab_expect(who, a, b, c) lab_expect_(__FILE__, __LINE__, who, a, b, c)
 static int
-lab_expect_(const char *file, int line, const char *who, const char *a, const char *b, const char *c)
+lab_expect_(const char *file, int line, const char *who, const char *a, const char *b,
+	    const char *c)
 {
 	int i = lab_find(who, a, b, c);
 
@@ -386,7 +391,9 @@ static void
 lab_contact(const char *bare, const char *contact, enum store_subscription sub, unsigned flags,
 	    const char *pending)
 {
-	struct store_contact c = { .jid = td_cstr(contact), .sub = sub, .flags = flags,
+	struct store_contact c = { .jid = td_cstr(contact),
+				   .sub = sub,
+				   .flags = flags,
 				   .pending_stanza = td_cstr(pending) };
 
 	xmpp_roster_save(lab_user(bare), xmpp_contact_new(&c), NULL, NULL);

@@ -24,8 +24,8 @@ ask(const char *to, const char *payload)
 	char xml[300];
 	int i;
 
-	(void)snprintf(xml, sizeof(xml), "<iq type='get' id='q'%s%s%s>%s</iq>", *to != '\0' ? " to='" : "", to,
-		       *to != '\0' ? "'" : "", payload);
+	(void)snprintf(xml, sizeof(xml), "<iq type='get' id='q'%s%s%s>%s</iq>",
+		       *to != '\0' ? " to='" : "", to, *to != '\0' ? "'" : "", payload);
 	lab_says(home, xml);
 	lab_settle();
 	i = lab_find(HOME, "<iq ", "id='q'", NULL);
@@ -41,9 +41,14 @@ START_TEST(host_info)
 {
 	static const char *const wanted[] = {
 		"<identity category='server' type='im' name='Tandem'/>",
-		"var='http://jabber.org/protocol/disco#info'", "var='http://jabber.org/protocol/disco#items'",
-		"var='urn:xmpp:ping'", "var='jabber:iq:version'", "var='urn:xmpp:time'", "var='msgoffline'",
-		"var='jabber:iq:roster'", "from='a.test'",
+		"var='http://jabber.org/protocol/disco#info'",
+		"var='http://jabber.org/protocol/disco#items'",
+		"var='urn:xmpp:ping'",
+		"var='jabber:iq:version'",
+		"var='urn:xmpp:time'",
+		"var='msgoffline'",
+		"var='jabber:iq:roster'",
+		"from='a.test'",
 	};
 	const char *xml = ask("a.test", INFO);
 
@@ -62,8 +67,10 @@ END_TEST
 
 START_TEST(account_info)
 {
-	ck_assert_ptr_nonnull(strstr(ask(ME, INFO), "<identity category='account' type='registered'/>"));
-	ck_assert_ptr_nonnull(strstr(ask("", INFO), "<identity category='account' type='registered'/>"));
+	ck_assert_ptr_nonnull(
+		strstr(ask(ME, INFO), "<identity category='account' type='registered'/>"));
+	ck_assert_ptr_nonnull(
+		strstr(ask("", INFO), "<identity category='account' type='registered'/>"));
 	ck_assert_ptr_nonnull(strstr(ask("", ITEMS), "<item jid='" HOME "'/>"));
 	/* a subscriber of theirs */
 	lab_contact("you@a.test", ME, STORE_SUB_FROM, 0, NULL);
@@ -78,15 +85,21 @@ END_TEST
 START_TEST(strangers)
 {
 	static const char *const asked[] = {
-		INFO, ITEMS, PING, "<query xmlns='jabber:iq:version'/>", "<time xmlns='urn:xmpp:time'/>",
+		INFO,
+		ITEMS,
+		PING,
+		"<query xmlns='jabber:iq:version'/>",
+		"<time xmlns='urn:xmpp:time'/>",
 		"<query xmlns='http://jabber.org/protocol/disco#info' node='x'/>",
 		"<query xmlns='http://jabber.org/protocol/disco#items' node='x'/>",
-		"<query xmlns='jabber:iq:roster'/>", "<query xmlns='urn:unknown'/>",
+		"<query xmlns='jabber:iq:roster'/>",
+		"<query xmlns='urn:unknown'/>",
 	};
 	char there[600], not_there[600], *p;
 
 	lab_watch("not@a.test");
-	lab_contact("you@a.test", ME, STORE_SUB_TO, 0, NULL); /* they see us: no right to see them */
+	lab_contact("you@a.test", ME, STORE_SUB_TO, 0,
+		    NULL); /* they see us: no right to see them */
 	(void)lab_online("you@a.test/desk", "<presence/>");
 	(void)snprintf(there, sizeof(there), "%s", ask("you@a.test", asked[_i]));
 	(void)snprintf(not_there, sizeof(not_there), "%s", ask("not@a.test", asked[_i]));
@@ -100,9 +113,15 @@ END_TEST
 
 START_TEST(nodes)
 {
-	ck_assert_ptr_nonnull(strstr(ask("a.test", "<query xmlns='http://jabber.org/protocol/disco#info' node='n'/>"), "item-not-found"));
-	ck_assert_ptr_nonnull(strstr(ask("a.test", "<query xmlns='http://jabber.org/protocol/disco#items' node='n'/>"), "item-not-found"));
-	ck_assert_ptr_nonnull(strstr(ask(ME, "<query xmlns='http://jabber.org/protocol/disco#info' node='n'/>"), "item-not-found"));
+	ck_assert_ptr_nonnull(strstr(
+		ask("a.test", "<query xmlns='http://jabber.org/protocol/disco#info' node='n'/>"),
+		"item-not-found"));
+	ck_assert_ptr_nonnull(strstr(
+		ask("a.test", "<query xmlns='http://jabber.org/protocol/disco#items' node='n'/>"),
+		"item-not-found"));
+	ck_assert_ptr_nonnull(
+		strstr(ask(ME, "<query xmlns='http://jabber.org/protocol/disco#info' node='n'/>"),
+		       "item-not-found"));
 }
 END_TEST
 
@@ -113,7 +132,8 @@ START_TEST(services_are_not_the_server)
 END_TEST
 
 static void
-more_info(struct xmpp_disco_ext *self, struct xmpp_env *env, struct td_str domain, struct td_buf *out)
+more_info(struct xmpp_disco_ext *self, struct xmpp_env *env, struct td_str domain,
+	  struct td_buf *out)
 {
 	(void)self;
 	(void)env;
@@ -122,7 +142,8 @@ more_info(struct xmpp_disco_ext *self, struct xmpp_env *env, struct td_str domai
 }
 
 static void
-more_items(struct xmpp_disco_ext *self, struct xmpp_env *env, struct td_str domain, struct td_buf *out)
+more_items(struct xmpp_disco_ext *self, struct xmpp_env *env, struct td_str domain,
+	   struct td_buf *out)
 {
 	(void)self;
 	(void)env;
@@ -134,11 +155,13 @@ START_TEST(extensions)
 {
 	struct xmpp_disco_ext a = { .info = more_info }, b = { .items = more_items };
 
-	ck_assert_ptr_nonnull(strstr(ask("a.test", ITEMS), "<query xmlns='http://jabber.org/protocol/disco#items'>"));
+	ck_assert_ptr_nonnull(strstr(ask("a.test", ITEMS),
+				     "<query xmlns='http://jabber.org/protocol/disco#items'>"));
 	xmpp_disco_extend(lab.env, &a);
 	xmpp_disco_extend(lab.env, &b);
 	ck_assert_ptr_nonnull(strstr(ask("a.test", INFO), "<feature var='urn:more'/>"));
-	ck_assert_ptr_nonnull(strstr(ask("a.test", ITEMS), "<item jid='muc.a.test' name='Rooms &amp; more'/>"));
+	ck_assert_ptr_nonnull(
+		strstr(ask("a.test", ITEMS), "<item jid='muc.a.test' name='Rooms &amp; more'/>"));
 }
 END_TEST
 
@@ -146,7 +169,8 @@ START_TEST(small_ones)
 {
 	const char *xml = ask("a.test", "<query xmlns='jabber:iq:version'/>");
 
-	ck_assert_ptr_nonnull(strstr(xml, "<name>Tandem</name><version>" TANDEM_VERSION "</version>"));
+	ck_assert_ptr_nonnull(
+		strstr(xml, "<name>Tandem</name><version>" TANDEM_VERSION "</version>"));
 	ck_assert_ptr_null(strstr(xml, "<os>"));
 	ck_assert_ptr_nonnull(strstr(ask("a.test", PING), "type='result'"));
 	ck_assert_ptr_nonnull(strstr(ask("", PING), "type='result'"));
@@ -160,14 +184,17 @@ END_TEST
 static const struct {
 	const char *zone, *tzo;
 } zones[] = {
-	{ "UTC", "<tzo>+00:00</tzo>" }, { "XXX-05:30", "<tzo>+05:30</tzo>" }, { "XXX+03:30", "<tzo>-03:30</tzo>" },
+	{ "UTC", "<tzo>+00:00</tzo>" },
+	{ "XXX-05:30", "<tzo>+05:30</tzo>" },
+	{ "XXX+03:30", "<tzo>-03:30</tzo>" },
 };
 
 START_TEST(zone)
 {
 	setenv("TZ", zones[_i].zone, 1);
 	tzset();
-	ck_assert_ptr_nonnull(strstr(ask("a.test", "<time xmlns='urn:xmpp:time'/>"), zones[_i].tzo));
+	ck_assert_ptr_nonnull(
+		strstr(ask("a.test", "<time xmlns='urn:xmpp:time'/>"), zones[_i].tzo));
 }
 END_TEST
 

@@ -28,7 +28,8 @@ on_rows(void *arg, const struct store_result *r, const struct store_message *m, 
 	for (size_t i = 0; i < n; i++) {
 		rows->id[i] = m[i].id;
 		if (i < 4)
-			(void)snprintf(rows->text[i], sizeof(rows->text[i]), "%.*s", TD_STR_ARG(m[i].stanza));
+			(void)snprintf(rows->text[i], sizeof(rows->text[i]), "%.*s",
+				       TD_STR_ARG(m[i].stanza));
 	}
 	lab.waits--;
 }
@@ -71,20 +72,24 @@ static const struct {
 	{ ME, "type='chat'", STATE HINT("store"), true, false },
 	{ ME, "type='chat'", "<body>x</body>" HINT("no-store"), false, true },
 	{ ME, "type='chat'", "<body>x</body>" HINT("no-permanent-store"), false, true },
-	{ ME, "type='chat'", "<received xmlns='urn:xmpp:receipts' id='1'/>" HINT("no-store"), false, false },
-	{ ME, "type='chat'", "<received xmlns='urn:xmpp:receipts' id='1'/>" HINT("store"), true, false },
+	{ ME, "type='chat'", "<received xmlns='urn:xmpp:receipts' id='1'/>" HINT("no-store"), false,
+	  false },
+	{ ME, "type='chat'", "<received xmlns='urn:xmpp:receipts' id='1'/>" HINT("store"), true,
+	  false },
 };
 
 START_TEST(fate)
 {
 	char xml[400];
 
-	(void)snprintf(xml, sizeof(xml), "<message from='them@r.test/x' to='%s' %s id='m'>%s</message>", fates[_i].to,
+	(void)snprintf(xml, sizeof(xml),
+		       "<message from='them@r.test/x' to='%s' %s id='m'>%s</message>", fates[_i].to,
 		       fates[_i].type, fates[_i].content);
 	lab_arrives(xml);
 	ck_assert_uint_eq(rows().n, fates[_i].kept);
 	if (fates[_i].error)
-		lab_expect(REMOTE, "to='them@r.test/x' type='error' id='m'", "service-unavailable", NULL);
+		lab_expect(REMOTE, "to='them@r.test/x' type='error' id='m'", "service-unavailable",
+			   NULL);
 	lab_nothing(REMOTE);
 	ck_assert_uint_eq(lab.env->stats.stored, fates[_i].kept);
 	ck_assert_uint_eq(lab_user(ME)->offline_count, fates[_i].kept);
@@ -94,7 +99,8 @@ END_TEST
 START_TEST(to_nobody)
 {
 	lab_watch("nobody@a.test");
-	lab_arrives("<message from='them@r.test/x' to='nobody@a.test' type='chat' id='m'><body>x</body></message>");
+	lab_arrives("<message from='them@r.test/x' to='nobody@a.test' type='chat' "
+		    "id='m'><body>x</body></message>");
 	lab_settle();
 	lab_expect(REMOTE, "type='error' id='m'", "service-unavailable", NULL);
 }
@@ -105,7 +111,8 @@ START_TEST(switched_off)
 	lab_teardown();
 	lab_start("offline_messages = false");
 	lab_account(ME);
-	lab_arrives("<message from='them@r.test/x' to='" ME "' type='chat' id='m'><body>x</body></message>");
+	lab_arrives("<message from='them@r.test/x' to='" ME
+		    "' type='chat' id='m'><body>x</body></message>");
 	ck_assert_uint_eq(rows().n, 0);
 	lab_expect(REMOTE, "type='error' id='m'", "service-unavailable", NULL);
 }
@@ -117,8 +124,10 @@ send_many(int n)
 	char xml[160];
 
 	for (int i = 0; i < n; i++) {
-		(void)snprintf(xml, sizeof(xml), "<message from='them@r.test/x' to='" ME "' type='chat' id='m%d'>"
-			       "<body>n%d</body></message>", i, i);
+		(void)snprintf(xml, sizeof(xml),
+			       "<message from='them@r.test/x' to='" ME "' type='chat' id='m%d'>"
+			       "<body>n%d</body></message>",
+			       i, i);
 		lab_arrives(xml);
 	}
 	lab_settle();
@@ -139,17 +148,24 @@ START_TEST(stamp)
 {
 	struct rows r;
 
-	lab_arrives("<message from='them@r.test/x' to='" ME "' type='chat' id='m' xml:lang='de'><body>&lt;x&gt;</body>"
-		    "<x xmlns='urn:x'><y a='1'/></x><delay xmlns='urn:xmpp:delay' from='room@r.test' stamp='2001-01-01T00:00:00Z'/>"
+	lab_arrives("<message from='them@r.test/x' to='" ME
+		    "' type='chat' id='m' xml:lang='de'><body>&lt;x&gt;</body>"
+		    "<x xmlns='urn:x'><y a='1'/></x><delay xmlns='urn:xmpp:delay' "
+		    "from='room@r.test' stamp='2001-01-01T00:00:00Z'/>"
 		    "</message>");
 	r = rows();
-	ck_assert_ptr_nonnull(strstr(r.text[0], "<message xmlns='jabber:client' from='them@r.test/x' to='" ME
-					   "' type='chat' id='m' xml:lang='de'><body>&lt;x&gt;</body>"));
-	ck_assert_ptr_nonnull(strstr(r.text[0], "<delay xmlns='urn:xmpp:delay' from='room@r.test' stamp='2001-01-01T00:00:00Z'/>"));
-	ck_assert_ptr_nonnull(strstr(r.text[0], "<delay xmlns='urn:xmpp:delay' from='a.test' stamp='20"));
+	ck_assert_ptr_nonnull(strstr(r.text[0],
+				     "<message xmlns='jabber:client' from='them@r.test/x' to='" ME
+				     "' type='chat' id='m' xml:lang='de'><body>&lt;x&gt;</body>"));
+	ck_assert_ptr_nonnull(strstr(
+		r.text[0],
+		"<delay xmlns='urn:xmpp:delay' from='room@r.test' stamp='2001-01-01T00:00:00Z'/>"));
+	ck_assert_ptr_nonnull(
+		strstr(r.text[0], "<delay xmlns='urn:xmpp:delay' from='a.test' stamp='20"));
 	/* the first of ours counts */
 	lab_arrives("<message from='them@r.test/x' to='" ME "' type='chat'><body>x</body>"
-		    "<delay xmlns='urn:xmpp:delay' from='a.test' stamp='2002-02-02T00:00:00Z'/></message>");
+		    "<delay xmlns='urn:xmpp:delay' from='a.test' "
+		    "stamp='2002-02-02T00:00:00Z'/></message>");
 	r = rows();
 	ck_assert_ptr_nonnull(strstr(r.text[1], "2002-02-02"));
 	ck_assert_ptr_null(strstr(r.text[1], "stamp='203"));
@@ -225,7 +241,8 @@ START_TEST(online_before_the_commit)
 {
 	struct xmpp_session *home = lab_bind(HOME);
 
-	lab_arrives("<message from='them@r.test/x' to='" ME "' type='chat'><body>late</body></message>");
+	lab_arrives("<message from='them@r.test/x' to='" ME
+		    "' type='chat'><body>late</body></message>");
 	lab_says(home, "<presence/>");
 	lab_settle();
 	lab_expect(HOME, "<body>late</body>", NULL, NULL);
@@ -236,7 +253,8 @@ END_TEST
 START_TEST(live_messages_wait)
 {
 	struct xmpp_session *home = lab_bind(HOME);
-	struct xmpp_stanza *live = lab_parse("<message from='them@r.test/x' to='" ME "' type='chat'><body>live</body></message>");
+	struct xmpp_stanza *live = lab_parse("<message from='them@r.test/x' to='" ME
+					     "' type='chat'><body>live</body></message>");
 
 	xmpp_stanza_seal(live);
 	send_many(60);
@@ -244,7 +262,8 @@ START_TEST(live_messages_wait)
 	lab_says(home, "<presence/>");
 	ck_assert(xmpp_offline_holds(home, live));
 	lab_settle();
-	ck_assert_int_gt(lab_find(HOME, "<body>live</body>", NULL, NULL), lab_find(HOME, "<body>n59</body>", NULL, NULL));
+	ck_assert_int_gt(lab_find(HOME, "<body>live</body>", NULL, NULL),
+			 lab_find(HOME, "<body>n59</body>", NULL, NULL));
 	ck_assert(!xmpp_offline_holds(home, live));
 	/* the session goes while they wait: delivered by the rules again */
 	acknowledge();
@@ -274,7 +293,8 @@ START_TEST(given_back)
 	ck_assert_uint_eq(u->n_in_flight, 1);
 	row = u->in_flight[0];
 	xmpp_session_end(home, "test");
-	s = lab_parse("<message from='them@r.test/x' to='" ME "' type='chat'><body>n0</body></message>");
+	s = lab_parse("<message from='them@r.test/x' to='" ME
+		      "' type='chat'><body>n0</body></message>");
 	s->row = row;
 	s->flags |= XF_FROM_STORE;
 	xmpp_offline_store(u, s);
@@ -288,7 +308,8 @@ END_TEST
 START_TEST(unreadable_row_is_skipped)
 {
 	lab.waits++;
-	store_message_add(lab.store, TD_STR(ME), TD_STR("<mess"), 1, (struct store_to){ lab.loop, lab_done, NULL });
+	store_message_add(lab.store, TD_STR(ME), TD_STR("<mess"), 1,
+			  (struct store_to){ lab.loop, lab_done, NULL });
 	lab_run();
 	lab.waits++;
 	store_message_add(lab.store, TD_STR(ME), TD_STR("<presence xmlns='jabber:client'/>"), 1,
@@ -309,11 +330,14 @@ START_TEST(shutdown_under_way)
 
 	send_many(60);
 	lab_says(home, "<presence/>");
-	lab_arrives("<message from='them@r.test/x' to='gone@a.test' type='chat'><body>x</body></message>");
-	lab_arrives("<message from='them@r.test/x' to='" ME "' type='chat'><body>x</body></message>");
+	lab_arrives("<message from='them@r.test/x' to='gone@a.test' "
+		    "type='chat'><body>x</body></message>");
+	lab_arrives("<message from='them@r.test/x' to='" ME
+		    "' type='chat'><body>x</body></message>");
 	lab_settle();
 	lab_says(home, "<presence type='unavailable'/>");
-	lab_arrives("<message from='them@r.test/x' to='" ME "' type='chat'><body>x</body></message>");
+	lab_arrives("<message from='them@r.test/x' to='" ME
+		    "' type='chat'><body>x</body></message>");
 	lab_says(home, "<presence/>");
 	xmpp_env_free(lab.env);
 	store_close(&lab.store);

@@ -21,15 +21,20 @@ START_TEST(initial)
 	struct xmpp_session *home = lab_bind(HOME), *phone;
 	int own, other;
 
-	lab_says(home, "<presence id='p1' xml:lang='de'><show>away</show><status>weg</status><priority>5</priority>"
-		       "<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='n' ver='v'/></presence>");
+	lab_says(home, "<presence id='p1' "
+		       "xml:lang='de'><show>away</show><status>weg</status><priority>5</priority>"
+		       "<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='n' "
+		       "ver='v'/></presence>");
 	lab_settle();
-	lab_expect(REMOTE, "<presence from='" HOME "' to='from@r.test' id='p1' xml:lang='de'>", "<status>weg</status>", "ver='v'");
-	lab_expect(REMOTE, "<presence from='" HOME "' to='both@r.test'", "<show>away</show>", "<priority>5</priority>");
+	lab_expect(REMOTE, "<presence from='" HOME "' to='from@r.test' id='p1' xml:lang='de'>",
+		   "<status>weg</status>", "ver='v'");
+	lab_expect(REMOTE, "<presence from='" HOME "' to='both@r.test'", "<show>away</show>",
+		   "<priority>5</priority>");
 	lab_expect(REMOTE, "<presence from='" ME "' to='to@r.test' type='probe'/>", NULL, NULL);
 	lab_expect(REMOTE, "<presence from='" ME "' to='both@r.test' type='probe'/>", NULL, NULL);
 	lab_nothing(REMOTE);
-	lab_expect(HOME, "<presence from='" HOME "' to='" ME "' id='p1'", "<status>weg</status>", NULL);
+	lab_expect(HOME, "<presence from='" HOME "' to='" ME "' id='p1'", "<status>weg</status>",
+		   NULL);
 	lab_nothing(HOME);
 	ck_assert(lab.dir_available);
 	ck_assert_int_eq(lab.dir_priority, 5);
@@ -42,7 +47,8 @@ START_TEST(initial)
 	lab_says(phone, "<presence/>");
 	lab_settle();
 	own = lab_expect(PHONE, "<presence from='" PHONE "' to='" ME "'/>", NULL, NULL);
-	other = lab_expect(PHONE, "<presence from='" HOME "' to='" PHONE "' id='p1' xml:lang='de'>", "<status>weg</status>", "ver='v'");
+	other = lab_expect(PHONE, "<presence from='" HOME "' to='" PHONE "' id='p1' xml:lang='de'>",
+			   "<status>weg</status>", "ver='v'");
 	ck_assert_int_ne(own, other);
 	lab_expect(HOME, "<presence from='" PHONE "' to='" ME "'/>", NULL, NULL);
 	ck_assert_uint_eq(lab_user(ME)->n_available, 2);
@@ -76,7 +82,8 @@ START_TEST(unavailable)
 	(void)lab_online(PHONE, "<presence/>");
 	lab_says(home, "<presence type='unavailable' id='u'><status>bye</status></presence>");
 	lab_settle();
-	lab_expect(REMOTE, "from='" HOME "' to='from@r.test' type='unavailable' id='u'", "<status>bye</status>", NULL);
+	lab_expect(REMOTE, "from='" HOME "' to='from@r.test' type='unavailable' id='u'",
+		   "<status>bye</status>", NULL);
 	lab_expect(REMOTE, "from='" HOME "' to='both@r.test' type='unavailable'", NULL, NULL);
 	lab_nothing(REMOTE);
 	lab_expect(HOME, "type='unavailable'", "<status>bye</status>", NULL);
@@ -112,12 +119,21 @@ static const struct {
 	const char *xml;
 	int priority; /* 1000: refused */
 } priorities[] = {
-	{ "<priority>0</priority>", 0 }, { "<priority>-128</priority>", -128 }, { "<priority>127</priority>", 127 },
-	{ "<priority> +7 </priority>", 7 }, { "<priority>-0</priority>", 0 }, { "", 0 },
+	{ "<priority>0</priority>", 0 },
+	{ "<priority>-128</priority>", -128 },
+	{ "<priority>127</priority>", 127 },
+	{ "<priority> +7 </priority>", 7 },
+	{ "<priority>-0</priority>", 0 },
+	{ "", 0 },
 	{ "<priority>007</priority>", 7 },
-	{ "<priority>128</priority>", 1000 }, { "<priority>-129</priority>", 1000 }, { "<priority/>", 1000 },
-	{ "<priority>x</priority>", 1000 }, { "<priority>1.5</priority>", 1000 }, { "<priority>-</priority>", 1000 },
-	{ "<priority>0x10</priority>", 1000 }, { "<priority>99999999999999999999</priority>", 1000 },
+	{ "<priority>128</priority>", 1000 },
+	{ "<priority>-129</priority>", 1000 },
+	{ "<priority/>", 1000 },
+	{ "<priority>x</priority>", 1000 },
+	{ "<priority>1.5</priority>", 1000 },
+	{ "<priority>-</priority>", 1000 },
+	{ "<priority>0x10</priority>", 1000 },
+	{ "<priority>99999999999999999999</priority>", 1000 },
 	{ "<priority>1</priority><priority>2</priority>", 1000 },
 	{ "<priority xmlns='urn:other'>x</priority>", 0 },
 };
@@ -162,7 +178,8 @@ START_TEST(directed)
 {
 	struct xmpp_session *home = lab_online(HOME, "<presence/>");
 
-	lab_says(home, "<presence to='room@muc.r.test/nick'><x xmlns='http://jabber.org/protocol/muc'/></presence>");
+	lab_says(home, "<presence to='room@muc.r.test/nick'><x "
+		       "xmlns='http://jabber.org/protocol/muc'/></presence>");
 	lab_says(home, "<presence to='stranger@r.test'/>");
 	lab_says(home, "<presence to='gone@r.test'/>");
 	lab_says(home, "<presence to='gone@r.test' type='unavailable'/>");
@@ -234,7 +251,8 @@ START_TEST(inbound)
 	lab_expect(PHONE, "type='unavailable'", NULL, NULL);
 	lab_nothing(HOME);
 	lab_arrives("<presence from='to@r.test/x' to='me@a.test/nobody'/>");
-	lab_arrives("<presence from='to@r.test' to='" HOME "' type='error'><error type='cancel'/></presence>");
+	lab_arrives("<presence from='to@r.test' to='" HOME
+		    "' type='error'><error type='cancel'/></presence>");
 	lab_expect(HOME, "type='error'", NULL, NULL);
 	lab_nothing(HOME);
 	lab_nothing(REMOTE);
@@ -255,18 +273,24 @@ END_TEST
 
 START_TEST(probe)
 {
-	struct xmpp_session *home = lab_online(HOME, "<presence id='h'><status>here</status></presence>");
+	struct xmpp_session *home =
+		lab_online(HOME, "<presence id='h'><status>here</status></presence>");
 
 	(void)lab_online(PHONE, "<presence><show>xa</show></presence>");
 	lab_arrives("<presence from='from@r.test' to='" ME "' type='probe' id='q'/>");
-	lab_expect(REMOTE, "<presence from='" HOME "' to='from@r.test' id='h'><status>here</status>", NULL, NULL);
-	lab_expect(REMOTE, "<presence from='" PHONE "' to='from@r.test'><show>xa</show>", NULL, NULL);
+	lab_expect(REMOTE,
+		   "<presence from='" HOME "' to='from@r.test' id='h'><status>here</status>", NULL,
+		   NULL);
+	lab_expect(REMOTE, "<presence from='" PHONE "' to='from@r.test'><show>xa</show>", NULL,
+		   NULL);
 	lab_nothing(REMOTE);
 	/* a full address: only that one, and only that it is there */
 	lab_arrives("<presence from='both@r.test/z' to='" HOME "' type='probe' id='q'/>");
 	lab_expect(REMOTE, "<presence from='" HOME "' to='both@r.test/z' id='q'/>", NULL, NULL);
 	lab_arrives("<presence from='both@r.test' to='me@a.test/nobody' type='probe' id='q'/>");
-	lab_expect(REMOTE, "<presence from='me@a.test/nobody' to='both@r.test' type='unavailable' id='q'/>", NULL, NULL);
+	lab_expect(REMOTE,
+		   "<presence from='me@a.test/nobody' to='both@r.test' type='unavailable' id='q'/>",
+		   NULL, NULL);
 	lab_nothing(REMOTE);
 	(void)home;
 }
@@ -276,7 +300,8 @@ START_TEST(probe_away)
 {
 	lab_arrives("<presence from='from@r.test' to='" ME "' type='probe' id='q'/>");
 	lab_settle();
-	lab_expect(REMOTE, "<presence from='" ME "' to='from@r.test' type='unavailable' id='q'/>", NULL, NULL);
+	lab_expect(REMOTE, "<presence from='" ME "' to='from@r.test' type='unavailable' id='q'/>",
+		   NULL, NULL);
 	lab_nothing(REMOTE);
 }
 END_TEST
@@ -288,13 +313,18 @@ START_TEST(probe_by_strangers)
 
 	(void)lab_online(HOME, "<presence/>");
 	for (size_t i = 0; i < 3; i++) {
-		(void)snprintf(xml, sizeof(xml), "<presence from='%s' to='" ME "' type='probe' id='q'/>", who[i]);
-		(void)snprintf(want, sizeof(want), "<presence from='" ME "' to='%s' type='unsubscribed' id='q'/>", who[i]);
+		(void)snprintf(xml, sizeof(xml),
+			       "<presence from='%s' to='" ME "' type='probe' id='q'/>", who[i]);
+		(void)snprintf(want, sizeof(want),
+			       "<presence from='" ME "' to='%s' type='unsubscribed' id='q'/>",
+			       who[i]);
 		lab_arrives(xml);
 		lab_expect(REMOTE, want, NULL, NULL);
 	}
 	lab_arrives("<presence from='stranger@r.test/x' to='" HOME "' type='probe' id='q'/>");
-	lab_expect(REMOTE, "<presence from='" ME "' to='stranger@r.test' type='unsubscribed' id='q'/>", NULL, NULL);
+	lab_expect(REMOTE,
+		   "<presence from='" ME "' to='stranger@r.test' type='unsubscribed' id='q'/>",
+		   NULL, NULL);
 	lab_nothing(REMOTE);
 	lab_nothing(HOME);
 }
@@ -303,12 +333,18 @@ END_TEST
 /* The answer to a stranger does not tell whether there is an account. */
 START_TEST(probe_of_nobody)
 {
-	struct xmpp_stanza *s = lab_parse("<presence from='stranger@r.test' to='nobody@a.test' type='probe' id='q'/>");
-	struct xmpp_user nobody = { .env = lab.env, .bare = TD_STR("nobody@a.test"), .state = XU_READY };
+	struct xmpp_stanza *s = lab_parse(
+		"<presence from='stranger@r.test' to='nobody@a.test' type='probe' id='q'/>");
+	struct xmpp_user nobody = { .env = lab.env,
+				    .bare = TD_STR("nobody@a.test"),
+				    .state = XU_READY };
 
 	TAILQ_INIT(&nobody.sessions);
 	xmpp_presence_in(&nobody, s);
-	lab_expect(REMOTE, "<presence from='nobody@a.test' to='stranger@r.test' type='unsubscribed' id='q'/>", NULL, NULL);
+	lab_expect(
+		REMOTE,
+		"<presence from='nobody@a.test' to='stranger@r.test' type='unsubscribed' id='q'/>",
+		NULL, NULL);
 	nobody.failed = true; /* then nobody knows, and "unsubscribed" could be a lie */
 	xmpp_presence_in(&nobody, s);
 	lab_nothing(REMOTE);
@@ -318,12 +354,14 @@ END_TEST
 
 START_TEST(probe_after_directed)
 {
-	struct xmpp_session *home = lab_online(HOME, "<presence><status>private</status></presence>");
+	struct xmpp_session *home =
+		lab_online(HOME, "<presence><status>private</status></presence>");
 
 	lab_says(home, "<presence to='room@muc.r.test/nick'/>");
 	lab_clear();
 	lab_arrives("<presence from='room@muc.r.test/nick' to='" HOME "' type='probe' id='q'/>");
-	lab_expect(REMOTE, "<presence from='" HOME "' to='room@muc.r.test/nick' id='q'/>", NULL, NULL);
+	lab_expect(REMOTE, "<presence from='" HOME "' to='room@muc.r.test/nick' id='q'/>", NULL,
+		   NULL);
 	lab_arrives("<presence from='room@muc.r.test/other' to='" HOME "' type='probe' id='q'/>");
 	lab_expect(REMOTE, "type='unsubscribed'", NULL, NULL);
 }
@@ -351,7 +389,8 @@ START_TEST(local_people)
 	you = lab_bind("you@a.test/desk");
 	lab_says(you, "<presence><status>you</status></presence>");
 	lab_settle();
-	lab_expect("you@a.test/desk", "from='" HOME "' to='you@a.test'", "<status>me</status>", NULL);
+	lab_expect("you@a.test/desk", "from='" HOME "' to='you@a.test'", "<status>me</status>",
+		   NULL);
 	lab_expect(HOME, "from='you@a.test/desk' to='" ME "'", "<status>you</status>", NULL);
 	lab_clear();
 	xmpp_session_end(you, "test");

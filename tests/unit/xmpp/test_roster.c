@@ -26,7 +26,8 @@ v(const char *before, unsigned n, const char *after)
 	static unsigned at;
 	char *out = ring[at++ % 8];
 
-	(void)snprintf(out, sizeof(ring[0]), "%s%llu%s", before, (unsigned long long)(base + n), after);
+	(void)snprintf(out, sizeof(ring[0]), "%s%llu%s", before, (unsigned long long)(base + n),
+		       after);
 	return out;
 }
 
@@ -35,7 +36,8 @@ set(struct xmpp_session *sess, const char *items)
 {
 	struct td_buf b = { 0 };
 
-	td_buf_addf(&b, "<iq type='set' id='s'><query xmlns='jabber:iq:roster'>%s</query></iq>", items);
+	td_buf_addf(&b, "<iq type='set' id='s'><query xmlns='jabber:iq:roster'>%s</query></iq>",
+		    items);
 	lab_says(sess, td_buf_cstr(&b));
 	td_buf_fini(&b);
 	lab_settle();
@@ -48,7 +50,8 @@ get(struct xmpp_session *sess, const char *ver)
 	char xml[200];
 	int i;
 
-	(void)snprintf(xml, sizeof(xml), "<iq type='get' id='g'><query xmlns='jabber:iq:roster'%s%s%s/></iq>",
+	(void)snprintf(xml, sizeof(xml),
+		       "<iq type='get' id='g'><query xmlns='jabber:iq:roster'%s%s%s/></iq>",
 		       ver != NULL ? " ver='" : "", ver != NULL ? ver : "", ver != NULL ? "'" : "");
 	lab_says(sess, xml);
 	lab_settle();
@@ -59,7 +62,9 @@ get(struct xmpp_session *sess, const char *ver)
 
 START_TEST(empty)
 {
-	ck_assert_ptr_nonnull(strstr(get(home, NULL), v("type='result' id='g'><query xmlns='jabber:iq:roster' ver='", 0, "'/></iq>")));
+	ck_assert_ptr_nonnull(strstr(
+		get(home, NULL),
+		v("type='result' id='g'><query xmlns='jabber:iq:roster' ver='", 0, "'/></iq>")));
 }
 END_TEST
 
@@ -69,19 +74,25 @@ START_TEST(add_update_remove)
 
 	(void)phone;
 	lab_clear();
-	set(home, "<item jid='f@r.test' name='F &amp; &lt;co&gt;' ask='subscribe' subscription='both' approved='true'>"
+	set(home, "<item jid='f@r.test' name='F &amp; &lt;co&gt;' ask='subscribe' "
+		  "subscription='both' approved='true'>"
 		  "<group>A</group><group>B</group></item>");
 	lab_expect(HOME, "type='result' id='s'", NULL, NULL);
-	lab_expect(HOME, "type='set'", v("ver='", 1, "'><item jid='f@r.test' name='F &amp; &lt;co&gt;' subscription='none'>"
-				       "<group>A</group><group>B</group></item></query>"), NULL);
+	lab_expect(HOME, "type='set'",
+		   v("ver='", 1,
+		     "'><item jid='f@r.test' name='F &amp; &lt;co&gt;' subscription='none'>"
+		     "<group>A</group><group>B</group></item></query>"),
+		   NULL);
 	lab_expect(PHONE, "type='set'", "jid='f@r.test'", NULL);
 	/* an item is replaced as a whole */
 	set(home, "<item jid='f@r.test' name=''/>");
-	lab_expect(PHONE, v("ver='", 2, "'><item jid='f@r.test' subscription='none'/>"), NULL, NULL);
+	lab_expect(PHONE, v("ver='", 2, "'><item jid='f@r.test' subscription='none'/>"), NULL,
+		   NULL);
 	lab_expect(HOME, "type='result'", NULL, NULL);
 	set(phone, "<item jid='f@r.test' subscription='remove'/>");
 	lab_expect(PHONE, "type='result' id='s'", NULL, NULL);
-	lab_expect(PHONE, v("ver='", 3, "'><item jid='f@r.test' subscription='remove'/>"), NULL, NULL);
+	lab_expect(PHONE, v("ver='", 3, "'><item jid='f@r.test' subscription='remove'/>"), NULL,
+		   NULL);
 	ck_assert_uint_eq(lab_user(ME)->roster.len, 0);
 	lab_nothing(REMOTE);
 }
@@ -91,7 +102,10 @@ START_TEST(keeps_subscription)
 {
 	lab_contact(ME, "f@r.test", STORE_SUB_FROM, STORE_ROSTER_ASK | STORE_ROSTER_APPROVED, NULL);
 	set(home, "<item jid='f@r.test' name='N'/>");
-	lab_expect(HOME, "<item jid='f@r.test' name='N' subscription='from' ask='subscribe' approved='true'/>", NULL, NULL);
+	lab_expect(HOME,
+		   "<item jid='f@r.test' name='N' subscription='from' ask='subscribe' "
+		   "approved='true'/>",
+		   NULL, NULL);
 }
 END_TEST
 
@@ -102,7 +116,8 @@ START_TEST(shows_a_request_once_added)
 	ck_assert_ptr_null(strstr(get(home, NULL), "f@r.test"));
 	set(home, "<item jid='f@r.test'/>");
 	ck_assert_ptr_nonnull(strstr(get(home, NULL), "f@r.test"));
-	ck_assert_uint_eq(xmpp_user_contact(lab_user(ME), TD_STR("f@r.test"))->flags, STORE_ROSTER_PENDING_IN);
+	ck_assert_uint_eq(xmpp_user_contact(lab_user(ME), TD_STR("f@r.test"))->flags,
+			  STORE_ROSTER_PENDING_IN);
 }
 END_TEST
 
@@ -145,7 +160,8 @@ START_TEST(limits)
 	lab_expect(HOME, "type='error'", "not-acceptable", NULL);
 	long_name[1023] = '\0';
 	td_buf_clear(&b);
-	td_buf_addf(&b, "<item jid='a@r.test' name='%s'><group>%s</group></item>", long_name, long_name);
+	td_buf_addf(&b, "<item jid='a@r.test' name='%s'><group>%s</group></item>", long_name,
+		    long_name);
 	set(home, td_buf_cstr(&b));
 	lab_expect(HOME, "type='result'", NULL, NULL);
 	td_buf_clear(&b);
@@ -179,10 +195,13 @@ END_TEST
 START_TEST(not_ones_own)
 {
 	lab_account("you@a.test");
-	lab_says(home, "<iq type='get' id='1' to='you@a.test'><query xmlns='jabber:iq:roster'/></iq>");
-	lab_says(home, "<iq type='set' id='2' to='you@a.test'><query xmlns='jabber:iq:roster'><item jid='x@r.test'/></query></iq>");
+	lab_says(home,
+		 "<iq type='get' id='1' to='you@a.test'><query xmlns='jabber:iq:roster'/></iq>");
+	lab_says(home, "<iq type='set' id='2' to='you@a.test'><query "
+		       "xmlns='jabber:iq:roster'><item jid='x@r.test'/></query></iq>");
 	lab_watch("nobody@a.test");
-	lab_says(home, "<iq type='get' id='3' to='nobody@a.test'><query xmlns='jabber:iq:roster'/></iq>");
+	lab_says(home,
+		 "<iq type='get' id='3' to='nobody@a.test'><query xmlns='jabber:iq:roster'/></iq>");
 	lab_settle();
 	lab_expect(HOME, "type='error' id='1'", "forbidden", NULL);
 	lab_expect(HOME, "type='error' id='2'", "forbidden", NULL);
@@ -233,7 +252,8 @@ START_TEST(removal)
 	lab_clear();
 	set(home, "<item jid='f@r.test' subscription='remove'/>");
 	lab_expect(HOME, "subscription='remove'", NULL, NULL);
-	ck_assert((lab_find(REMOTE, "from='" ME "' to='f@r.test' type='unsubscribe'", NULL, NULL) >= 0) == cuts[_i].unsubscribe);
+	ck_assert((lab_find(REMOTE, "from='" ME "' to='f@r.test' type='unsubscribe'", NULL, NULL) >=
+		   0) == cuts[_i].unsubscribe);
 	over = lab_find(REMOTE, "from='" ME "' to='f@r.test' type='unsubscribed'", NULL, NULL);
 	gone = lab_find(REMOTE, "from='" HOME "' to='f@r.test' type='unavailable'", NULL, NULL);
 	ck_assert((over >= 0) == cuts[_i].unsubscribed);
@@ -257,7 +277,9 @@ END_TEST
 
 START_TEST(version_is_strange)
 {
-	static const char *const strange[] = { "", "x", "-1", "99999999999999999", "1.2.3", "18446744073709551616", "." };
+	static const char *const strange[] = {
+		"", "x", "-1", "99999999999999999", "1.2.3", "18446744073709551616", "."
+	};
 
 	set(home, "<item jid='f@r.test'/>");
 	for (size_t i = 0; i < sizeof(strange) / sizeof(strange[0]); i++)
@@ -282,7 +304,8 @@ ask(unsigned n, const char *suffix)
 	char xml[120];
 
 	lab_clear();
-	(void)snprintf(xml, sizeof(xml), "<iq type='get' id='g'><query xmlns='jabber:iq:roster' ver='%llu%s'/></iq>",
+	(void)snprintf(xml, sizeof(xml),
+		       "<iq type='get' id='g'><query xmlns='jabber:iq:roster' ver='%llu%s'/></iq>",
 		       (unsigned long long)(base + n), suffix);
 	lab_says(home, xml);
 	lab_settle();
@@ -303,9 +326,11 @@ START_TEST(version_catches_up)
 
 	ask(6, "");
 	result = lab_expect(HOME, "type='result' id='g'/>", NULL, NULL);
-	first = lab_expect(HOME, v("ver='", 6, ".1'"), "<item jid='c01@r.test' subscription='remove'/>", NULL);
+	first = lab_expect(HOME, v("ver='", 6, ".1'"),
+			   "<item jid='c01@r.test' subscription='remove'/>", NULL);
 	second = lab_expect(HOME, v("ver='", 7, "'"), "<item jid='c03@r.test' name='new'", NULL);
-	third = lab_expect(HOME, v("ver='", 11, "'"), "<item jid='c04@r.test' subscription='none'/>", NULL);
+	third = lab_expect(HOME, v("ver='", 11, "'"),
+			   "<item jid='c04@r.test' subscription='none'/>", NULL);
 	ck_assert(result < first && first < second && second < third);
 	lab_nothing(HOME);
 	/* cut off after the first push, a client asks again with what it has */
@@ -322,8 +347,10 @@ START_TEST(version_ends_with_removal)
 	set(home, "<item jid='c00@r.test' subscription='remove'/>");
 	set(home, "<item jid='c01@r.test' subscription='remove'/>");
 	ask(4, "");
-	lab_expect(HOME, v("ver='", 4, ".1'><item jid='c00@r.test' subscription='remove'/>"), NULL, NULL);
-	lab_expect(HOME, v("ver='", 6, "'><item jid='c01@r.test' subscription='remove'/>"), NULL, NULL);
+	lab_expect(HOME, v("ver='", 4, ".1'><item jid='c00@r.test' subscription='remove'/>"), NULL,
+		   NULL);
+	lab_expect(HOME, v("ver='", 6, "'><item jid='c01@r.test' subscription='remove'/>"), NULL,
+		   NULL);
 	ck_assert_uint_eq(lab_user(ME)->roster_ver, base + 6);
 }
 END_TEST
@@ -353,8 +380,9 @@ START_TEST(survives_unloading)
 	xmpp_user_kick(lab_user(ME), "test"); /* forget what is in memory */
 	lab_settle();
 	home = lab_bind(HOME);
-	ck_assert_ptr_nonnull(strstr(get(home, NULL), "<item jid='f@r.test' name='N' subscription='both'>"
-						       "<group>G</group><group>H</group></item>"));
+	ck_assert_ptr_nonnull(strstr(get(home, NULL),
+				     "<item jid='f@r.test' name='N' subscription='both'>"
+				     "<group>G</group><group>H</group></item>"));
 }
 END_TEST
 
@@ -383,7 +411,8 @@ START_TEST(shutdown_with_get_under_way)
 	many(0, 4);
 	ask(2, "");
 	set(home, "<item jid='z@r.test'/>");
-	lab_says(home, v("<iq type='get' id='g'><query xmlns='jabber:iq:roster' ver='", 2, "'/></iq>"));
+	lab_says(home,
+		 v("<iq type='get' id='g'><query xmlns='jabber:iq:roster' ver='", 2, "'/></iq>"));
 	xmpp_env_free(lab.env);
 	store_close(&lab.store);
 	td_loop_free(lab.loop);

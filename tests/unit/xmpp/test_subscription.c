@@ -7,7 +7,18 @@
 
 /* ---- appendix A, cell by cell; written from the RFC, not from the tables of the code ---- */
 
-enum { NONE, NONE_OUT, NONE_IN, NONE_OUT_IN, TO, TO_IN, FROM, FROM_OUT, BOTH, STATES };
+enum {
+	NONE,
+	NONE_OUT,
+	NONE_IN,
+	NONE_OUT_IN,
+	TO,
+	TO_IN,
+	FROM,
+	FROM_OUT,
+	BOTH,
+	STATES
+};
 
 static const struct {
 	const char *name;
@@ -37,58 +48,106 @@ struct table {
 	struct cell cells[STATES];
 };
 static const struct table tables[] = {
-	{ "subscribe", NULL, true, {
-		{ NONE, true, NONE_OUT, false }, { NONE_OUT, true, NONE_OUT, false },
-		{ NONE_IN, true, NONE_OUT_IN, false }, { NONE_OUT_IN, true, NONE_OUT_IN, false },
-		{ TO, true, TO, false }, { TO_IN, true, TO_IN, false },
-		{ FROM, true, FROM_OUT, false }, { FROM_OUT, true, FROM_OUT, false },
-		{ BOTH, true, BOTH, false } } },
-	{ "unsubscribe", NULL, true, {
-		{ NONE, true, NONE, false }, { NONE_OUT, true, NONE, false },
-		{ NONE_IN, true, NONE_IN, false }, { NONE_OUT_IN, true, NONE_IN, false },
-		{ TO, true, NONE, false }, { TO_IN, true, NONE_IN, false },
-		{ FROM, true, FROM, false }, { FROM_OUT, true, FROM, false },
-		{ BOTH, true, FROM, false } } },
-	{ "subscribed", NULL, true, { /* None, None + Pending Out, To: pre-approval */
-		{ NONE, false, NONE, false }, { NONE_OUT, false, NONE_OUT, false },
-		{ NONE_IN, true, FROM, false }, { NONE_OUT_IN, true, FROM_OUT, false },
-		{ TO, false, TO, false }, { TO_IN, true, BOTH, false },
-		{ FROM, false, FROM, false }, { FROM_OUT, false, FROM_OUT, false },
-		{ BOTH, false, BOTH, false } } },
-	{ "unsubscribed", NULL, true, {
-		{ NONE, false, NONE, false }, { NONE_OUT, false, NONE_OUT, false },
-		{ NONE_IN, true, NONE, false }, { NONE_OUT_IN, true, NONE_OUT, false },
-		{ TO, false, TO, false }, { TO_IN, true, TO, false },
-		{ FROM, true, NONE, false }, { FROM_OUT, true, NONE_OUT, false },
-		{ BOTH, true, TO, false } } },
-	{ "subscribe", "subscribed", false, {
-		{ NONE, true, NONE_IN, false }, { NONE_OUT, true, NONE_OUT_IN, false },
-		{ NONE_IN, false, NONE_IN, false }, { NONE_OUT_IN, false, NONE_OUT_IN, false },
-		{ TO, true, TO_IN, false }, { TO_IN, false, TO_IN, false },
-		{ FROM, false, FROM, true }, { FROM_OUT, false, FROM_OUT, true },
-		{ BOTH, false, BOTH, true } } },
-	{ "unsubscribe", "unsubscribed", false, {
-		{ NONE, false, NONE, false }, { NONE_OUT, false, NONE_OUT, false },
-		{ NONE_IN, true, NONE, true }, { NONE_OUT_IN, true, NONE_OUT, true },
-		{ TO, false, TO, false }, { TO_IN, true, TO, true },
-		{ FROM, true, NONE, true }, { FROM_OUT, true, NONE_OUT, true },
-		{ BOTH, true, TO, true } } },
-	{ "subscribed", NULL, false, {
-		{ NONE, false, NONE, false }, { NONE_OUT, true, TO, false },
-		{ NONE_IN, false, NONE_IN, false }, { NONE_OUT_IN, true, TO_IN, false },
-		{ TO, false, TO, false }, { TO_IN, false, TO_IN, false },
-		{ FROM, false, FROM, false }, { FROM_OUT, true, BOTH, false },
-		{ BOTH, false, BOTH, false } } },
-	{ "unsubscribed", NULL, false, {
-		{ NONE, false, NONE, false }, { NONE_OUT, true, NONE, false },
-		{ NONE_IN, false, NONE_IN, false }, { NONE_OUT_IN, true, NONE_IN, false },
-		{ TO, true, NONE, false }, { TO_IN, true, NONE_IN, false },
-		{ FROM, false, FROM, false }, { FROM_OUT, true, FROM, false },
-		{ BOTH, true, FROM, false } } },
+	{ "subscribe",
+	  NULL,
+	  true,
+	  { { NONE, true, NONE_OUT, false },
+	    { NONE_OUT, true, NONE_OUT, false },
+	    { NONE_IN, true, NONE_OUT_IN, false },
+	    { NONE_OUT_IN, true, NONE_OUT_IN, false },
+	    { TO, true, TO, false },
+	    { TO_IN, true, TO_IN, false },
+	    { FROM, true, FROM_OUT, false },
+	    { FROM_OUT, true, FROM_OUT, false },
+	    { BOTH, true, BOTH, false } } },
+	{ "unsubscribe",
+	  NULL,
+	  true,
+	  { { NONE, true, NONE, false },
+	    { NONE_OUT, true, NONE, false },
+	    { NONE_IN, true, NONE_IN, false },
+	    { NONE_OUT_IN, true, NONE_IN, false },
+	    { TO, true, NONE, false },
+	    { TO_IN, true, NONE_IN, false },
+	    { FROM, true, FROM, false },
+	    { FROM_OUT, true, FROM, false },
+	    { BOTH, true, FROM, false } } },
+	{ "subscribed",
+	  NULL,
+	  true,
+	  { /* None, None + Pending Out, To: pre-approval */
+	    { NONE, false, NONE, false },
+	    { NONE_OUT, false, NONE_OUT, false },
+	    { NONE_IN, true, FROM, false },
+	    { NONE_OUT_IN, true, FROM_OUT, false },
+	    { TO, false, TO, false },
+	    { TO_IN, true, BOTH, false },
+	    { FROM, false, FROM, false },
+	    { FROM_OUT, false, FROM_OUT, false },
+	    { BOTH, false, BOTH, false } } },
+	{ "unsubscribed",
+	  NULL,
+	  true,
+	  { { NONE, false, NONE, false },
+	    { NONE_OUT, false, NONE_OUT, false },
+	    { NONE_IN, true, NONE, false },
+	    { NONE_OUT_IN, true, NONE_OUT, false },
+	    { TO, false, TO, false },
+	    { TO_IN, true, TO, false },
+	    { FROM, true, NONE, false },
+	    { FROM_OUT, true, NONE_OUT, false },
+	    { BOTH, true, TO, false } } },
+	{ "subscribe",
+	  "subscribed",
+	  false,
+	  { { NONE, true, NONE_IN, false },
+	    { NONE_OUT, true, NONE_OUT_IN, false },
+	    { NONE_IN, false, NONE_IN, false },
+	    { NONE_OUT_IN, false, NONE_OUT_IN, false },
+	    { TO, true, TO_IN, false },
+	    { TO_IN, false, TO_IN, false },
+	    { FROM, false, FROM, true },
+	    { FROM_OUT, false, FROM_OUT, true },
+	    { BOTH, false, BOTH, true } } },
+	{ "unsubscribe",
+	  "unsubscribed",
+	  false,
+	  { { NONE, false, NONE, false },
+	    { NONE_OUT, false, NONE_OUT, false },
+	    { NONE_IN, true, NONE, true },
+	    { NONE_OUT_IN, true, NONE_OUT, true },
+	    { TO, false, TO, false },
+	    { TO_IN, true, TO, true },
+	    { FROM, true, NONE, true },
+	    { FROM_OUT, true, NONE_OUT, true },
+	    { BOTH, true, TO, true } } },
+	{ "subscribed",
+	  NULL,
+	  false,
+	  { { NONE, false, NONE, false },
+	    { NONE_OUT, true, TO, false },
+	    { NONE_IN, false, NONE_IN, false },
+	    { NONE_OUT_IN, true, TO_IN, false },
+	    { TO, false, TO, false },
+	    { TO_IN, false, TO_IN, false },
+	    { FROM, false, FROM, false },
+	    { FROM_OUT, true, BOTH, false },
+	    { BOTH, false, BOTH, false } } },
+	{ "unsubscribed",
+	  NULL,
+	  false,
+	  { { NONE, false, NONE, false },
+	    { NONE_OUT, true, NONE, false },
+	    { NONE_IN, false, NONE_IN, false },
+	    { NONE_OUT_IN, true, NONE_IN, false },
+	    { TO, true, NONE, false },
+	    { TO_IN, true, NONE_IN, false },
+	    { FROM, false, FROM, false },
+	    { FROM_OUT, true, FROM, false },
+	    { BOTH, true, FROM, false } } },
 };
 
-static void
-check_stored(const char *contact, enum store_subscription sub, unsigned flags);
+static void check_stored(const char *contact, enum store_subscription sub, unsigned flags);
 
 static void
 setup(void)
@@ -116,10 +175,12 @@ check_cell(const struct table *t, const struct cell *c)
 	(void)snprintf(type, sizeof(type), "type='%s'", t->type);
 	(void)snprintf(reply, sizeof(reply), "type='%s'", t->reply != NULL ? t->reply : "-");
 	if (t->out) {
-		(void)snprintf(xml, sizeof(xml), "<presence to='" THEM "' type='%s' id='x'/>", t->type);
+		(void)snprintf(xml, sizeof(xml), "<presence to='" THEM "' type='%s' id='x'/>",
+			       t->type);
 		lab_says(home, xml);
 	} else {
-		(void)snprintf(xml, sizeof(xml), "<presence from='" THEM "' to='" ME "' type='%s' id='x'/>", t->type);
+		(void)snprintf(xml, sizeof(xml),
+			       "<presence from='" THEM "' to='" ME "' type='%s' id='x'/>", t->type);
 		lab_arrives(xml);
 	}
 	lab_settle();
@@ -127,9 +188,11 @@ check_cell(const struct table *t, const struct cell *c)
 	have = contact(THEM);
 	ck_assert_ptr_nonnull(have);
 	ck_assert_msg(have->sub == states[c->next].sub &&
-			      (have->flags & (STORE_ROSTER_ASK | STORE_ROSTER_PENDING_IN)) == states[c->next].flags,
-		      "%s %s in state '%s': sub %d flags %x, not '%s'", t->out ? "outbound" : "inbound", t->type,
-		      states[c->now].name, have->sub, have->flags, states[c->next].name);
+			      (have->flags & (STORE_ROSTER_ASK | STORE_ROSTER_PENDING_IN)) ==
+				      states[c->next].flags,
+		      "%s %s in state '%s': sub %d flags %x, not '%s'",
+		      t->out ? "outbound" : "inbound", t->type, states[c->now].name, have->sub,
+		      have->flags, states[c->next].name);
 	check_stored(THEM, states[c->next].sub, states[c->next].flags);
 
 	if (t->out) {
@@ -138,19 +201,24 @@ check_cell(const struct table *t, const struct cell *c)
 	} else {
 		at = lab_find(HOME, type, "from='" THEM "' to='" ME "'", "id='x'");
 		push = lab_find(HOME, "<query xmlns='jabber:iq:roster'", "jid='" THEM "'", NULL);
-		ck_assert_msg((lab_find(REMOTE, reply, "from='" ME "' to='" THEM "'", "id='x'") >= 0) == c->answer,
+		ck_assert_msg((lab_find(REMOTE, reply, "from='" ME "' to='" THEM "'", "id='x'") >=
+			       0) == c->answer,
 			      "%s in '%s': answered?", t->type, states[c->now].name);
 	}
-	ck_assert_msg((at >= 0) == c->pass, "%s %s in '%s': passed on?", t->out ? "out" : "in", t->type,
-		      states[c->now].name);
+	ck_assert_msg((at >= 0) == c->pass, "%s %s in '%s': passed on?", t->out ? "out" : "in",
+		      t->type, states[c->now].name);
 	/* every change that shows is pushed, after the stanza went on */
 	if (c->next != c->now && strcmp(t->type, "subscribe") != 0)
-		ck_assert_msg(push > at, "%s in '%s': push %d, stanza %d", t->type, states[c->now].name, push, at);
+		ck_assert_msg(push > at, "%s in '%s': push %d, stanza %d", t->type,
+			      states[c->now].name, push, at);
 	/* whoever may see us from now on does, whoever may not sees us go */
 	if (!(states[c->now].sub & STORE_SUB_FROM) && (states[c->next].sub & STORE_SUB_FROM))
-		ck_assert_int_gt(lab_find(REMOTE, "<presence from='" HOME "' to='" THEM "'", NULL, NULL), at);
+		ck_assert_int_gt(
+			lab_find(REMOTE, "<presence from='" HOME "' to='" THEM "'", NULL, NULL),
+			at);
 	if ((states[c->now].sub & STORE_SUB_FROM) && !(states[c->next].sub & STORE_SUB_FROM)) {
-		int gone = lab_expect(REMOTE, "from='" HOME "' to='" THEM "'", "type='unavailable'", NULL);
+		int gone = lab_expect(REMOTE, "from='" HOME "' to='" THEM "'", "type='unavailable'",
+				      NULL);
 
 		if (t->out)
 			ck_assert_int_lt(gone, at);
@@ -235,7 +303,8 @@ START_TEST(pre_approval)
 END_TEST
 
 static const int approved_next[STATES] = {
-	[NONE] = FROM, [NONE_OUT] = FROM_OUT, [TO] = BOTH, [FROM] = FROM, [FROM_OUT] = FROM_OUT, [BOTH] = BOTH,
+	[NONE] = FROM,    [NONE_OUT] = FROM_OUT,    [TO] = BOTH,
+	[FROM] = FROM,    [FROM_OUT] = FROM_OUT,    [BOTH] = BOTH,
 	[NONE_IN] = FROM, [NONE_OUT_IN] = FROM_OUT, [TO_IN] = BOTH,
 };
 
@@ -256,7 +325,8 @@ START_TEST(approval_revoked)
 	static const int kept[] = { NONE, NONE_OUT, TO };
 	struct xmpp_session *home;
 
-	lab_contact(ME, THEM, states[kept[_i]].sub, states[kept[_i]].flags | STORE_ROSTER_APPROVED, NULL);
+	lab_contact(ME, THEM, states[kept[_i]].sub, states[kept[_i]].flags | STORE_ROSTER_APPROVED,
+		    NULL);
 	home = lab_online(HOME, "<presence/>");
 	lab_says(home, "<presence to='" THEM "' type='unsubscribed'/>");
 	lab_settle();
@@ -286,7 +356,8 @@ START_TEST(request_while_away)
 {
 	struct xmpp_session *home;
 
-	lab_arrives("<presence from='" THEM "' to='" ME "' type='subscribe' id='one'><status>hello</status>"
+	lab_arrives("<presence from='" THEM "' to='" ME
+		    "' type='subscribe' id='one'><status>hello</status>"
 		    "<nick xmlns='http://jabber.org/protocol/nick'>T</nick></presence>");
 	lab_arrives("<presence from='" THEM "' to='" ME "' type='subscribe' id='two'/>");
 	lab_settle();
@@ -373,7 +444,8 @@ START_TEST(requests_are_limited)
 	char xml[160];
 
 	for (int i = 0; i < 1010; i++) {
-		(void)snprintf(xml, sizeof(xml), "<presence from='x%d@r.test' to='" ME "' type='subscribe'/>", i);
+		(void)snprintf(xml, sizeof(xml),
+			       "<presence from='x%d@r.test' to='" ME "' type='subscribe'/>", i);
 		lab_arrives(xml);
 	}
 	lab_settle();
@@ -399,7 +471,8 @@ START_TEST(to_full_address)
 {
 	struct xmpp_session *home = lab_online(HOME, "<presence/>");
 
-	lab_says(home, "<presence to='" THEM "/res' type='subscribe' id='x'><status>hi</status></presence>");
+	lab_says(home, "<presence to='" THEM
+		       "/res' type='subscribe' id='x'><status>hi</status></presence>");
 	lab_settle();
 	lab_expect(REMOTE, "<presence from='" ME "' to='" THEM "' type='subscribe' id='x'>",
 		   "<status>hi</status>", NULL);
@@ -465,13 +538,16 @@ START_TEST(handshake)
 	lab_expect(HOME, "jid='you@a.test' subscription='from'", NULL, NULL);
 	lab_expect("me@a.test/phone", "jid='you@a.test' subscription='from'", NULL, NULL);
 	{
-		int stanza = lab_expect("you@a.test/desk", "from='" ME "'", "type='subscribed'", NULL);
-		int push = lab_expect("you@a.test/desk", "jid='" ME "' subscription='to'", NULL, NULL);
+		int stanza =
+			lab_expect("you@a.test/desk", "from='" ME "'", "type='subscribed'", NULL);
+		int push =
+			lab_expect("you@a.test/desk", "jid='" ME "' subscription='to'", NULL, NULL);
 		int p1 = lab_expect("you@a.test/desk", "<presence from='" HOME "'", NULL, NULL);
 
 		ck_assert_int_lt(stanza, push);
 		ck_assert_int_lt(stanza, p1);
-		lab_expect("you@a.test/desk", "<presence from='me@a.test/phone'", "<show>away</show>", NULL);
+		lab_expect("you@a.test/desk", "<presence from='me@a.test/phone'",
+			   "<show>away</show>", NULL);
 	}
 	lab_nothing("you@a.test/desk");
 
