@@ -28,6 +28,7 @@ struct gw_conn_conf {
 	struct xmpp_c2s_conf cc; /* cc.creds: one reference */
 	struct gw_tls *tls;	 /* NULL = no TLS */
 	bool direct_tls;	 /* XEP-0368: TLS from the first byte */
+	bool local;		 /* a Unix socket */
 	bool proxy;		 /* a PROXY header comes first */
 	unsigned proxy_timeout_ms;
 	unsigned handshake_ms;	 /* for direct TLS; STARTTLS is under xmpp's own timeout */

@@ -35,6 +35,7 @@ struct gw_worker {
 	char *readbuf;		    /* lent to connections while they read */
 	size_t readbuf_len;
 	struct gw_conns *conns; /* list of this worker's connections (conn.c) */
+	struct gw_letters *letters; /* lines being collected, rates (bridge.c) */
 	void *thread;		/* pthread_t, worker.c's */
 };
 
@@ -72,14 +73,25 @@ int gw_reload(struct gw *gw, struct conf_report *report);
 int gw_switch_conf(struct gw *gw, struct conf *next, struct conf_report *report);
 /* Begin an orderly stop: streams get <system-shutdown/>, the milter drains, then the main loop ends. */
 void gw_shutdown(struct gw *gw, const char *why);
+/* The rest of the stop, once the main loop has ended (or after a failed start): everything in order,
+ * each step with a deadline.  Main. */
+void gw_stop(struct gw *gw);
 
 /* <path> below data_dir when it is relative; malloc'd.  Any thread. */
 char *gw_path(const struct gw *gw, struct td_str path);
 
 /* ---- workers (worker.c) ---- */
 int gw_workers_start(struct gw *gw, struct td_err *err);
-/* End the sessions, wait for what is under way in the store, join; gw->workers[] are gone after. */
-void gw_workers_stop(struct gw *gw);
+/* End the sessions, wait until nothing is under way between workers and store, join.  False: something
+ * hung; then nothing of the workers may be freed. */
+bool gw_workers_stop(struct gw *gw);
+void gw_workers_free(struct gw *gw); /* after that and gw_scripts_stop */
+unsigned gw_workers_wanted(const struct conf *c);
+/* Run fn(worker, arg) on every worker and wait for all, at most <ms>, turning the main loop meanwhile (the
+ * loop itself must not be running).  False: not all were done in time. */
+bool gw_workers_each(struct gw *gw, void (*fn)(struct gw_worker *, void *), void *arg, unsigned ms);
+/* Streams, sessions and look-ups of every worker go over to <c> and <d> (references are taken). */
+void gw_workers_switch(struct gw *gw, struct conf *c, struct gw_domains *d);
 static inline struct gw_worker *
 gw_worker_of(struct xmpp_env *env)
 {
@@ -139,6 +151,8 @@ struct gw_chat {
 	struct xmpp_stanza *s; /* borrowed */
 	struct td_str mail_id, thread, peer;
 };
+/* The worker stops: forget what is collected (it is in the outbox already). */
+void gw_bridge_worker_fini(struct gw_worker *w);
 int gw_bridge_mail_to_chat(struct gw *gw, const struct gw_chat *chats, size_t n, struct td_err *err);
 
 /* ---- the parts main starts and stops; each in a file of its own, all called in main ----

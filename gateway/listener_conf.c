@@ -1,0 +1,484 @@
+/* listener_conf - from the stanzas of a Listen to what its connections need.
+ *
+ * Options that a Peer may set (always_deny, idle_time, the session limits) are asked per
+ * connection when the Listen has Peers, and once otherwise. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "gateway/acl.h"
+#include "gateway/listener.h"
+#include "gateway/process.h"
+#include "gateway/tls.h"
+
+#define BUFFER_UNSET 4096 /* Momentum's default: harmful today, so it means nothing */
+
+/* What a Peer can change. */
+struct policy {
+	bool deny;
+	unsigned idle_ms;
+	unsigned listener_max, service_max;
+	const struct conf_scope *listener_from, *service_from;
+};
+
+struct lconf {
+	struct gw_conn_conf base; /* first */
+	struct gw *gw;
+	struct conf *conf;
+	const struct conf_scope *listen;
+	bool has_peers;
+	struct policy policy; /* without Peers */
+	int rcvbuf, sndbuf;
+	struct gw_net *proxies;
+	size_t n_proxies;
+};
+
+static struct lconf *
+lconf_of(struct gw_conn_conf *cf)
+{
+	return (struct lconf *)cf;
+}
+
+static const struct lconf *
+lconf_ofc(const struct gw_conn_conf *cf)
+{
+	return (const struct lconf *)cf;
+}
+
+/* ---- certificates ---- */
+
+/* Make a certificate that the configuration names and that is not there. */
+static int
+ensure_cert(struct gw_lshare *s, const char *cert, const char *key, const char *cn, struct td_err *err)
+{
+	struct td_str names[100];
+	size_t n = 0;
+	int rc;
+
+	if (access(cert, F_OK) == 0 || s->check_only)
+		return 0;
+	while (n < 100 && (names[n] = gw_domains_hosted(s->domains, n)).p != NULL)
+		n++;
+	rc = gw_tls_self_signed(cert, key, cn, names, n, err);
+	if (rc < 0)
+		return rc;
+	gw_process_own(s->gw, cert);
+	if (key != NULL)
+		gw_process_own(s->gw, key);
+	td_log_warn(&s->gw->log, "self-signed-made", "path=%s name=%s hint=clients-will-complain", td_escz(cert), td_escz(cn));
+	return 0;
+}
+
+static char *
+path_option(struct gw_lshare *s, const struct conf_at *at, const char *option)
+{
+	struct td_str v = conf_str(s->conf, at, option);
+
+	return v.len > 0 ? gw_path(s->gw, v) : NULL;
+}
+
+/* A domain that brings a certificate of its own. */
+static int
+add_domain_cert(struct gw_lshare *s, struct td_str name, struct td_err *err)
+{
+	struct conf_at at = { .protocol = "xmpp", .domain = name };
+	const struct conf_scope *from = conf_origin(s->conf, &at, "tls_certificate");
+	char *cert, *key, *cn;
+	int rc = 0;
+
+	if (from == NULL || strcmp(conf_scope_kind(from), "domain") != 0)
+		return 0;
+	cert = path_option(s, &at, "tls_certificate");
+	if (cert == NULL)
+		return 0;
+	key = path_option(s, &at, "tls_key");
+	cn = td_strndup(name);
+	rc = ensure_cert(s, cert, key, cn, err);
+	if (rc == 0 && access(cert, F_OK) == 0)
+		rc = gw_certs_add(s->certs, name, cert, key, err);
+	free(cert);
+	free(key);
+	free(cn);
+	return rc;
+}
+
+int
+gw_lshare_init(struct gw_lshare *s, struct gw *gw, struct conf *c, const struct gw_domains *d, bool check_only,
+	       struct td_err *err)
+{
+	struct td_str name;
+	int rc = 0;
+
+	*s = (struct gw_lshare){ .gw = gw, .conf = conf_ref(c), .domains = d, .check_only = check_only };
+	s->certs = gw_certs_new();
+	for (size_t i = 0; rc == 0 && (name = gw_domains_hosted(d, i)).p != NULL; i++)
+		rc = add_domain_cert(s, name, err);
+	if (rc < 0)
+		gw_lshare_fini(s);
+	return rc;
+}
+
+void
+gw_lshare_fini(struct gw_lshare *s)
+{
+	for (size_t i = 0; i < s->n_tls; i++) {
+		gw_tls_unref(&s->tls[i].tls);
+		free(s->tls[i].key);
+	}
+	for (size_t i = 0; i < s->n_creds; i++) {
+		xmpp_cred_source_unref(&s->creds[i].src);
+		free(s->creds[i].uri);
+	}
+	free(s->tls);
+	free(s->creds);
+	gw_certs_unref(&s->certs);
+	conf_unref(&s->conf);
+	*s = (struct gw_lshare){ 0 };
+}
+
+static char *
+zstr(struct td_str s)
+{
+	return s.len > 0 ? td_strndup(s) : NULL;
+}
+
+/* The context for <tc>: one that a Listen before had, or a new one. */
+static int
+shared_tls(struct gw_lshare *s, const struct gw_tls_conf *tc, struct gw_tls **out, struct td_err *err)
+{
+	struct td_buf key = { 0 };
+	struct gw_tls *t;
+	int rc;
+
+	td_buf_addf(&key, "%s|%s|%s|%s|%s|%d|%s", tc->cert, tc->key != NULL ? tc->key : "",
+		    tc->client_ca != NULL ? tc->client_ca : "", tc->ciphers != NULL ? tc->ciphers : "",
+		    tc->protocols != NULL ? tc->protocols : "", (int)tc->verify, tc->alpn != NULL ? tc->alpn : "");
+	for (size_t i = 0; i < s->n_tls; i++) {
+		if (!td_str_eqc(td_buf_str(&key), s->tls[i].key))
+			continue;
+		*out = gw_tls_ref(s->tls[i].tls);
+		td_buf_fini(&key);
+		return 0;
+	}
+	rc = gw_tls_new(tc, &t, err);
+	if (rc == 0) {
+		s->tls = td_realloc(s->tls, (s->n_tls + 1) * sizeof(*s->tls));
+		s->tls[s->n_tls].key = td_strdup(td_buf_cstr(&key));
+		s->tls[s->n_tls++].tls = t;
+		*out = gw_tls_ref(t);
+	}
+	td_buf_fini(&key);
+	return rc;
+}
+
+static int
+load_tls(struct gw_lshare *s, const struct conf_at *at, struct gw_conn_conf *cf, struct td_err *err)
+{
+	struct td_str mode = conf_str(s->conf, at, "tls_verify_mode");
+	bool named = conf_is_set(s->conf, at, "tls_certificate");
+	char *cert = path_option(s, at, "tls_certificate"), *key = path_option(s, at, "tls_key");
+	char *ca = path_option(s, at, "tls_client_ca"), *ciphers = zstr(conf_str(s->conf, at, "tls_ciphers"));
+	char *protocols = zstr(conf_str(s->conf, at, "tls_protocols"));
+	struct gw_tls_conf tc = {
+		.client_ca = ca,
+		.ciphers = ciphers,
+		.protocols = protocols,
+		.verify = td_str_ieq(mode, TD_STR("require"))	 ? GW_VERIFY_REQUIRE
+			  : td_str_ieq(mode, TD_STR("optional")) ? GW_VERIFY_OPTIONAL
+								 : GW_VERIFY_NONE,
+		.alpn = cf->direct_tls ? "xmpp-client" : NULL,
+		.certs = s->certs,
+	};
+	int rc = 0;
+
+	if (named && cert == NULL)
+		goto out; /* none: explicitly nothing */
+	if (cert == NULL) { /* a server that cannot do TLS is of no use: there is always one */
+		struct td_buf name = { 0 };
+
+		td_buf_addf(&name, "tls/%s.pem", s->gw->hostname);
+		cert = gw_path(s->gw, td_buf_str(&name));
+		td_buf_fini(&name);
+	}
+	rc = ensure_cert(s, cert, key, s->gw->hostname, err);
+	tc.cert = cert;
+	tc.key = key;
+	if (rc == 0 && (!s->check_only || access(cert, F_OK) == 0))
+		rc = shared_tls(s, &tc, &cf->tls, err);
+out:
+	free(cert);
+	free(key);
+	free(ca);
+	free(ciphers);
+	free(protocols);
+	return rc;
+}
+
+/* ---- credentials ---- */
+
+static unsigned
+named_mechs(struct td_str list)
+{
+	unsigned set = 0;
+
+	while (list.len > 0) {
+		ptrdiff_t at = td_str_chr(list, ' ');
+		size_t n = at < 0 ? list.len : (size_t)at;
+
+		set |= xmpp_sasl_bit(td_str(list.p, n));
+		list.p += at < 0 ? n : n + 1;
+		list.len -= at < 0 ? n : n + 1;
+	}
+	return set;
+}
+
+#define SCRAM (SASL_M_SCRAM_SHA1 | SASL_M_SCRAM_SHA256)
+#define SCRAM_PLUS (SASL_M_SCRAM_SHA1_PLUS | SASL_M_SCRAM_SHA256_PLUS)
+
+static int
+shared_source(struct gw_lshare *s, struct td_str uri, struct xmpp_cred_source **out, struct td_err *err)
+{
+	char *z = td_strndup(uri);
+	struct xmpp_cred_source *src;
+	int rc;
+
+	for (size_t i = 0; i < s->n_creds; i++) {
+		if (strcmp(s->creds[i].uri, z) == 0) {
+			*out = xmpp_cred_source_ref(s->creds[i].src);
+			free(z);
+			return 0;
+		}
+	}
+	rc = xmpp_cred_source_open(z, s->gw->store, &src, err);
+	if (rc < 0) {
+		free(z);
+		return rc;
+	}
+	s->creds = td_realloc(s->creds, (s->n_creds + 1) * sizeof(*s->creds));
+	s->creds[s->n_creds].uri = z;
+	s->creds[s->n_creds++].src = src;
+	*out = xmpp_cred_source_ref(src);
+	return 0;
+}
+
+int
+gw_lconf_creds(struct gw_lshare *s, struct gw_conn_conf *cf, struct td_err *err)
+{
+	static const struct {
+		const char *option;
+		unsigned adds; /* to SCRAM, which every store can serve */
+	} rows[] = {
+		{ "authparameters", 0 },
+		{ "authscramparameters", 0 },
+		{ "authplainparameters", SASL_M_PLAIN },
+		{ "authdigestmd5parameters", SASL_M_DIGEST_MD5 },
+	};
+	struct conf_at at = { .scope = lconf_of(cf)->listen };
+	unsigned set = 0, allowed = ~0u;
+	struct td_str uri = TD_STR_NULL;
+
+	if (td_str_ieq(conf_str(s->conf, &at, "xmpp_streams"), TD_STR("server")))
+		return 0;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct td_str u = conf_dict(s->conf, &at, rows[i].option, "uri");
+		struct td_str names = conf_dict(s->conf, &at, rows[i].option, "mechanisms");
+
+		if (u.p == NULL)
+			continue;
+		set |= SCRAM | SCRAM_PLUS | rows[i].adds;
+		if (uri.p == NULL)
+			uri = u;
+		if (names.len > 0) {
+			allowed = named_mechs(names);
+			set |= allowed & SASL_M_PLAIN;
+		}
+	}
+	if (!conf_bool(s->conf, &at, "allow_legacy_auth"))
+		set &= ~SASL_M_DIGEST_MD5;
+	set &= allowed;
+	cf->cc.mechs_tls = set;
+	cf->cc.mechs_plain = set & ~(SCRAM_PLUS | (cf->local ? 0 : SASL_M_PLAIN));
+	return uri.p != NULL ? shared_source(s, uri, &cf->cc.creds, err) : 0;
+}
+
+/* ---- peers ---- */
+
+static void
+ask_policy(const struct lconf *lc, const struct sockaddr *peer, struct policy *p)
+{
+	struct conf_at at = { .scope = lc->listen, .peer = peer };
+
+	p->deny = conf_bool(lc->conf, &at, "always_deny");
+	p->idle_ms = (unsigned)conf_int(lc->conf, &at, "idle_time") * 1000u;
+	p->listener_max = (unsigned)conf_int(lc->conf, &at, "listener_sessions");
+	p->service_max = (unsigned)conf_int(lc->conf, &at, "service_sessions");
+	p->listener_from = p->listener_max > 0 ? conf_origin(lc->conf, &at, "listener_sessions") : NULL;
+	p->service_from = p->service_max > 0 ? conf_origin(lc->conf, &at, "service_sessions") : NULL;
+}
+
+/* The count a limit is about: that of the scope which set it, the same in every generation. */
+static void
+budget_key(const char *what, const struct conf_scope *from, bool whole_service, struct td_buf *out)
+{
+	td_buf_addz(out, what);
+	if (whole_service && strcmp(conf_scope_kind(from), "peer") != 0)
+		return; /* one for all listeners of the kind */
+	for (; from != NULL; from = conf_scope_parent(from)) {
+		struct td_str name = conf_scope_name(from);
+
+		td_buf_addf(out, "/%s:%.*s", conf_scope_kind(from), TD_STR_ARG(name));
+	}
+}
+
+/* Take one of a limited number; false: none is left. */
+static bool
+take(const struct lconf *lc, struct xmpp_io *io, const char *what, const struct conf_scope *from, bool whole_service,
+     unsigned max)
+{
+	struct td_buf key = { 0 };
+	struct gw_budget *b;
+	bool ok;
+
+	if (max == 0 || from == NULL)
+		return true;
+	budget_key(what, from, whole_service, &key);
+	b = gw_listeners_budget(lc->gw, td_buf_cstr(&key));
+	td_buf_fini(&key);
+	ok = atomic_fetch_add(&b->used, 1) < max;
+	if (ok)
+		gw_conn_use_budget(io, b);
+	else
+		atomic_fetch_sub(&b->used, 1);
+	gw_budget_unref(&b);
+	return ok;
+}
+
+static bool
+admit(struct gw_conn_conf *cf, const struct sockaddr *peer, struct xmpp_io *io)
+{
+	/* a Unix socket counts as loopback where Peers are matched (momentum.md 2.1) */
+	const struct sockaddr_in loopback = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	const struct lconf *lc = lconf_of(cf);
+	struct policy p = lc->policy;
+	const char *why = NULL;
+
+	if (lc->has_peers)
+		ask_policy(lc, peer->sa_family == AF_UNIX ? (const struct sockaddr *)(const void *)&loopback : peer, &p);
+	if (p.deny)
+		why = "denied";
+	else if (!take(lc, io, "listener", p.listener_from, false, p.listener_max))
+		why = "listener_sessions";
+	else if (!take(lc, io, "service", p.service_from, true, p.service_max))
+		why = "service_sessions";
+	if (why != NULL) {
+		td_log_info(&lc->gw->log, "conn-refused", "peer=%s why=%s", gw_io_ops.peer(io), why);
+		return false;
+	}
+	gw_conn_set_idle(io, p.idle_ms);
+	return true;
+}
+
+bool
+gw_lconf_trusts(const struct gw_conn_conf *cf, const struct sockaddr *sa)
+{
+	const struct lconf *lc = lconf_ofc(cf);
+
+	return sa->sa_family == AF_UNIX || gw_nets_have(lc->proxies, lc->n_proxies, sa);
+}
+
+/* ---- sockets ---- */
+
+void
+gw_lconf_tune(const struct gw_conn_conf *cf, int fd)
+{
+	const struct lconf *lc = lconf_ofc(cf);
+	int one = 1;
+
+	/* whatever disable_nagle_algorithm says: a stanza is small and goes out whole */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	if (lc->rcvbuf > 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &lc->rcvbuf, sizeof(lc->rcvbuf));
+	if (lc->sndbuf > 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &lc->sndbuf, sizeof(lc->sndbuf));
+}
+
+static int
+buffer_size(const struct conf *c, const struct conf_at *at, const char *option)
+{
+	int64_t n = conf_int(c, at, option);
+
+	return n == BUFFER_UNSET ? 0 : (int)n;
+}
+
+/* ---- the whole ---- */
+
+static void
+free_lconf(struct gw_conn_conf *cf)
+{
+	struct lconf *lc = lconf_of(cf);
+
+	gw_tls_unref(&cf->tls);
+	if (cf->cc.creds != NULL)
+		xmpp_cred_source_unref(&cf->cc.creds);
+	conf_unref(&lc->conf);
+	free(lc->proxies);
+	free(lc);
+}
+
+static int
+load_proxies(struct lconf *lc, const struct conf_at *at, struct td_err *err)
+{
+	size_t n;
+	const struct td_str *list = conf_list(lc->conf, at, "proxy_protocol_hosts", &n);
+
+	lc->base.proxy = conf_bool(lc->conf, at, "proxy_protocol");
+	lc->proxies = td_zalloc((n + 1) * sizeof(*lc->proxies));
+	for (size_t i = 0; i < n; i++)
+		if (!gw_net_parse(list[i], &lc->proxies[lc->n_proxies++]))
+			return td_fail(err, TD_E_INVAL, "proxy_protocol_hosts: %.*s is no network", TD_STR_ARG(list[i]));
+	return 0;
+}
+
+int
+gw_lconf_new(struct gw_lshare *s, const struct conf_scope *listen, bool is_unix, struct gw_conn_conf **out,
+	     struct td_err *err)
+{
+	struct conf_at at = { .scope = listen };
+	struct lconf *lc = td_zalloc(sizeof(*lc));
+	struct gw_conn_conf *cf = &lc->base;
+	const struct conf *c = s->conf;
+	int rc;
+
+	atomic_init(&cf->refs, 1);
+	cf->free = free_lconf;
+	cf->admit = admit;
+	lc->gw = s->gw;
+	lc->conf = conf_ref(s->conf);
+	lc->listen = listen;
+	lc->has_peers = conf_next(c, listen, "peer", NULL) != NULL ||
+			conf_next(c, conf_scope_parent(listen), "peer", NULL) != NULL;
+	ask_policy(lc, NULL, &lc->policy);
+	lc->rcvbuf = buffer_size(c, &at, "tcp_recv_buffer_size");
+	lc->sndbuf = buffer_size(c, &at, "tcp_send_buffer_size");
+	cf->local = is_unix;
+	cf->direct_tls = conf_bool(c, &at, "use_ssl");
+	cf->proxy_timeout_ms = (unsigned)conf_int(c, &at, "proxy_protocol_timeout") * 1000u;
+	cf->handshake_ms = (unsigned)conf_int(c, &at, "negotiation_timeout") * 1000u;
+	cf->max_pending = (size_t)conf_int(c, &at, "max_write_queue");
+	cf->cc.ops = &gw_io_ops;
+	cf->cc.tls_required = conf_bool(c, &at, "tls_required");
+	rc = load_proxies(lc, &at, err);
+	if (rc == 0)
+		rc = load_tls(s, &at, cf, err);
+	if (rc == 0 && cf->direct_tls && cf->tls == NULL && !s->check_only)
+		rc = td_fail(err, TD_E_INVAL, "use_ssl needs a certificate (tls_certificate)");
+	if (rc < 0) {
+		gw_conn_conf_unref(&cf);
+		return td_wrap(err, "%s: Listen \"%.*s\"", conf_scope_where(listen), TD_STR_ARG(conf_scope_name(listen)));
+	}
+	*out = cf;
+	return 0;
+}

@@ -1,0 +1,129 @@
+/* shutdown - the orderly end.
+ *
+ *   accept no more, tell the streams          nobody is cut off without a word
+ *   milter: drain, stop                       mails being taken are finished, or tempfailed
+ *   streams closed, sessions ended            what they held is stored
+ *   outbox, control                           rows stay for the next start
+ *   workers, scripts, store, listeners
+ *
+ * The main loop has ended by then; it is turned from here, so that a second TERM still acts. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "gateway/conn.h"
+#include "gateway/gateway.h"
+#include "gateway/listener.h"
+#include "gateway/process.h"
+#include "gateway/xmpp_log.h"
+
+#define STREAMS_MS 5000u
+#define MILTER_MS 60000u
+#define STEP_MS 5000u
+
+void
+gw_shutdown(struct gw *gw, const char *why)
+{
+	if (atomic_exchange(&gw->draining, true)) {
+		td_log_warn(&gw->log, "stopped-at-once", "why=%s", why);
+		_exit(1);
+	}
+	td_log_notice(&gw->log, "stopping", "why=%s", why);
+	gw_process_notify("STOPPING=1");
+	td_loop_stop(gw->main_loop);
+}
+
+static void
+end_streams(struct gw_worker *w, void *arg)
+{
+	(void)arg;
+	gw_conns_end_all(w, "system-shutdown");
+}
+
+static void
+close_streams(struct gw_worker *w, void *arg)
+{
+	(void)arg;
+	gw_conns_close_all(w, "system-shutdown");
+}
+
+static void
+wait_closed(struct gw *gw, unsigned ms)
+{
+	uint64_t end = td_mono_ms() + ms;
+
+	while (gw_conns_open() > 0 && td_mono_ms() < end) {
+		td_loop_turn(gw->main_loop, false);
+		if (!gw_workers_each(gw, NULL, NULL, ms))
+			return;
+		usleep(1000); /* the peers have to close their ends */
+	}
+}
+
+/* gw_milter_stop blocks, and must not be called from a loop. */
+static void *
+stop_milter(void *arg)
+{
+	struct gw *gw = ((void **)arg)[0];
+	_Atomic bool *done = ((void **)arg)[1];
+
+	gw_milter_stop(gw);
+	atomic_store(done, true);
+	return NULL;
+}
+
+static void
+milter_down(struct gw *gw)
+{
+	static _Atomic bool done; /* outlives the call when the milter hangs */
+	static void *arg[2];
+	uint64_t end = td_mono_ms() + MILTER_MS;
+	pthread_t t;
+
+	arg[0] = gw;
+	arg[1] = &done;
+	if (pthread_create(&t, NULL, stop_milter, arg) != 0)
+		return;
+	while (!atomic_load(&done) && td_mono_ms() < end)
+		td_loop_turn(gw->main_loop, true);
+	if (atomic_load(&done))
+		pthread_join(t, NULL);
+	else
+		td_log_warn(&gw->log, "milter-hangs", "waited_ms=%u", MILTER_MS);
+}
+
+void
+gw_stop(struct gw *gw)
+{
+	bool calm = true;
+
+	atomic_store(&gw->draining, true);
+	if (gw->workers[0] != NULL && gw->workers[0]->thread != NULL) {
+		gw_listeners_stop(gw);
+		gw_milter_drain(gw);
+		(void)gw_workers_each(gw, end_streams, NULL, STEP_MS);
+		milter_down(gw);
+		wait_closed(gw, STREAMS_MS);
+		(void)gw_workers_each(gw, close_streams, NULL, STEP_MS);
+		gw_control_stop(gw);
+		gw_outbox_stop(gw);
+		calm = gw_workers_stop(gw);
+	}
+	if (calm) {
+		gw_scripts_stop(gw);
+		gw_workers_free(gw);
+		gw_xmpp_log_fini(gw);
+		gw_directory_free(gw->directory);
+		gw->directory = NULL;
+	}
+	if (gw->store != NULL)
+		store_close(&gw->store);
+	if (calm) {
+		gw_listeners_fini(gw);
+		xmpp_sasl_fini();
+		td_loop_free(gw->main_loop);
+		gw->main_loop = NULL;
+		conf_unref(&gw->conf);
+	}
+	gw_process_fini();
+	td_log_notice(&gw->log, "stopped", "uptime_s=%llu", (unsigned long long)(td_wall_ms() - gw->started_ms) / 1000);
+}
