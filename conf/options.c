@@ -220,7 +220,7 @@ const struct conf_option conf_options[] = {
 	{ "from_domain", CT_DICT, CS_MAIL, NULL, 0, 0, NULL, 0, "[ chat-domain = mail-domain ]: sender domain of mail made from chat" },
 	{ "domains", CT_LIST, CS_MAIL, NULL, 0, 0, NULL, 0, "domains where an unknown account is a mail address; unset: hosted plain names" },
 	{ "subject", CT_STRING, CS_MAIL, "Chat message from %f", 0, 0, NULL, 0, "subject of mail made from chat without one; %f = sender" },
-	{ "collect", CT_INT, CS_MAIL, "120", 0, 86400, NULL, 0, "seconds of silence before lines of one chat become one mail" },
+	{ "collect", CT_INT, CS_MAIL, "0", 0, 86400, NULL, 0, "seconds of silence before the lines of one chat go out as one mail; 0: each line is a mail at once" },
 	{ "rate", CT_THROTTLE, CS_MAIL, "60/3600", 0, 0, NULL, 0, "mails of one account" },
 	{ "correspondent_rate", CT_THROTTLE, CS_MAIL, "20/3600", 0, 0, NULL, 0, "mails of one account to one address" },
 	{ "max_recipients", CT_INT, CS_MAIL, "20", 1, 1000, NULL, 0, "recipients of one mail (XEP-0033)" },

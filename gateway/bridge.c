@@ -9,22 +9,112 @@
 #include <idn2.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "gateway/base/arena.h"
 #include "gateway/base/err.h"
 #include "gateway/gateway.h"
 #include "gateway/outbox.h"
 #include "milter/mailbuild.h"
 
+#define COLLECT_MAX_MS 600000u /* nobody waits longer for the first line */
+#define COLLECT_GRACE_MS 2000u /* the outbox looks this much after the last chance to add a line */
+#define BUCKETS_MAX 20000u
+
 /* ---- chat to mail ---- */
 
 struct letter {
+	STAILQ_ENTRY(letter) link;
 	struct xmpp_env *env;
 	struct xmpp_stanza *s; /* held until the outbox has it */
 	struct td_arena *a;
 	struct td_str account;	 /* sender, bare */
 	struct td_str from, to;	 /* mail addresses */
 	struct td_str body, subject, thread;
-	char mail_id[256];
+	struct collection *col; /* NULL: each line is a mail */
 };
+
+/* Lines of one account to one address that become one mail.  Every state of it is a row of the
+ * outbox that waits for the silence; a new line replaces the row by one with more text. */
+struct collection {
+	struct td_str key; /* "account address", in <a> */
+	struct td_arena *a;
+	bool busy; /* a line is on its way to the store */
+	STAILQ_HEAD(, letter) waiting;
+	uint64_t row; /* 0 = no mail is open */
+	uint64_t first, last;
+	struct td_buf text;
+	char mail_id[256];
+	struct td_str thread, subject, reply_to_id; /* of the open mail; malloc'd */
+};
+
+struct bucket {
+	double tokens;
+	uint64_t at;
+	char key[];
+};
+
+struct gw_letters {
+	struct td_map collections;
+	struct td_map buckets;
+};
+
+static struct gw_letters *
+letters_of(struct xmpp_env *env)
+{
+	struct gw_worker *w = gw_worker_of(env);
+
+	if (w->letters == NULL)
+		w->letters = td_zalloc(sizeof(*w->letters));
+	return w->letters;
+}
+
+static struct conf_at
+mail_scope(const struct xmpp_env *env)
+{
+	return (struct conf_at){ .scope = conf_next(env->conf, NULL, "mail", NULL) };
+}
+
+static void
+buckets_clear(struct gw_letters *ls)
+{
+	struct bucket *b;
+	size_t i = 0;
+
+	while ((b = td_map_next(&ls->buckets, &i)) != NULL)
+		free(b);
+	td_map_fini(&ls->buckets);
+}
+
+/* A token bucket by <key>; true when one more is allowed now. */
+static bool
+may_send(struct xmpp_env *env, const char *option, struct td_str key)
+{
+	struct gw_letters *ls = letters_of(env);
+	struct conf_at at = mail_scope(env);
+	uint64_t now = td_loop_now(env->loop);
+	unsigned count, seconds;
+	struct bucket *b;
+
+	if (!conf_throttle(env->conf, &at, option, &count, &seconds))
+		return true;
+	b = td_map_find(&ls->buckets, key);
+	if (b == NULL) {
+		if (ls->buckets.len >= BUCKETS_MAX)
+			buckets_clear(ls); /* everybody starts afresh: memory is bounded */
+		b = td_zalloc(sizeof(*b) + key.len + 1);
+		memcpy(b->key, key.p, key.len);
+		b->tokens = count;
+		b->at = now;
+		(void)td_map_set(&ls->buckets, td_str(b->key, key.len), b);
+	}
+	b->tokens += (double)(now - b->at) * count / (seconds * 1000.0);
+	if (b->tokens > count)
+		b->tokens = count;
+	b->at = now;
+	if (b->tokens < 1)
+		return false;
+	b->tokens -= 1;
+	return true;
+}
 
 static struct td_str
 child_text(struct td_arena *a, const struct xmpp_stanza *s, const char *name)
@@ -76,7 +166,7 @@ address_of(struct xmpp_env *env, struct td_arena *a, const struct xmpp_jid *j)
 static struct td_str
 sender_of(struct xmpp_env *env, struct td_arena *a, const struct xmpp_jid *j)
 {
-	struct conf_at at = { .scope = conf_next(env->conf, NULL, "mail", NULL) };
+	struct conf_at at = mail_scope(env);
 	char *domain = td_arena_strndup(a, j->domain.p, j->domain.len);
 	struct td_str mapped = conf_dict(env->conf, &at, "from_domain", domain);
 	struct td_str local = xmpp_jid_unescape(a, j->local);
@@ -89,19 +179,38 @@ sender_of(struct xmpp_env *env, struct td_arena *a, const struct xmpp_jid *j)
 	return join(a, local, ascii_domain(a, j->domain));
 }
 
+static void begin_letter(struct letter *l);
+
+/* The next line of the same chat may go on. */
+static void
+collection_next(struct collection *c)
+{
+	struct letter *l = STAILQ_FIRST(&c->waiting);
+
+	c->busy = false;
+	if (l == NULL)
+		return;
+	STAILQ_REMOVE_HEAD(&c->waiting, link);
+	begin_letter(l);
+}
+
 static void
 letter_free(struct letter *l)
 {
+	struct collection *c = l->col;
+
 	xmpp_stanza_unref(&l->s);
 	td_arena_free(l->a);
 	free(l);
+	if (c != NULL)
+		collection_next(c);
 }
 
 static void
 letter_failed(struct letter *l, enum xmpp_error e, const char *text)
 {
 	td_log_notice(&l->env->log, "chat-to-mail-failed", "from=%s to=%s error=%s", td_esc(l->account),
-		      td_esc(l->to), text);
+		      td_esc(l->to), td_escz(text));
 	xmpp_bounce(l->env, l->s, e, text);
 	letter_free(l);
 }
@@ -115,8 +224,10 @@ on_added(void *arg, const struct store_result *r)
 		letter_failed(l, XE_RESOURCE_CONSTRAINT, "The mail could not be stored; try again later.");
 		return;
 	}
-	td_log_info(&l->env->log, "chat-to-mail", "from=%s to=%s mail=%llu message-id=%s", td_esc(l->from),
-		    td_esc(l->to), (unsigned long long)r->id, td_escz(l->mail_id));
+	td_log_info(&l->env->log, "chat-to-mail", "from=%s to=%s mail=%llu", td_esc(l->from), td_esc(l->to),
+		    (unsigned long long)r->id);
+	if (l->col != NULL)
+		l->col->row = r->id;
 	gw_outbox_kick(gw_worker_of(l->env)->gw);
 	letter_free(l);
 }
@@ -124,7 +235,7 @@ on_added(void *arg, const struct store_result *r)
 static struct td_str
 subject_for(struct letter *l, const struct store_thread *t)
 {
-	struct conf_at at = { .scope = conf_next(l->env->conf, NULL, "mail", NULL) };
+	struct conf_at at = mail_scope(l->env);
 	struct td_str form = conf_str(l->env->conf, &at, "subject");
 	struct td_buf b = { 0 };
 	struct td_str out;
@@ -144,44 +255,41 @@ subject_for(struct letter *l, const struct store_thread *t)
 			td_buf_addc(&b, form.p[i]);
 		}
 	}
-	out = td_arena_str(l->a, td_buf_str(&b));
+	out = td_arena_str(l->a, td_str(b.p != NULL ? b.p : "", b.len));
 	td_buf_fini(&b);
 	return out;
 }
 
-/* The thread is known (t == NULL: a new one): build the mail and put it into the outbox. */
+/* What a mail says about its place in the world; a collection keeps it while it is open. */
+struct place {
+	const char *mail_id;
+	struct td_str thread, subject, reply_to_id, text;
+	uint64_t replaces;
+	uint64_t send_at;
+};
+
 static void
-send_letter(struct letter *l, const struct store_thread *t)
+post_letter(struct letter *l, const struct place *pl)
 {
 	struct gw *gw = gw_worker_of(l->env)->gw;
-	struct conf_at at = { .scope = conf_next(l->env->conf, NULL, "mail", NULL) };
-	uint64_t now = td_wall_ms();
+	struct conf_at at = mail_scope(l->env);
 	struct milt_built built;
 	struct td_err err;
-	char id[33];
-	struct td_str ref = t != NULL ? td_arena_str(l->a, t->mail_id) : TD_STR_NULL;
-	struct td_str thread = l->thread.len > 0	      ? l->thread
-			       : t != NULL && t->thread.len > 0 ? td_arena_str(l->a, t->thread)
-							      : TD_STR("");
 	struct milt_draft d = {
 		.env_from = l->from,
 		.env_to = l->to,
 		.from_addr = l->from,
-		.subject = subject_for(l, t),
-		.text = l->body,
-		.in_reply_to = ref,
-		.references = &ref,
-		.n_references = ref.p != NULL ? 1 : 0,
+		.subject = pl->subject,
+		.text = pl->text,
+		.message_id = td_cstr(pl->mail_id),
+		.in_reply_to = pl->reply_to_id,
+		.references = &pl->reply_to_id,
+		.n_references = pl->reply_to_id.len > 0 ? 1 : 0,
 		.auto_submitted = TD_STR("no"), /* a person wrote it (RFC 3834 5.1) */
 		.loop = td_cstr(gw->hostname),
 		.jabber_id = l->account,
 	};
 
-	td_random_id(id, 32);
-	(void)snprintf(l->mail_id, sizeof(l->mail_id), "%s@%s", id, gw->hostname);
-	d.message_id = td_cstr(l->mail_id);
-	if (thread.len == 0)
-		thread = td_cstr(id);
 	if (milt_build_chat(l->a, &d, &built, &err) < 0) {
 		letter_failed(l, XE_NOT_ACCEPTABLE, err.text);
 		return;
@@ -194,21 +302,82 @@ send_letter(struct letter *l, const struct store_thread *t)
 			 &(struct store_mail){
 				 .account = l->s->from.full,
 				 .jid = l->s->to.full,
-				 .stanza_id = l->s->id,
+				 .stanza_id = l->s->id.p != NULL ? l->s->id : TD_STR(""),
 				 .from = built.from,
 				 .to = built.to,
 				 .data = built.data,
-				 .next_try = now,
-				 .expires = now + (uint64_t)conf_int(l->env->conf, &at, "message_expiration") * 1000,
+				 .next_try = pl->send_at,
+				 .expires = pl->send_at +
+					    (uint64_t)conf_int(l->env->conf, &at, "message_expiration") * 1000,
+				 .replaces = pl->replaces,
 			 },
 			 &(struct store_thread){
 				 .account = l->account,
 				 .peer = l->to,
-				 .mail_id = td_cstr(l->mail_id),
-				 .thread = thread,
-				 .subject = d.subject,
+				 .mail_id = td_cstr(pl->mail_id),
+				 .thread = pl->thread,
+				 .subject = pl->subject,
 			 },
 			 (struct store_to){ l->env->loop, on_added, l });
+}
+
+static void
+keep_str(struct td_str *at, struct td_str s)
+{
+	free((void *)(uintptr_t)at->p);
+	*at = s.p != NULL ? td_str(td_strndup(s), s.len) : TD_STR_NULL;
+}
+
+/* The thread is known (t == NULL: a new one): a new mail. */
+static void
+new_mail(struct letter *l, const struct store_thread *t)
+{
+	struct conf_at at = mail_scope(l->env);
+	uint64_t now = td_wall_ms(), collect = (uint64_t)conf_int(l->env->conf, &at, "collect") * 1000;
+	char id[33], mail_id[256];
+	struct place pl = { .mail_id = mail_id, .text = l->body, .send_at = now };
+	struct collection *c = l->col;
+
+	td_random_id(id, 32);
+	(void)snprintf(mail_id, sizeof(mail_id), "%s@%s", id, gw_worker_of(l->env)->gw->hostname);
+	pl.subject = subject_for(l, t);
+	pl.reply_to_id = t != NULL ? td_arena_str(l->a, t->mail_id) : TD_STR_NULL;
+	pl.thread = l->thread.len > 0		     ? l->thread
+		    : t != NULL && t->thread.len > 0 ? td_arena_str(l->a, t->thread)
+						     : td_cstr(id);
+	if (c != NULL) {
+		pl.send_at = now + collect + COLLECT_GRACE_MS;
+		c->row = 0;
+		c->first = c->last = now;
+		td_buf_clear(&c->text);
+		td_buf_adds(&c->text, l->body);
+		(void)snprintf(c->mail_id, sizeof(c->mail_id), "%s", mail_id);
+		keep_str(&c->thread, pl.thread);
+		keep_str(&c->subject, pl.subject);
+		keep_str(&c->reply_to_id, pl.reply_to_id);
+	}
+	post_letter(l, &pl);
+}
+
+/* One more line for the mail that is open. */
+static void
+add_line(struct letter *l)
+{
+	struct collection *c = l->col;
+	struct conf_at at = mail_scope(l->env);
+	uint64_t now = td_wall_ms(), collect = (uint64_t)conf_int(l->env->conf, &at, "collect") * 1000;
+	struct place pl = { .mail_id = c->mail_id,
+			    .thread = c->thread,
+			    .subject = c->subject,
+			    .reply_to_id = c->reply_to_id,
+			    .replaces = c->row,
+			    .send_at = now + collect + COLLECT_GRACE_MS };
+
+	c->last = now;
+	td_buf_addc(&c->text, '\n');
+	td_buf_adds(&c->text, l->body);
+	pl.text = td_buf_str(&c->text);
+	post_letter(l, &pl);
 }
 
 static void
@@ -220,17 +389,113 @@ on_thread(void *arg, const struct store_result *r, const struct store_thread *t)
 		letter_failed(l, XE_INTERNAL_SERVER_ERROR, "The store did not answer; try again later.");
 		return;
 	}
-	send_letter(l, r->rc == 0 ? t : NULL);
+	new_mail(l, r->rc == 0 ? t : NULL);
+}
+
+static bool
+fits_open_mail(const struct letter *l)
+{
+	const struct collection *c = l->col;
+	struct conf_at at = mail_scope(l->env);
+	uint64_t now = td_wall_ms(), collect = (uint64_t)conf_int(l->env->conf, &at, "collect") * 1000;
+
+	return c != NULL && c->row != 0 && now - c->last <= collect && now - c->first <= COLLECT_MAX_MS &&
+	       l->subject.len == 0 && (l->thread.len == 0 || td_str_eq(l->thread, c->thread)) &&
+	       (int64_t)(c->text.len + l->body.len) * 2 < conf_int(l->env->conf, &at, "max_size");
 }
 
 static void
 begin_letter(struct letter *l)
 {
-	/* a new subject outside a known thread begins a new conversation */
-	if (l->subject.len > 0 && l->thread.len == 0)
-		send_letter(l, NULL);
+	if (l->col != NULL)
+		l->col->busy = true;
+	if (fits_open_mail(l))
+		add_line(l);
+	else if (l->subject.len > 0 && l->thread.len == 0)
+		new_mail(l, NULL); /* a new subject outside a known thread begins a new conversation */
 	else
 		store_thread_latest(l->env->store, l->account, l->to, l->thread, l->env->loop, on_thread, l);
+}
+
+static void
+collection_free(struct gw_letters *ls, struct collection *c)
+{
+	td_map_del(&ls->collections, c->key);
+	td_buf_fini(&c->text);
+	keep_str(&c->thread, TD_STR_NULL);
+	keep_str(&c->subject, TD_STR_NULL);
+	keep_str(&c->reply_to_id, TD_STR_NULL);
+	td_arena_free(c->a);
+	free(c);
+}
+
+static struct collection *
+collection_for(struct letter *l)
+{
+	struct gw_letters *ls = letters_of(l->env);
+	struct td_str key = td_cstr(td_arena_printf(l->a, "%.*s %.*s", TD_STR_ARG(l->account), TD_STR_ARG(l->to)));
+	struct collection *c = td_map_find(&ls->collections, key);
+	uint64_t now = td_wall_ms();
+	size_t i = 0;
+
+	if (c != NULL)
+		return c;
+	/* those that nothing can be added to any more */
+	while (ls->collections.len >= 64 && (c = td_map_next(&ls->collections, &i)) != NULL)
+		if (!c->busy && STAILQ_EMPTY(&c->waiting) && now - c->last > COLLECT_MAX_MS)
+			collection_free(ls, c);
+	c = td_zalloc(sizeof(*c));
+	c->a = td_arena_new(key.len + 64);
+	c->key = td_arena_str(c->a, key);
+	STAILQ_INIT(&c->waiting);
+	(void)td_map_set(&ls->collections, c->key, c);
+	return c;
+}
+
+void
+gw_bridge_worker_fini(struct gw_worker *w)
+{
+	struct gw_letters *ls = w->letters;
+	struct collection *c;
+	size_t i = 0;
+
+	if (ls == NULL)
+		return;
+	while ((c = td_map_next(&ls->collections, &i)) != NULL) {
+		struct letter *l;
+
+		while ((l = STAILQ_FIRST(&c->waiting)) != NULL) {
+			STAILQ_REMOVE_HEAD(&c->waiting, link);
+			l->col = NULL;
+			letter_free(l);
+		}
+		collection_free(ls, c);
+	}
+	td_map_fini(&ls->collections);
+	buckets_clear(ls);
+	free(ls);
+	w->letters = NULL;
+}
+
+/* Rates, then its turn among the lines of the same chat. */
+static void
+admit(struct letter *l)
+{
+	struct conf_at at = mail_scope(l->env);
+	struct td_str pair = td_cstr(td_arena_printf(l->a, "%.*s %.*s", TD_STR_ARG(l->account), TD_STR_ARG(l->to)));
+
+	if (!may_send(l->env, "rate", l->account) || !may_send(l->env, "correspondent_rate", pair)) {
+		letter_failed(l, XE_RESOURCE_CONSTRAINT, "Too many mails from your account; try again later.");
+		return;
+	}
+	if (conf_int(l->env->conf, &at, "collect") > 0) {
+		l->col = collection_for(l);
+		if (l->col->busy) {
+			STAILQ_INSERT_TAIL(&l->col->waiting, l, link);
+			return;
+		}
+	}
+	begin_letter(l);
 }
 
 bool
@@ -265,7 +530,7 @@ gw_bridge_to_mail(struct xmpp_env *env, struct xmpp_stanza *s)
 	else if (l->from.p == NULL || !milt_build_addr_ok(l->from, &utf8))
 		letter_failed(l, XE_NOT_ALLOWED, "Your account has no mail address.");
 	else
-		begin_letter(l);
+		admit(l);
 	return true;
 }
 

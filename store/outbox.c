@@ -44,6 +44,10 @@ outbox_add_run(struct store_op *op, struct store_db *db)
 	if (rc < 0)
 		return rc;
 	op->res.id = (uint64_t)sqlite3_last_insert_rowid(store_db_handle(db));
+	if (m->replaces != 0)
+		rc = store_db_do(db, &op->err, "DELETE FROM outbox WHERE id = ?1", SV(sv_int((int64_t)m->replaces)));
+	if (rc < 0)
+		return rc;
 	return o->t.account.p != NULL ? store_thread_insert(op, db, &o->t) : 0;
 }
 
@@ -71,6 +75,7 @@ store_outbox_add(struct store *st, const struct store_mail *m, const struct stor
 		.data = store_op_str(&o->op, m->data),
 		.next_try = m->next_try,
 		.expires = m->expires,
+		.replaces = m->replaces,
 	};
 	store_op_to(&o->op, to);
 	store_op_topic(&o->op, STORE_OUTBOX);

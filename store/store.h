@@ -183,6 +183,7 @@ struct store_mail {
 	uint64_t created, next_try, expires; /* wall ms */
 	unsigned tries;
 	struct td_str last_error;
+	uint64_t replaces; /* add: this row goes in the same transaction; 0 = none */
 };
 typedef void store_mails_cb(void *arg, const struct store_result *r, const struct store_mail *m, size_t n);
 /* id, created, tries are filled by the store; <thread> (may be NULL) is put in the same transaction. */

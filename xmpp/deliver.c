@@ -240,7 +240,9 @@ deliver_unknown(struct xmpp_user *u, struct xmpp_stanza *s)
 		xmpp_iq_dispatch(env, u, NULL, xmpp_stanza_ref(s));
 		return;
 	}
-	if (s->kind != XK_PRESENCE) /* 8.5.1: presence to nobody is ignored */
+	if (s->kind == XK_PRESENCE && s->type == XT_PROBE)
+		xmpp_presence_in(u, s); /* as for a stranger's probe of an account that exists */
+	else if (s->kind != XK_PRESENCE) /* 8.5.1: presence to nobody is ignored */
 		xmpp_bounce(env, s, XE_SERVICE_UNAVAILABLE, NULL);
 }
 
@@ -249,6 +251,10 @@ xmpp_deliver_loaded(struct xmpp_user *u, struct xmpp_stanza *s)
 {
 	struct xmpp_session *x;
 
+	if (xmpp_subscription_holds(u, s)) {
+		xmpp_stanza_unref(&s); /* it waits behind a subscription that is being committed */
+		return;
+	}
 	if (!u->exists || u->disabled) {
 		deliver_unknown(u, s);
 	} else if (s->kind == XK_MESSAGE) {
@@ -395,5 +401,5 @@ xmpp_from_client(struct xmpp_session *sess, struct xmpp_stanza *s)
 		bare.resource = TD_STR_NULL;
 		xmpp_stanza_set_to(s, &bare);
 	}
-	xmpp_route(env, s);
+	xmpp_subscription_route(sess->user, s);
 }

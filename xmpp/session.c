@@ -158,7 +158,7 @@ xmpp_session_send(struct xmpp_session *sess, struct xmpp_stanza *s)
 {
 	struct xmpp_env *env = sess->env;
 
-	if (sess->dead)
+	if (sess->dead || xmpp_offline_holds(sess, s)) /* held: what waited in the store goes first */
 		return;
 	if ((env->hooks & (1u << XH_BEFORE_SEND)) != 0 && env->host->hook(env, XH_BEFORE_SEND, sess, s))
 		return;
