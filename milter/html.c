@@ -57,6 +57,7 @@ struct writer {
 	htmlParserCtxtPtr ctxt;
 	unsigned depth, hidden; /* hidden: open elements inside the hidden one, itself counted */
 	unsigned quote, pre, lines, n_lists;
+	unsigned gap; /* quote depth of the empty lines that are due: the least since they were */
 	int lists[LISTS_MAX]; /* next number, 0 = unordered */
 	bool blank, begun, item; /* a blank is due; text was written; right behind "- " */
 	size_t link_at;
@@ -86,8 +87,10 @@ kind_of(const char *name)
 static void
 want_lines(struct writer *w, unsigned n)
 {
-	if (w->begun && !w->item && n > w->lines)
+	if (w->begun && !w->item && n > w->lines) {
+		w->gap = w->lines == 0 ? w->quote : w->gap;
 		w->lines = n;
+	}
 	w->blank = false;
 }
 
@@ -101,8 +104,8 @@ put_due(struct writer *w)
 	for (; w->lines > 0; w->lines--) {
 		td_buf_addc(b, '\n');
 		if (w->lines > 1)
-			for (unsigned q = 0; q < w->quote; q++)
-				td_buf_addz(b, q + 1 < w->quote ? "> " : ">");
+			for (unsigned q = 0; q < w->gap; q++)
+				td_buf_addz(b, q + 1 < w->gap ? "> " : ">");
 	}
 	if (fresh)
 		for (unsigned q = 0; q < w->quote; q++)
@@ -139,8 +142,7 @@ put_text(struct writer *w, const char *p, size_t n)
 			return;
 		}
 		if (p[i] == '\n' && w->pre > 0) {
-			w->lines += w->begun && w->lines < 3;
-			w->blank = false;
+			want_lines(w, w->lines < 3 ? w->lines + 1 : 3);
 		} else if (p[i] == ' ' && w->pre > 0) {
 			put_due(w);
 			td_buf_addc(w->out, ' ');
@@ -302,9 +304,7 @@ open_element(struct writer *w, enum el_kind kind, const char *name, const xmlCha
 		want_lines(w, 2);
 		break;
 	case EK_BREAK:
-		if (w->begun && !w->item)
-			w->lines += w->lines < 2;
-		w->blank = false;
+		want_lines(w, w->lines < 2 ? w->lines + 1 : 2);
 		break;
 	case EK_RULE:
 		want_lines(w, 1);
@@ -370,6 +370,7 @@ close_element(struct writer *w, enum el_kind kind)
 		/* what is due belongs outside: the prefix is written with the next text */
 		if (w->quote > 0)
 			w->quote--;
+		w->gap = w->gap < w->quote ? w->gap : w->quote;
 		want_lines(w, 1);
 		break;
 	case EK_PRE:

@@ -310,7 +310,7 @@ clean_id(struct td_arena *a, const char *s)
 		return id;
 	if (id.len >= 2 && id.p[0] == '<' && id.p[id.len - 1] == '>')
 		id = td_str_trim(td_str(id.p + 1, id.len - 2));
-	if (id.len == 0 || id.len > ID_LEN_MAX)
+	if (id.len == 0 || id.len > ID_LEN_MAX || td_str_chr(id, ' ') >= 0)
 		return TD_STR_NULL;
 	return td_arena_str(a, id);
 }
@@ -334,7 +334,7 @@ milt_mime_ids(struct td_arena *a, struct td_str value, struct td_str **out)
 	have = refs != NULL ? g_mime_references_length(refs) : 0;
 	if (have > 0)
 		*out = td_arena_alloc(a, (size_t)(have < (int)IDS_MAX ? have : (int)IDS_MAX) * sizeof(**out));
-	for (int i = 0; i < have && n < IDS_MAX; i++) {
+	for (int i = 0; i < have && i < (int)IDS_MAX; i++) {
 		/* of too many, the first and the latest matter */
 		int at = i == 0 || have <= (int)IDS_MAX ? i : have - (int)IDS_MAX + i;
 		struct td_str id = clean_id(a, g_mime_references_get_message_id(refs, at));
@@ -933,7 +933,7 @@ put_part(struct chooser *c, int at)
 	if (t.len == 0 || c->out->len >= c->max)
 		return 0;
 	if (c->out->len > 0)
-		td_buf_addz(c->out, "\n\n");
+		td_buf_addz(c->out, c->out->p[c->out->len - 1] == '\n' ? "\n" : "\n\n");
 	/* leading blanks of the first line may be meant; empty lines are not */
 	td_buf_adds(c->out, t);
 	c->html = c->html || td_str_eqc(p->type, "text/html");
@@ -1118,6 +1118,15 @@ milt_mime_parse(struct td_arena *a, const struct milt_mail *m, const struct milt
 	set_limits(&w, limits);
 	read_message(&w, m);
 	take_best_text(&w);
+	/* a multipart whose boundary is missing or wrong: its bytes are better than nothing */
+	if (out->n_parts == 1 && out->parts[0].container && m->body.len > 0) {
+		struct td_buf utf8 = { 0 };
+
+		milt_text_decode(td_str(m->body.p, m->body.len < 4 * w.lim.text ? m->body.len : 4 * w.lim.text),
+				 NULL, &utf8);
+		out->text = td_str_trim(finish_text(&w, td_buf_str(&utf8)));
+		td_buf_fini(&utf8);
+	}
 }
 
 void

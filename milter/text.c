@@ -13,6 +13,7 @@
 #define ISOLATES_MAX 16u
 #define DEPTH_MAX 100u
 #define BACK_MAX 200u
+#define BAD_MAX 10000u
 #define FFFD "\xEF\xBF\xBD"
 
 /* ---- charsets ---- */
@@ -75,7 +76,7 @@ convert(struct td_str in, const char *from, struct td_buf *out)
 {
 	iconv_t cd = iconv_open("UTF-8", from);
 	char *src = (char *)(uintptr_t)in.p;
-	size_t left = in.len;
+	size_t left = in.len, bad = 0;
 
 	if (cd == (iconv_t)-1)
 		return false;
@@ -87,7 +88,7 @@ convert(struct td_str in, const char *from, struct td_buf *out)
 		if (rc != (size_t)-1 || errno == E2BIG)
 			continue;
 		td_buf_addz(out, FFFD);
-		if (errno != EILSEQ || left == 0)
+		if (errno != EILSEQ || left == 0 || ++bad > BAD_MAX)
 			break; /* EINVAL: cut in the middle of a character */
 		src++;
 		left--;
@@ -209,6 +210,46 @@ clean_char(struct cleaner *k, uint32_t c, const char *p, size_t n)
 	td_buf_add(k->out, p, n);
 }
 
+/* May a segment begin here?  Not with what could combine with the character before: marks, and
+ * the vowels and finals of Hangul. */
+static bool
+starts_segment(uint32_t c)
+{
+	return !(c >= 0x1100 && c <= 0x11FF) && !g_unichar_ismark(c) && g_unichar_combining_class(c) == 0;
+}
+
+/* NFC of out[start..], in segments: GLib moves the rest of its input for each pair it joins. */
+static void
+normalize(struct td_buf *out, size_t start)
+{
+	struct td_str s = td_str(out->p + start, out->len - start);
+	struct td_buf b = { 0 };
+	bool plain = true;
+	size_t from = 0;
+
+	for (size_t i = 0; i <= s.len;) {
+		uint32_t c = 0;
+		size_t n = i < s.len ? next_char(s, i, &c) : 1;
+
+		if (i == s.len || (i - from >= 64 && starts_segment(c))) {
+			char *nfc = plain ? NULL : g_utf8_normalize(s.p + from, (gssize)(i - from), G_NORMALIZE_NFC);
+
+			if (nfc != NULL)
+				td_buf_addz(&b, nfc);
+			else
+				td_buf_add(&b, s.p + from, i - from);
+			g_free(nfc);
+			from = i;
+			plain = true;
+		}
+		plain = plain && c < 0x80;
+		i += n > 0 ? n : 1;
+	}
+	out->len = start;
+	td_buf_adds(out, td_buf_str(&b));
+	td_buf_fini(&b);
+}
+
 static bool
 is_ascii(struct td_str s)
 {
@@ -223,7 +264,6 @@ milt_text_clean(struct td_str in, struct td_buf *out)
 {
 	struct cleaner k = { .out = out };
 	size_t start = out->len;
-	char *nfc;
 
 	for (size_t i = 0; i < in.len;) {
 		uint32_t c = 0;
@@ -243,14 +283,8 @@ milt_text_clean(struct td_str in, struct td_buf *out)
 		i += n;
 	}
 	end_line(&k);
-	if (is_ascii(td_str(out->p + start, out->len - start)))
-		return;
-	nfc = g_utf8_normalize(out->p + start, (gssize)(out->len - start), G_NORMALIZE_NFC);
-	if (nfc == NULL)
-		return;
-	out->len = start;
-	td_buf_addz(out, nfc);
-	g_free(nfc);
+	if (out->len > start && !is_ascii(td_str(out->p + start, out->len - start)))
+		normalize(out, start);
 }
 
 struct td_str
@@ -258,13 +292,15 @@ milt_text_line(struct td_arena *a, struct td_str in)
 {
 	struct td_buf b = { 0 };
 	struct td_str r;
+	bool fold = false;
 	size_t o = 0;
 
 	milt_text_clean(in, &b);
 	for (size_t i = 0; i < b.len; i++) {
 		char c = b.p[i] == '\n' || b.p[i] == '\t' ? ' ' : b.p[i];
 
-		if (c != b.p[i] && o > 0 && b.p[o - 1] == ' ')
+		fold = c != b.p[i] || (fold && c == ' ');
+		if (fold && o > 0 && b.p[o - 1] == ' ')
 			continue;
 		b.p[o++] = c;
 	}
