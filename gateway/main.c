@@ -1,6 +1,6 @@
 /* main - boot order, signals; the way down is shutdown.c.
  *
- *   arguments -> configuration -> background -> limits, folder -> sockets -> log -> privileges
+ *   arguments -> configuration -> background -> limits, folder -> log -> sockets -> privileges
  *   -> store -> workers, scripts -> milter -> outbox, control -> ready -> loop -> stop
  *
  * Sockets are bound and keys are read before privileges are dropped; threads start after; signals
@@ -48,20 +48,20 @@ step_system(struct td_err *err)
 }
 
 static int
+step_log(struct td_err *err)
+{
+	int rc = gw_logging_apply(&gw, gw.conf, false, err);
+
+	return rc < 0 ? rc : gw_xmpp_log_prepare(&gw, gw.conf, false, &xlog, err);
+}
+
+static int
 step_sockets(struct td_err *err)
 {
 	gw.n_workers = gw_workers_wanted(gw.conf);
 	gw_listeners_init(&gw);
 	domains = gw_domains_build(gw.conf);
 	return gw_listeners_plan(&gw, gw.conf, domains, false, &plan, err);
-}
-
-static int
-step_log(struct td_err *err)
-{
-	int rc = gw_logging_apply(&gw, gw.conf, false, err);
-
-	return rc < 0 ? rc : gw_xmpp_log_prepare(&gw, gw.conf, false, &xlog, err);
 }
 
 static int
@@ -125,7 +125,7 @@ step_control(struct td_err *err)
 }
 
 static int (*const steps[])(struct td_err *) = {
-	step_background, step_system, step_sockets, step_log,	 step_privileges,
+	step_background, step_system, step_log,	 step_sockets, step_privileges,
 	step_store,	 step_workers, step_mail,   step_control,
 };
 

@@ -134,6 +134,6 @@ gw_reopen_logs(struct gw *gw, struct td_err *err)
 	if (rc < 0)
 		td_log_error(&gw->log, "reopen-failed", "error=%s", td_escz(err->text));
 	else
-		td_log_info(&gw->log, "logs-reopened", "%s", "log_file and xmpp_logger");
+		td_log_info(&gw->log, "logs-reopened", "count=%d", 1);
 	return rc;
 }
