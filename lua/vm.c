@@ -50,10 +50,10 @@ tlua_user(lua_State *L)
 	return tlua_of(L)->user;
 }
 
-bool
-tlua_is_compat(const struct tlua *t)
+void
+tlua_set_compat(struct tlua *t, bool on)
 {
-	return t->compat;
+	t->compat = on;
 }
 
 size_t

@@ -80,7 +80,8 @@ void tlua_free(struct tlua *t); /* NULL is fine */
 struct tlua *tlua_of(lua_State *L);
 lua_State *tlua_state(struct tlua *t);
 void *tlua_user(lua_State *L);
-bool tlua_is_compat(const struct tlua *t);
+/* Is what is compiled from now on written in the dialect? */
+void tlua_set_compat(struct tlua *t, bool on);
 size_t tlua_memory(const struct tlua *t); /* in use now, with ext */
 
 /* Call fn(L) protected, under a fresh budget; lua_touserdata(L, 1) is <arg>.  <stats> may be

@@ -1,0 +1,2 @@
+-- msys.audit - not supported; see docs/lua.md.
+return require("msys.absent")("msys.audit")

@@ -1,0 +1,2 @@
+-- msys.datasource - not supported; see docs/lua.md.
+return require("msys.absent")("msys.datasource")

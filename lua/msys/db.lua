@@ -1,0 +1,2 @@
+-- msys.db - not supported; see docs/lua.md.
+return require("msys.absent")("msys.db")

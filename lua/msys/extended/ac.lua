@@ -1,0 +1,2 @@
+-- msys.extended.ac - its methods are there from the start.
+return true

@@ -1,0 +1,2 @@
+-- msys.extended.vctx - its methods are there from the start.
+return true

@@ -1,0 +1,2 @@
+-- msys.getopt - not supported; see docs/lua.md.
+return require("msys.absent")("msys.getopt")

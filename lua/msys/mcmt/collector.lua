@@ -1,0 +1,2 @@
+-- msys.mcmt.collector - not supported; see docs/lua.md.
+return require("msys.absent")("msys.mcmt.collector")

@@ -1,0 +1,2 @@
+-- msys.mcmt - not supported; see docs/lua.md.
+return { collector = require "msys.mcmt.collector" }

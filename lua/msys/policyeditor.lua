@@ -1,0 +1,2 @@
+-- msys.policyeditor - not supported; see docs/lua.md.
+return require("msys.absent")("msys.policyeditor")

@@ -1,0 +1,2 @@
+-- msys.threadpool - not supported; see docs/lua.md.
+return require("msys.absent")("msys.threadpool")

@@ -1,0 +1,2 @@
+-- msys.timer - not supported; see docs/lua.md.
+return require("msys.absent")("msys.timer")
