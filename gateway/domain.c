@@ -71,14 +71,15 @@ kind_of(const struct conf *c, struct td_str name, bool plain)
 	return conf_list_has(c, &at, "xmpp_role", "client") ? XD_REMOTE : XD_UNKNOWN;
 }
 
+/* <asked>: the name as its stanza writes it (perhaps with A-labels), which is what conf knows. */
 static void
-fill(const struct gw_domains *d, struct td_str name, bool plain, struct gw_domain *out)
+fill(const struct gw_domains *d, struct td_str name, struct td_str asked, bool plain, struct gw_domain *out)
 {
-	struct conf_at at = at_domain(name);
+	struct conf_at at = at_domain(asked);
 	struct td_str service = conf_str(d->conf, &at, "service");
 
 	out->name = name;
-	out->kind = kind_of(d->conf, name, plain);
+	out->kind = kind_of(d->conf, asked, plain);
 	out->mail = d->mail != NULL && plain && (out->kind == XD_MAIL || out->kind == XD_LOCAL) && is_mail_domain(d, name);
 	out->service[0] = '\0';
 	for (size_t i = 0; i < service.len && i < sizeof(out->service) - 1; i++) {
@@ -99,17 +100,17 @@ prepared(struct gw_domains *d, struct td_str name)
 }
 
 static struct gw_domain *
-add(struct gw_domains *d, struct td_str name, bool plain)
+add(struct gw_domains *d, struct td_str name, struct td_str asked, bool plain)
 {
 	struct gw_domain *dom = td_map_find(&d->by_name, name);
 
 	/* "#xmpp#name" and "name" are one row; that there is a plain one counts */
 	if (dom == NULL) {
 		dom = td_arena_zalloc(d->arena, sizeof(*dom));
-		fill(d, name, plain, dom);
+		fill(d, name, asked, plain, dom);
 		(void)td_map_set(&d->by_name, name, dom);
 	} else if (plain) {
-		fill(d, name, true, dom);
+		fill(d, name, asked, true, dom);
 	}
 	return dom;
 }
@@ -126,11 +127,11 @@ add_from_mail(struct gw_domains *d)
 	for (size_t i = 0; i < n; i++) {
 		name = prepared(d, list[i]);
 		if (name.p != NULL && td_map_find(&d->by_name, name) == NULL)
-			(void)add(d, name, true);
+			(void)add(d, name, list[i], true);
 	}
 	name = gateway.len > 0 ? prepared(d, gateway) : TD_STR_NULL;
 	if (name.p != NULL && td_map_find(&d->by_name, name) == NULL) {
-		struct gw_domain *dom = add(d, name, false);
+		struct gw_domain *dom = add(d, name, gateway, false);
 
 		dom->kind = XD_SERVICE;
 		(void)stpcpy(dom->service, "gateway");
@@ -152,20 +153,20 @@ gw_domains_build(struct conf *c)
 	if (d->mail != NULL && !conf_bool(c, &(struct conf_at){ .scope = d->mail }, "enabled"))
 		d->mail = NULL;
 	while ((s = conf_next(c, NULL, "domain", s)) != NULL) {
-		struct td_str name;
+		struct td_str name, asked;
 		bool plain;
 
 		if (conf_scope_is_regex(s)) {
 			d->has_regex = true;
 			continue;
 		}
-		if (!display_name(conf_scope_name(s), &name, &plain) || (name = prepared(d, name)).p == NULL)
+		if (!display_name(conf_scope_name(s), &asked, &plain) || (name = prepared(d, asked)).p == NULL)
 			continue;
 		if (td_map_find(&d->by_name, name) == NULL) {
 			order = td_realloc(order, (n + 1) * sizeof(*order));
 			order[n++] = name;
 		}
-		(void)add(d, name, plain);
+		(void)add(d, name, asked, plain);
 	}
 	if (d->mail != NULL)
 		add_from_mail(d);
@@ -212,7 +213,7 @@ gw_domains_find(const struct gw_domains *d, struct td_str name, struct gw_domain
 	}
 	if (!d->has_regex || name.len == 0 || name.p[0] == '#')
 		return false;
-	fill(d, name, false, out);
+	fill(d, name, name, false, out);
 	return out->kind != XD_UNKNOWN;
 }
 
