@@ -428,6 +428,12 @@ gw_tls_binding(SSL *ssl, struct gw_cb_buf *buf, struct xmpp_cb_data *out)
 	if (unique && SSL_export_keying_material(ssl, buf->exporter, sizeof(buf->exporter), label, sizeof(label) - 1,
 						 (const unsigned char *)"", 0, 1) == 1)
 		out->tls_exporter = td_str((char *)buf->exporter, sizeof(buf->exporter));
+	if (unique) { /* RFC 5929 3.1: the first Finished message; the client's in a full handshake */
+		size_t n = SSL_session_reused(ssl) ? SSL_get_finished(ssl, buf->unique, sizeof(buf->unique))
+						   : SSL_get_peer_finished(ssl, buf->unique, sizeof(buf->unique));
+
+		out->tls_unique = td_str((char *)buf->unique, n <= sizeof(buf->unique) ? n : 0);
+	}
 }
 
 /* ---- self-signed ---- */

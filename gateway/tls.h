@@ -53,7 +53,7 @@ struct ssl_st *gw_tls_accept(struct gw_tls *t, int fd, struct td_str domain);
 
 #define GW_CB_MAX 64
 struct gw_cb_buf {
-	unsigned char exporter[32], end_point[GW_CB_MAX];
+	unsigned char exporter[32], end_point[GW_CB_MAX], unique[GW_CB_MAX];
 };
 /* Channel bindings, into <buf>; empty where a type is not available. */
 void gw_tls_binding(struct ssl_st *ssl, struct gw_cb_buf *buf, struct xmpp_cb_data *out);

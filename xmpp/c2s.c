@@ -178,6 +178,12 @@ send_header(struct xmpp_c2s *c, struct td_str to)
 void
 xmpp_c2s_end(struct xmpp_c2s *c, const char *condition, const char *text)
 {
+	xmpp_c2s_end_with(c, condition, text, NULL);
+}
+
+void
+xmpp_c2s_end_with(struct xmpp_c2s *c, const char *condition, const char *text, const char *app_xml)
+{
 	struct td_buf *out;
 
 	if (c->state == XS_CLOSED)
@@ -204,6 +210,8 @@ xmpp_c2s_end(struct xmpp_c2s *c, const char *condition, const char *text)
 			td_buf_add_xml(out, td_cstr(text));
 			td_buf_addz(out, "</text>");
 		}
+		if (app_xml != NULL)
+			td_buf_addz(out, app_xml);
 		td_buf_addz(out, "</stream:error>");
 		td_log_info(&c->log, "stream-error", "condition=%s", condition);
 	}

@@ -58,6 +58,8 @@ void xmpp_c2s_closed(struct xmpp_c2s *c, const char *why);
 void xmpp_c2s_flushed(struct xmpp_c2s *c);
 /* End the stream with a stream error (RFC 6120 4.9.3 name; NULL = plain close). */
 void xmpp_c2s_end(struct xmpp_c2s *c, const char *condition, const char *text);
+/* With an application-specific element in the error (4.9.4). */
+void xmpp_c2s_end_with(struct xmpp_c2s *c, const char *condition, const char *text, const char *app_xml);
 /* The idle timer of the listener fired: nothing read for idle_time. */
 void xmpp_c2s_idle(struct xmpp_c2s *c);
 

@@ -106,7 +106,7 @@ try_slot(struct xmpp_iq *iq, const struct iq_slot *slot, bool own)
 	if ((f & (iq->s->type == XT_GET ? IQ_GET : IQ_SET)) == 0 ||
 	    (f & (iq->user != NULL ? IQ_TO_ACCOUNT : IQ_TO_HOST)) == 0)
 		return XMPP_PASS;
-	if ((f & IQ_OWN_ONLY) && !own) {
+	if ((f & IQ_OWN_ONLY) && iq->user != NULL && !own) {
 		/* RFC 6121 2.3.3; the same for accounts that do not exist */
 		xmpp_iq_error(iq, XE_FORBIDDEN, NULL);
 		return XMPP_DONE;

@@ -91,7 +91,16 @@ im_stream_features(struct xmpp_c2s *c, struct td_buf *out)
 
 static const char *const im_features[] = { NS_ROSTER, NULL };
 
+/* RFC 3921 section 3: session establishment; nothing to do, but old clients wait for the result. */
+static int
+session_iq(struct xmpp_iq *iq)
+{
+	xmpp_iq_result(iq, TD_STR_NULL);
+	return XMPP_DONE;
+}
+
 static const struct xmpp_iq_entry im_iqs[] = {
+	{ NS_SESSION, "session", IQ_SET | IQ_TO_ACCOUNT | IQ_TO_HOST | IQ_OWN_ONLY, session_iq },
 	{ NS_ROSTER, "query", IQ_GET | IQ_SET | IQ_TO_ACCOUNT | IQ_OWN_ONLY, xmpp_roster_iq },
 	{ 0 },
 };

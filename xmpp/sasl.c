@@ -372,6 +372,7 @@ xmpp_sasl_start(struct td_str mechanism, unsigned offered, struct td_str domain,
 	if (cb != NULL) {
 		s->cb_exporter = dup_bytes(cb->tls_exporter, &s->cb_exporter_len);
 		s->cb_end_point = dup_bytes(cb->tls_server_end_point, &s->cb_end_point_len);
+		s->cb_unique = dup_bytes(cb->tls_unique, &s->cb_unique_len);
 	}
 	s->state = td_zalloc(mech->size);
 	return s;
@@ -392,6 +393,7 @@ xmpp_sasl_free(struct xmpp_sasl *s)
 	free(s->domain);
 	free(s->cb_exporter);
 	free(s->cb_end_point);
+	free(s->cb_unique);
 	free(s->name);
 	free(s->user);
 	free(s->bare);

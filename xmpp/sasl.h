@@ -80,6 +80,9 @@ int xmpp_scram_derive(struct td_str password, unsigned iterations, struct xmpp_s
 struct xmpp_cb_data {
 	struct td_str tls_exporter;         /* 32 bytes, RFC 9266 */
 	struct td_str tls_server_end_point; /* hash of the certificate, RFC 5929 */
+	/* RFC 5929; never announced (XEP-0440), taken from clients that know nothing newer, such
+	 * as slixmpp 1.8, which would otherwise say "y" and be refused as downgraded */
+	struct td_str tls_unique;
 };
 /* What a listener allows. */
 #define SASL_M_PLAIN 0x01u

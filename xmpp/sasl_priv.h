@@ -45,8 +45,8 @@ struct xmpp_sasl {
 	xmpp_sasl_wake *wake;
 	void *wake_arg;
 	char *domain;
-	char *cb_exporter, *cb_end_point; /* channel binding data, copied */
-	size_t cb_exporter_len, cb_end_point_len;
+	char *cb_exporter, *cb_end_point, *cb_unique; /* channel binding data, copied */
+	size_t cb_exporter_len, cb_end_point_len, cb_unique_len;
 	struct sasl_fetch *fetch;
 	int fetch_rc;
 	struct xmpp_credentials cred;

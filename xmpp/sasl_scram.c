@@ -92,6 +92,8 @@ binding_data(const struct xmpp_sasl *s, struct td_str type)
 		return td_str(s->cb_exporter, s->cb_exporter_len);
 	if (td_str_eqc(type, "tls-server-end-point"))
 		return td_str(s->cb_end_point, s->cb_end_point_len);
+	if (td_str_eqc(type, "tls-unique"))
+		return td_str(s->cb_unique, s->cb_unique_len);
 	return TD_STR_NULL;
 }
 

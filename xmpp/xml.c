@@ -42,7 +42,7 @@ struct xmpp_parse {
 	unsigned depth;
 	unsigned max_depth;
 	uint32_t max_bytes;
-	bool raw_ok, suspended, priming, single;
+	bool raw_ok, suspended, priming, single, root_closed;
 	enum xmpp_read event;
 	const char *error;
 	struct xmpp_stanza *stanza;
@@ -280,7 +280,11 @@ on_end(void *arg, const XML_Char *name)
 	progressed(p);
 	p->depth--;
 	if (p->depth == 0) {
-		p->event = XR_CLOSE;
+		/* "<stream:stream/>": first it opens */
+		if (p->event == XR_OPEN)
+			p->root_closed = true;
+		else
+			p->event = XR_CLOSE;
 		return;
 	}
 	flush_text(p);
@@ -401,7 +405,7 @@ parse_clean(struct xmpp_parse *p)
 	p->header = p->root = p->cur = NULL;
 	p->event = XR_MORE;
 	p->error = NULL;
-	p->suspended = false;
+	p->suspended = p->root_closed = false;
 	/* buffers that grew large go back, small ones stay warm */
 	if (p->partial.cap > 16384)
 		td_buf_fini(&p->partial);
@@ -721,6 +725,10 @@ feed_rest(struct xmpp_reader *r)
 		p->header_arena = NULL;
 		p->header = NULL;
 		r->header = NULL;
+	}
+	if (p->root_closed) {
+		r->closed = true;
+		return XR_CLOSE;
 	}
 	if (!p->suspended) /* the event was at the end of the bytes */
 		return after_parse(r, p, XML_STATUS_OK);

@@ -434,12 +434,14 @@ read_h(const struct xmpp_node *n, uint32_t *h)
 static void
 too_high(struct xmpp_c2s *c, uint32_t h, const struct xmpp_sm *sm)
 {
-	char text[160];
+	char text[160], xml[160];
 
 	(void)snprintf(text, sizeof(text),
 		       "You acknowledged %u stanzas, but %u were sent", h, sm->acked + sm->len);
 	td_log_notice(xmpp_c2s_log(c), "sm-h-too-high", "h=%u sent=%u", h, sm->acked + sm->len);
-	xmpp_c2s_end(c, "undefined-condition", text);
+	(void)snprintf(xml, sizeof(xml), "<handled-count-too-high xmlns='" NS_SM "' h='%u' send-count='%u'/>", h,
+		       sm->acked + sm->len);
+	xmpp_c2s_end_with(c, "undefined-condition", text, xml);
 }
 
 static void

@@ -74,6 +74,7 @@ static const struct {
 	{ HEADER "<message><p:x/></message>", "O|E(not-well-formed)|" },
 	{ HEADER "text", "O|E(bad-format)|" },
 	{ HEADER "</wrong>", "O|C|" },
+	{ "<stream:stream xmlns='jabber:client' xmlns:stream='" NS_STREAM "'/>", "O|C|" },
 	{ "<?xml version='1.0' encoding='latin1'?><x/>", "E(unsupported-encoding)|" },
 	{ HEADER "<a><b><c><d><e><f/></e></d></c></b></a>", "O|E(policy-violation)|" },
 };
