@@ -33,7 +33,7 @@ class Clients(ServerCase):
         name = self.user()
         a = self.client()
         a.send(name + "@lab.test", "while you were out")
-        a.call(a.client["xep_0199"].send_ping, name + "@lab.test")
+        a.call(a.client["xep_0199"].send_ping, "lab.test")
         b = self.client(name)
         b.wait_message("while you were out")
 
