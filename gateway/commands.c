@@ -565,10 +565,18 @@ cmd_roster_import(struct ctl_request *r)
 	im = td_arena_zalloc(r->a, sizeof(*im));
 	im->r = r;
 	im->bare = j.bare;
-	if (store_roster_from_json(r->input, r->a, &im->contacts, &im->n, &err) < 0)
+	if (store_roster_from_json(r->input, r->a, &im->contacts, &im->n, &err) < 0) {
 		ctl_fail(r, "%s", err.text);
-	else
-		next_contact(im);
+		return;
+	}
+	for (size_t i = 0; i < im->n; i++) {
+		if (xmpp_jid_parse(r->a, im->contacts[i].jid, &j, NULL) < 0 || j.resource.p != NULL) {
+			ctl_fail(r, "'%.*s' is not an address; nothing was imported", TD_STR_ARG(im->contacts[i].jid));
+			return;
+		}
+		im->contacts[i].jid = j.bare; /* prepared */
+	}
+	next_contact(im);
 }
 
 /* ---- sessions ---- */
