@@ -701,9 +701,12 @@ milt_mail_remove_rcpt(struct milt_mail *m, struct td_str addr)
 void
 milt_mail_set_quarantine(struct milt_mail *m, struct td_str reason)
 {
-	m->quarantine = clean_value(m->arena, reason);
-	if (m->quarantine.len == 0)
-		m->quarantine = TD_STR("held");
+	struct td_str v = clean_value(m->arena, reason);
+	char *one = td_arena_strndup(m->arena, v.p, v.len);
+
+	for (char *p = one; *p != '\0'; p++)
+		*p = *p == '\n' ? ' ' : *p;
+	m->quarantine = v.len > 0 ? td_str(one, v.len) : TD_STR("held");
 }
 
 /* ---- the batch ---- */

@@ -253,6 +253,45 @@ put_header(struct td_arena *a, GMimeObject *o, struct td_str name, struct td_str
 	return 0;
 }
 
+/* GMime's own encode does not look into attached messages. */
+static void
+encode_7bit(GMimeObject *o, unsigned depth)
+{
+	if (o == NULL || depth > 20)
+		return;
+	if (GMIME_IS_MESSAGE(o)) {
+		encode_7bit(g_mime_message_get_mime_part(GMIME_MESSAGE(o)), depth + 1);
+	} else if (GMIME_IS_MESSAGE_PART(o)) {
+		GMimeMessage *msg = g_mime_message_part_get_message(GMIME_MESSAGE_PART(o));
+
+		encode_7bit(msg != NULL ? GMIME_OBJECT(msg) : NULL, depth + 1);
+	} else if (GMIME_IS_MULTIPART(o)) {
+		for (int i = 0; i < g_mime_multipart_get_count(GMIME_MULTIPART(o)); i++)
+			encode_7bit(g_mime_multipart_get_part(GMIME_MULTIPART(o), i), depth + 1);
+	} else {
+		g_mime_object_encode(o, GMIME_ENCODING_CONSTRAINT_7BIT);
+	}
+}
+
+/* RFC 2046 5.2.1: a message has no encoding of its own, so all of it must fit the wire. */
+static bool
+fits_wire(GMimeMessage *msg)
+{
+	GMimeStream *s = g_mime_stream_mem_new();
+	GByteArray *b;
+	size_t line = 0;
+	bool fits = true;
+
+	g_mime_object_write_to_stream(GMIME_OBJECT(msg), NULL, s);
+	b = g_mime_stream_mem_get_byte_array(GMIME_STREAM_MEM(s));
+	for (guint i = 0; i < b->len && fits; i++) {
+		line = b->data[i] == '\n' ? 0 : line + 1;
+		fits = b->data[i] < 0x80 && b->data[i] != 0 && b->data[i] != '\r' && line <= 990;
+	}
+	g_object_unref(s);
+	return fits;
+}
+
 static GMimeObject *
 message_part(struct td_str content)
 {
@@ -260,8 +299,10 @@ message_part(struct td_str content)
 	GMimeMessage *msg = milt_mime_message(content, &cut);
 	GMimeMessagePart *mp;
 
-	/* one too odd to be parsed whole goes as a plain file */
-	if (msg == NULL || cut) {
+	if (msg != NULL)
+		encode_7bit(GMIME_OBJECT(msg), 0);
+	/* one too odd to be parsed whole, or to be sent as it is, goes as a plain file */
+	if (msg == NULL || cut || !fits_wire(msg)) {
 		if (msg != NULL)
 			g_object_unref(msg);
 		return NULL;
