@@ -168,7 +168,7 @@ MEANINGS = dict(line.rstrip("\n").split("\t", 1) for line in (ROOT / "tools" / "
 CALL = re.compile(r'td_log_(error|warn|notice|info|debug)\(\s*([^,"]+?)\s*,\s*"([a-z0-9-]+)"\s*,\s*((?:"(?:[^"\\]|\\.)*"\s*)+)', re.S)
 CONTEXT = re.compile(r'(?:static const struct td_logctx (\w+) =|(\S+)->log = \(struct td_logctx\))\s*\{[^}]*?"([a-z0-9.]+)"')
 # whose log "X->log" is, where the file itself does not say
-OWNERS = {"gw": "gateway", "gw.log": "gateway", "env": "xmpp", "s->log": "milter", "c->log": "xmpp.c2s", "xmpp_c2s_log(c)": "xmpp.c2s", "o->log": "outbox"}
+OWNERS = {"gw": "tandem", "gw.log": "tandem", "env": "xmpp", "s->log": "milter", "c->log": "xmpp.c2s", "xmpp_c2s_log(c)": "xmpp.c2s", "o->log": "outbox"}
 
 
 def domain_of(path, text, ctx, shared):
