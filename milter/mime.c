@@ -1,10 +1,6 @@
 /* mime - the read side on GMime: guard, parse, walk into a flat list of parts, then choose the
  * text.  No GMime object outlives a call.
- *
- * The surprising thing is the guard.  GMime recurses per nested entity and makes objects per
- * part and header, so a mail of nothing but boundaries could cost gigabytes or the stack, and a
- * few header forms cost it the square of their length.  We look at the raw bytes first, in one
- * pass, and hand over only as much of the mail as is within generous limits. */
+ * Only what the guard (guard.c) lets through is parsed. */
 #include "milter/mime.h"
 #include "milter/mime_priv.h"
 
@@ -30,14 +26,6 @@
 #define VALUE_MAX (64u * 1024)
 #define PUNCT_MAX 2000u
 
-/* guard */
-#define G_DASHES 2000u		  /* lines that start with "--" */
-#define G_TYPES 400u		  /* Content-Type lines */
-#define G_BLOCK (64u * 1024)	  /* one header block of a part */
-#define G_TYPE_FIELD (8u * 1024)  /* one Content-* field */
-#define G_HEADERS (512u * 1024)	  /* all header blocks together */
-#define G_PUNCT 8000u		  /* commas and colons in them */
-
 static pthread_once_t mime_once = PTHREAD_ONCE_INIT;
 
 static void
@@ -51,85 +39,6 @@ void
 milt_mime_init(void)
 {
 	pthread_once(&mime_once, init_libraries);
-}
-
-/* ---- the guard ---- */
-
-struct guard {
-	bool in_headers; /* or what could be such */
-	bool message;	 /* this block names message/...: another block follows */
-	bool type_field;
-	size_t block, field, headers;
-	unsigned dashes, types, punct;
-};
-
-static bool
-starts_i(const char *p, size_t n, const char *word)
-{
-	size_t len = strlen(word);
-
-	return n >= len && strncasecmp(p, word, len) == 0;
-}
-
-static bool
-guard_header_line(struct guard *g, const char *p, size_t n)
-{
-	if (p[0] != ' ' && p[0] != '\t') {
-		g->type_field = starts_i(p, n, "content-");
-		g->field = 0;
-	}
-	g->block += n;
-	g->field += n;
-	g->headers += n;
-	for (size_t i = 0; i < n; i++) {
-		g->punct += p[i] == ',' || p[i] == ':';
-		if (p[i] == '/' && i >= 7 && strncasecmp(p + i - 7, "message", 7) == 0)
-			g->message = true;
-	}
-	return g->block <= G_BLOCK && g->headers <= G_HEADERS && g->punct <= G_PUNCT &&
-	       !(g->type_field && g->field > G_TYPE_FIELD);
-}
-
-/* One line without its end; false: stop in front of it. */
-static bool
-guard_line(struct guard *g, const char *p, size_t n)
-{
-	if (n > 0 && p[n - 1] == '\r')
-		n--;
-	if (starts_i(p, n, "content-type") && ++g->types > G_TYPES)
-		return false;
-	if (n >= 2 && p[0] == '-' && p[1] == '-') {
-		g->in_headers = true;
-		g->message = false;
-		g->block = g->field = 0;
-		return ++g->dashes <= G_DASHES;
-	}
-	if (!g->in_headers)
-		return true;
-	if (n == 0) {
-		g->in_headers = g->message;
-		g->message = false;
-		g->block = g->field = 0;
-		return true;
-	}
-	return guard_header_line(g, p, n);
-}
-
-/* How much of <body> may be parsed. */
-static size_t
-guard_body(struct td_str body, bool message)
-{
-	struct guard g = { .in_headers = message };
-
-	for (size_t i = 0; i < body.len;) {
-		const char *nl = memchr(body.p + i, '\n', body.len - i);
-		size_t end = nl != NULL ? (size_t)(nl - body.p) : body.len;
-
-		if (!guard_line(&g, body.p + i, end - i))
-			return i;
-		i = end + 1;
-	}
-	return body.len;
 }
 
 /* ---- composing what is parsed ---- */
@@ -163,7 +72,7 @@ cut_addresses(struct td_str v)
 static void
 add_field(struct td_buf *b, struct td_str name, struct td_str value)
 {
-	size_t max = name.len >= 8 && strncasecmp(name.p, "content-", 8) == 0 ? G_TYPE_FIELD : VALUE_MAX;
+	size_t max = name.len >= 8 && strncasecmp(name.p, "content-", 8) == 0 ? MILT_TYPE_FIELD : VALUE_MAX;
 
 	if (value.len > max)
 		value.len = max;
@@ -189,15 +98,15 @@ compose(const struct milt_mail *m, struct td_buf *b, bool *cut)
 	const struct milt_header *h;
 	struct td_str body = td_buf_str(&m->body);
 	size_t i = 0, n;
-	bool message = false;
+	struct td_str type = TD_STR("");
 
 	while ((h = milt_mail_header(m, TD_STR_NULL, &i)) != NULL) {
 		add_field(b, h->name, h->value);
-		if (td_str_ieq(h->name, TD_STR("content-type")))
-			message = message || starts_i(td_str_trim(h->value).p, h->value.len, "message");
+		if (td_str_ieq(h->name, TD_STR("content-type")) && !milt_contains_i(type, "message"))
+			type = h->value; /* of several, the one that would cost more */
 	}
 	td_buf_addc(b, '\n');
-	n = guard_body(body, message);
+	n = milt_mime_guard(body, type);
 	*cut = *cut || n < body.len || m->body_cut || m->headers_cut;
 	td_buf_add(b, body.p, n);
 }
@@ -677,7 +586,7 @@ take_report_headers(struct walk *w, GMimePart *part)
 
 	(void)decode_part(w, part, &raw, REPORT_MAX);
 	td_buf_addz(&raw, "\n\n");
-	raw.len = guard_body(td_buf_str(&raw), true);
+	raw.len = milt_mime_guard(td_buf_str(&raw), TD_STR("message"));
 	msg = parse_bytes(&raw);
 	if (msg != NULL) {
 		if (w->m->report.original_id.p == NULL)
@@ -877,17 +786,6 @@ next_child(const struct chooser *c, int parent, int after)
 	return -1;
 }
 
-static bool
-contains_i(struct td_str s, const char *word)
-{
-	size_t n = strlen(word);
-
-	for (size_t i = 0; i + n <= s.len; i++)
-		if (strncasecmp(s.p + i, word, n) == 0)
-			return true;
-	return false;
-}
-
 /* "Your mail program cannot show HTML." is no text. */
 static bool
 is_stub(struct td_str plain, struct td_str html)
@@ -902,7 +800,7 @@ is_stub(struct td_str plain, struct td_str html)
 	if (plain.len > 300 || html.len < 2 * plain.len)
 		return false;
 	for (size_t i = 0; i < sizeof(signs) / sizeof(signs[0]); i++)
-		if (contains_i(plain, signs[i]))
+		if (milt_contains_i(plain, signs[i]))
 			return true;
 	return false;
 }
@@ -1156,93 +1054,4 @@ milt_mime_extract(const struct milt_mail *m, const struct milt_mime_limits *limi
 		rc = td_fail(err, TD_E_LIMIT, "part %zu is over %zu bytes", index, max);
 	td_arena_free(w.a);
 	return rc;
-}
-
-/* ---- automatic mail (RFC 3834, RFC 5230 4.6) ---- */
-
-unsigned
-milt_mail_hops(const struct milt_mail *m)
-{
-	const struct milt_header *h;
-	size_t i = 0;
-	unsigned n = 0, max = 0;
-
-	while ((h = milt_mail_header(m, TD_STR("X-Tandem-Loop"), &i)) != NULL) {
-		const char *p = memmem(h->value.p, h->value.len, "hops=", 5);
-		unsigned hops = 0;
-
-		n++;
-		for (p = p != NULL ? p + 5 : ""; *p >= '0' && *p <= '9' && hops < 1000; p++)
-			hops = hops * 10 + (unsigned)(*p - '0');
-		max = hops > max ? hops : max;
-	}
-	return n > max ? n : max;
-}
-
-static bool
-is_robot(struct td_str local)
-{
-	static const char *const exact[] = { "mailer-daemon", "noreply", "no-reply", "no_reply",
-					     "donotreply", "do-not-reply", "nobody", "bounce", "bounces" };
-	static const char *const ends[] = { "-request", "-owner", "-bounces", "-noreply" };
-	struct td_str t = { 0 };
-
-	for (size_t i = 0; i < sizeof(exact) / sizeof(exact[0]); i++)
-		if (td_str_ieq(local, td_cstr(exact[i])))
-			return true;
-	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
-		size_t n = strlen(ends[i]);
-
-		t = local.len > n ? td_str(local.p + local.len - n, n) : TD_STR_NULL;
-		if (t.p != NULL && td_str_ieq(t, td_cstr(ends[i])))
-			return true;
-	}
-	return local.len > 6 && strncasecmp(local.p, "owner-", 6) == 0;
-}
-
-static const char *
-auto_header(const struct milt_header *h)
-{
-	struct td_str v = td_str_trim(h->value);
-
-	if (td_str_ieq(h->name, TD_STR("Auto-Submitted")))
-		return v.len >= 2 && strncasecmp(v.p, "no", 2) == 0 &&
-			       (v.len == 2 || strchr("; \t(", v.p[2]) != NULL) ?
-			       NULL : "auto-submitted";
-	if (td_str_ieq(h->name, TD_STR("Precedence")))
-		return td_str_ieq(v, TD_STR("bulk")) || td_str_ieq(v, TD_STR("junk")) ||
-			       td_str_ieq(v, TD_STR("list")) || td_str_ieq(v, TD_STR("auto_reply")) ?
-			       "precedence" : NULL;
-	if (h->name.len > 5 && strncasecmp(h->name.p, "List-", 5) == 0)
-		return "mailing list";
-	if (td_str_ieq(h->name, TD_STR("X-Loop")))
-		return "x-loop";
-	if (td_str_ieq(h->name, TD_STR("X-Autoreply")) || td_str_ieq(h->name, TD_STR("X-Autorespond")))
-		return "auto-reply";
-	if (td_str_ieq(h->name, TD_STR("X-Auto-Response-Suppress")))
-		return contains_i(v, "all") || contains_i(v, "oof") || contains_i(v, "autoreply") ?
-			       "auto-response-suppress" : NULL;
-	if (td_str_ieq(h->name, TD_STR("Content-Type")))
-		return contains_i(v, "multipart/report") ? "report" : NULL;
-	return NULL;
-}
-
-bool
-milt_mail_is_auto(const struct milt_mail *m, unsigned max_hops, const char **why)
-{
-	const struct milt_header *h;
-	const char *reason = NULL;
-	size_t i = 0;
-
-	if (m->from.valid && m->from.full.len == 0)
-		reason = "null sender";
-	else if (is_robot(m->from.local))
-		reason = "sender is a robot";
-	else if (max_hops > 0 && milt_mail_hops(m) >= max_hops)
-		reason = "too many hops";
-	while (reason == NULL && (h = milt_mail_header(m, TD_STR_NULL, &i)) != NULL)
-		reason = auto_header(h);
-	if (why != NULL)
-		*why = reason;
-	return reason != NULL;
 }
