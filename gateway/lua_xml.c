@@ -585,6 +585,7 @@ static int
 n_addchild(lua_State *L)
 {
 	struct lnode *h = check_writable(L, 1);
+	const char *name, *ns;
 
 	check_element(L, 1);
 	if (gwl_is_node(L, 2)) {
@@ -594,9 +595,10 @@ n_addchild(lua_State *L)
 	}
 	if (depth_of(h->n) + 1 >= DEPTH_MAX)
 		return luaL_error(L, "xml: nested too deep");
+	name = check_name(L, 2);
+	ns = opt_ns(L, 3);
 	push_node(L, h->tree, NULL);
-	((struct lnode *)lua_touserdata(L, -1))->n =
-		xmpp_node_add(h->tree->arena, h->n, check_name(L, 2), opt_ns(L, 3));
+	((struct lnode *)lua_touserdata(L, -1))->n = xmpp_node_add(h->tree->arena, h->n, name, ns);
 	tree_charge(L, h->tree);
 	return 1;
 }

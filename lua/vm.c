@@ -201,6 +201,21 @@ cpu_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
+/* "file:line: " of the innermost Lua code; luaL_where does not know the hook's. */
+static void
+push_where(lua_State *L)
+{
+	lua_Debug ar;
+
+	for (int level = 0; lua_getstack(L, level, &ar); level++) {
+		if (lua_getinfo(L, "Sl", &ar) == 0 || ar.currentline <= 0)
+			continue;
+		lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
+		return;
+	}
+	lua_pushliteral(L, "");
+}
+
 /* Raise when the budget is used up. */
 static void
 check_budget(lua_State *L, struct tlua *t)
@@ -215,12 +230,14 @@ check_budget(lua_State *L, struct tlua *t)
 	if (t->over == TO_NONE)
 		return;
 	tlua_arm(L);
+	push_where(L);
 	if (t->over == TO_TIME)
-		luaL_error(L, "the script ran longer than %d ms",
-			   (int)t->time_ms);
+		lua_pushfstring(L, "the script ran longer than %d ms", (int)t->time_ms);
 	else
-		luaL_error(L, "the script ran over %d instructions",
-			   (int)(t->max < INT32_MAX ? t->max : INT32_MAX));
+		lua_pushfstring(L, "the script ran over %d instructions",
+				(int)(t->max < INT32_MAX ? t->max : INT32_MAX));
+	lua_concat(L, 2);
+	lua_error(L);
 }
 
 static void
