@@ -1,7 +1,7 @@
 /* loadgen - thousands of chat clients in one process, against a server or the floor program.
  *
- *   bench-loadgen --port N [--pid PID] [--floor] [--tls|--starttls] [--plain-auth] [--presence]
- *                 [--domain D] [--body N] [--timeout SEC] [--login-window N]
+ *   bench-loadgen --port N [--pid PID] [--floor [--bare]] [--tls|--starttls] [--plain-auth]
+ *                 [--presence] [--domain D] [--body N] [--timeout SEC] [--login-window N]
  *   bench-loadgen --accounts N [--domain D]     lines for "tandemctl account import"
  *
  * It does what lines on standard input say and answers each with one line of JSON:
@@ -15,6 +15,8 @@
  * used.  A window is refilled when half of it came back: the server always has work and is never
  * asked to answer one byte at a time.  While it measures the program polls without sleeping, or
  * the server would pay for waking it up.  CPU time is that of PID, read at both ends.
+ *
+ * --floor --bare connects (and shakes hands) and says no more.
  *
  * SCRAM-SHA-256 with one salt for all accounts: the client key is derived once.  Connects only to
  * 127.0.0.1, from addresses of 127/8. */
@@ -68,7 +70,7 @@ struct client {
 static struct {
 	uint16_t port;
 	pid_t pid;
-	bool floor, tls, starttls, plain_auth, presence;
+	bool floor, bare, tls, starttls, plain_auth, presence;
 	const char *domain;
 	size_t body;
 	long timeout;
@@ -203,6 +205,15 @@ send_starttls(struct client *c)
 }
 
 static void
+ready(struct client *c)
+{
+	td_buf_fini(&c->in);
+	c->step = NULL;
+	c->ready = true;
+	n_ready++;
+}
+
+static void
 shake(struct client *c)
 {
 	int rc;
@@ -215,7 +226,9 @@ shake(struct client *c)
 		return;
 	}
 	c->shaking = false;
-	if (opt.floor) {
+	if (opt.bare) {
+		ready(c);
+	} else if (opt.floor) {
 		struct td_buf b = { 0 };
 
 		td_buf_addf(&b, "%c%08u\n", c->number % 2 == 0 ? 'S' : 'R', c->number / 2);
@@ -339,15 +352,6 @@ send_bind(struct client *c)
 }
 
 static void
-ready(struct client *c)
-{
-	td_buf_fini(&c->in);
-	c->step = NULL;
-	c->ready = true;
-	n_ready++;
-}
-
-static void
 on_bound(struct client *c)
 {
 	if (!opt.presence) {
@@ -418,8 +422,9 @@ connect_one(unsigned i)
 		c->step = opt.plain_auth ? steps_plain : steps_scram;
 	if (opt.tls) {
 		start_tls(c);
+	} else if (opt.bare) {
+		ready(c);
 	} else if (opt.floor) {
-		c->shaking = false;
 		(void)snprintf(buf, sizeof(buf), "%c%08u\n", i % 2 == 0 ? 'S' : 'R', i / 2);
 		put(c, buf, 10);
 	} else {
@@ -669,7 +674,7 @@ read_options(int argc, char **argv)
 	const struct flag flags[] = {
 		{ "--floor", &opt.floor },	     { "--tls", &opt.tls },
 		{ "--starttls", &opt.starttls },     { "--plain-auth", &opt.plain_auth },
-		{ "--presence", &opt.presence },
+		{ "--presence", &opt.presence },	     { "--bare", &opt.bare },
 	};
 	unsigned accounts = 0;
 
