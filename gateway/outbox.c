@@ -27,7 +27,8 @@ struct sending {
 	CURL *curl;
 	struct curl_slist *rcpt;
 	struct gw_lmtp *lmtp;
-	char reply[600]; /* the last complete reply of the server */
+	char reply[600]; /* the last reply of the server */
+	char refusal[600]; /* the last one that was 4xx or 5xx: QUIT is answered after it */
 	size_t reply_len;
 	bool reply_open; /* more lines of it follow */
 };
@@ -262,21 +263,14 @@ sent(struct sending *s)
 static void
 curl_done(struct sending *s, CURLcode rc)
 {
-	long code = 0;
-
-	curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, &code);
 	if (rc == CURLE_OK) {
 		sent(s);
-	} else if (code >= 500 && code < 600 && s->reply_len > 0 &&
+	} else if (s->refusal[0] == '5' &&
 		   (rc == CURLE_SEND_ERROR || rc == CURLE_RECV_ERROR || rc == CURLE_WEIRD_SERVER_REPLY)) {
 		/* MAIL, RCPT, DATA or the dot was refused; a refused login is our own fault and waits */
-		failed(s, true, s->reply);
+		failed(s, true, s->refusal);
 	} else {
-		char why[700];
-
-		(void)snprintf(why, sizeof(why), "%s%s%s", s->reply_len > 0 && code >= 400 ? s->reply : "",
-			       s->reply_len > 0 && code >= 400 ? " / " : "", curl_easy_strerror(rc));
-		failed(s, false, why);
+		failed(s, false, s->refusal[0] != '\0' ? s->refusal : curl_easy_strerror(rc));
 	}
 	sending_free(s);
 }
@@ -400,6 +394,8 @@ on_reply(char *line, size_t size, size_t n, void *arg)
 	memcpy(s->reply + s->reply_len, l.p, l.len);
 	s->reply_len += l.len;
 	s->reply[s->reply_len] = '\0';
+	if (!s->reply_open && (s->reply[0] == '4' || s->reply[0] == '5'))
+		memcpy(s->refusal, s->reply, s->reply_len + 1);
 	return size * n;
 }
 

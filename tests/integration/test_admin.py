@@ -444,7 +444,7 @@ class Ctl(ServerCase):
         self.d.ctl("log", "level", "debug")
         name = self.user()
         self.d.ctl("account", "password", at(name), stdin="debug-secret-44\n")
-        xmppc.login(self.port, name, password="debug-secret-44", mech="PLAIN").close()
+        xmppc.login(self.port, name, password="debug-secret-44").close()
         self.d.ctl("log", "level", "info")
         self.assertNotIn("debug-secret-44", self.d.log_text())
 
