@@ -231,8 +231,9 @@ class Commands(unittest.TestCase):
             self.assertRegex(self.makefile, r"(?m)^%s:" % target)
 
     def test_scripts_of_the_makefile(self):
-        for name in re.findall(r"(?:sh|\$\(PY\)) ((?:tools|tests)/[\w./]+)", self.makefile):
-            self.assertTrue((ROOT / name).exists(), name)
+        for name in re.findall(r"\b((?:tools|tests)/[\w/]+\.(?:sh|py|service\.in))\b", self.makefile):
+            with self.subTest(file=name):
+                self.assertTrue((ROOT / name).exists())
 
     def test_readme_check_runs(self):
         """The README's own check of the shipped example."""
