@@ -27,8 +27,9 @@ milt_mail_hops(const struct milt_mail *m)
 static bool
 is_robot(struct td_str local)
 {
-	static const char *const exact[] = { "mailer-daemon", "noreply", "no-reply", "no_reply",
-					     "donotreply", "do-not-reply", "nobody", "bounce", "bounces" };
+	static const char *const exact[] = { "mailer-daemon", "noreply",    "no-reply",
+					     "no_reply",      "donotreply", "do-not-reply",
+					     "nobody",        "bounce",     "bounces" };
 	static const char *const ends[] = { "-request", "-owner", "-bounces", "-noreply" };
 	struct td_str t = { 0 };
 
@@ -52,21 +53,27 @@ auto_header(const struct milt_header *h)
 
 	if (td_str_ieq(h->name, TD_STR("Auto-Submitted")))
 		return v.len >= 2 && strncasecmp(v.p, "no", 2) == 0 &&
-			       (v.len == 2 || strchr("; \t(", v.p[2]) != NULL) ?
-			       NULL : "auto-submitted";
+				       (v.len == 2 || strchr("; \t(", v.p[2]) != NULL)
+			       ? NULL
+			       : "auto-submitted";
 	if (td_str_ieq(h->name, TD_STR("Precedence")))
 		return td_str_ieq(v, TD_STR("bulk")) || td_str_ieq(v, TD_STR("junk")) ||
-			       td_str_ieq(v, TD_STR("list")) || td_str_ieq(v, TD_STR("auto_reply")) ?
-			       "precedence" : NULL;
+				       td_str_ieq(v, TD_STR("list")) ||
+				       td_str_ieq(v, TD_STR("auto_reply"))
+			       ? "precedence"
+			       : NULL;
 	if (h->name.len > 5 && strncasecmp(h->name.p, "List-", 5) == 0)
 		return "mailing list";
 	if (td_str_ieq(h->name, TD_STR("X-Loop")))
 		return "x-loop";
-	if (td_str_ieq(h->name, TD_STR("X-Autoreply")) || td_str_ieq(h->name, TD_STR("X-Autorespond")))
+	if (td_str_ieq(h->name, TD_STR("X-Autoreply")) ||
+	    td_str_ieq(h->name, TD_STR("X-Autorespond")))
 		return "auto-reply";
 	if (td_str_ieq(h->name, TD_STR("X-Auto-Response-Suppress")))
-		return milt_contains_i(v, "all") || milt_contains_i(v, "oof") || milt_contains_i(v, "autoreply") ?
-			       "auto-response-suppress" : NULL;
+		return milt_contains_i(v, "all") || milt_contains_i(v, "oof") ||
+				       milt_contains_i(v, "autoreply")
+			       ? "auto-response-suppress"
+			       : NULL;
 	if (td_str_ieq(h->name, TD_STR("Content-Type")))
 		return milt_contains_i(v, "multipart/report") ? "report" : NULL;
 	return NULL;

@@ -8,11 +8,11 @@
 
 #include <strings.h>
 
-#define G_DASHES 2000u		  /* lines that start with "--" */
-#define G_TYPES 400u		  /* Content-Type lines */
-#define G_BLOCK (64u * 1024)	  /* one header block of a part */
-#define G_HEADERS (512u * 1024)	  /* all header blocks together */
-#define G_PUNCT 8000u		  /* commas and colons in them */
+#define G_DASHES 2000u          /* lines that start with "--" */
+#define G_TYPES 400u            /* Content-Type lines */
+#define G_BLOCK (64u * 1024)    /* one header block of a part */
+#define G_HEADERS (512u * 1024) /* all header blocks together */
+#define G_PUNCT 8000u           /* commas and colons in them */
 
 bool
 milt_starts_i(struct td_str s, const char *word)
@@ -35,8 +35,8 @@ milt_contains_i(struct td_str s, const char *word)
 
 struct guard {
 	bool in_headers; /* or what could be such */
-	bool message;	 /* this block names message/...: another block follows */
-	bool digest;	 /* parts are messages without saying so */
+	bool message;    /* this block names message/...: another block follows */
+	bool digest;     /* parts are messages without saying so */
 	bool type_field;
 	size_t block, field, headers;
 	unsigned dashes, types, punct;

@@ -58,7 +58,7 @@ struct writer {
 	unsigned depth, hidden; /* hidden: open elements inside the hidden one, itself counted */
 	unsigned quote, pre, lines, n_lists;
 	unsigned gap; /* quote depth of the empty lines that are due: the least since they were */
-	int lists[LISTS_MAX]; /* next number, 0 = unordered */
+	int lists[LISTS_MAX];    /* next number, 0 = unordered */
 	bool blank, begun, item; /* a blank is due; text was written; right behind "- " */
 	size_t link_at;
 	char link[URL_MAX + 1];
@@ -79,7 +79,9 @@ kind_of(const char *name)
 				sizeof(elements[0]), element_order);
 
 	return e != NULL ? elements[((const char *)e - (const char *)elements) /
-				    (ptrdiff_t)sizeof(elements[0])].kind : (enum el_kind)0;
+				    (ptrdiff_t)sizeof(elements[0])]
+				   .kind
+			 : (enum el_kind)0;
 }
 
 /* ---- writing ---- */
@@ -146,12 +148,14 @@ put_text(struct writer *w, const char *p, size_t n)
 		} else if (p[i] == ' ' && w->pre > 0) {
 			put_due(w);
 			td_buf_addc(w->out, ' ');
-		} else if (p[i] == ' ' || p[i] == '\n' || p[i] == '\t' || p[i] == '\r' || p[i] == '\f') {
+		} else if (p[i] == ' ' || p[i] == '\n' || p[i] == '\t' || p[i] == '\r' ||
+			   p[i] == '\f') {
 			w->blank = w->begun && w->lines == 0;
 		} else if (n - i >= 2 && memcmp(p + i, "\xC2\xA0", 2) == 0) {
 			w->blank = w->begun && w->lines == 0;
 			i++;
-		} else if ((skip = filler(p + i, n - i, w->blank || w->lines > 0 || !w->begun)) > 0) {
+		} else if ((skip = filler(p + i, n - i, w->blank || w->lines > 0 || !w->begun)) >
+			   0) {
 			i += skip - 1;
 		} else {
 			put_due(w);
@@ -209,8 +213,8 @@ is_hidden(const xmlChar **atts)
 static void
 open_link(struct writer *w, const char *href)
 {
-	static const char *const schemes[] = { "http://", "https://", "mailto:", "xmpp:", "tel:",
-					       "ftp://", "sip:", "geo:" };
+	static const char *const schemes[] = { "http://", "https://", "mailto:", "xmpp:",
+					       "tel:",    "ftp://",   "sip:",    "geo:" };
 	size_t n = href != NULL ? strlen(href) : 0, o = 0;
 
 	w->link[0] = '\0';
@@ -224,7 +228,8 @@ open_link(struct writer *w, const char *href)
 			continue;
 		/* a blank or an angle bracket would end it early for the reader's client */
 		for (; *href != '\0'; href++)
-			if ((unsigned char)*href > 0x20 && *href != '<' && *href != '>' && *href != 0x7F)
+			if ((unsigned char)*href > 0x20 && *href != '<' && *href != '>' &&
+			    *href != 0x7F)
 				w->link[o++] = *href;
 		w->link[o] = '\0';
 		return;
@@ -297,15 +302,9 @@ open_element(struct writer *w, enum el_kind kind, const char *name, const xmlCha
 	const char *alt;
 
 	switch (kind) {
-	case EK_BLOCK:
-		want_lines(w, 1);
-		break;
-	case EK_PARA:
-		want_lines(w, 2);
-		break;
-	case EK_BREAK:
-		want_lines(w, w->lines < 2 ? w->lines + 1 : 2);
-		break;
+	case EK_BLOCK: want_lines(w, 1); break;
+	case EK_PARA: want_lines(w, 2); break;
+	case EK_BREAK: want_lines(w, w->lines < 2 ? w->lines + 1 : 2); break;
 	case EK_RULE:
 		want_lines(w, 1);
 		put_text(w, "---", 3);
@@ -317,12 +316,8 @@ open_element(struct writer *w, enum el_kind kind, const char *name, const xmlCha
 		if (w->n_lists < LISTS_MAX)
 			w->lists[w->n_lists++] = strcasecmp(name, "ol") == 0;
 		break;
-	case EK_ITEM:
-		open_item(w);
-		break;
-	case EK_CELL:
-		w->blank = w->begun && w->lines == 0;
-		break;
+	case EK_ITEM: open_item(w); break;
+	case EK_CELL: w->blank = w->begun && w->lines == 0; break;
 	case EK_QUOTE:
 		want_lines(w, 1);
 		if (w->quote < QUOTE_MAX)
@@ -332,16 +327,13 @@ open_element(struct writer *w, enum el_kind kind, const char *name, const xmlCha
 		want_lines(w, 2);
 		w->pre++;
 		break;
-	case EK_LINK:
-		open_link(w, attr(atts, "href"));
-		break;
+	case EK_LINK: open_link(w, attr(atts, "href")); break;
 	case EK_IMAGE:
 		alt = attr(atts, "alt");
 		if (alt != NULL && strlen(alt) <= 200)
 			put_text(w, alt, strlen(alt));
 		break;
-	case EK_HIDE:
-		break;
+	case EK_HIDE: break;
 	}
 }
 
@@ -354,18 +346,14 @@ close_element(struct writer *w, enum el_kind kind)
 		w->item = false;
 		want_lines(w, 1);
 		break;
-	case EK_PARA:
-		want_lines(w, 2);
-		break;
+	case EK_PARA: want_lines(w, 2); break;
 	case EK_LIST:
 		w->item = false;
 		if (w->n_lists > 0)
 			w->n_lists--;
 		want_lines(w, w->n_lists == 0 ? 2 : 1);
 		break;
-	case EK_CELL:
-		w->blank = w->begun && w->lines == 0;
-		break;
+	case EK_CELL: w->blank = w->begun && w->lines == 0; break;
 	case EK_QUOTE:
 		/* what is due belongs outside: the prefix is written with the next text */
 		if (w->quote > 0)
@@ -378,14 +366,11 @@ close_element(struct writer *w, enum el_kind kind)
 			w->pre--;
 		want_lines(w, 2);
 		break;
-	case EK_LINK:
-		close_link(w);
-		break;
+	case EK_LINK: close_link(w); break;
 	case EK_BREAK:
 	case EK_RULE:
 	case EK_IMAGE:
-	case EK_HIDE:
-		break;
+	case EK_HIDE: break;
 	}
 }
 
@@ -508,7 +493,8 @@ parse(struct writer *w, struct td_str html)
 	*ctxt->sax = sax;
 	ctxt->userData = w;
 	w->ctxt = ctxt;
-	(void)htmlCtxtUseOptions(ctxt, HTML_PARSE_RECOVER | HTML_PARSE_NONET | HTML_PARSE_IGNORE_ENC);
+	(void)htmlCtxtUseOptions(ctxt,
+				 HTML_PARSE_RECOVER | HTML_PARSE_NONET | HTML_PARSE_IGNORE_ENC);
 	(void)xmlSwitchEncoding(ctxt, XML_CHAR_ENCODING_UTF8);
 	(void)htmlParseDocument(ctxt);
 	if (w->stopped && (at = xmlByteConsumed(ctxt)) >= 0 && (size_t)at < html.len)

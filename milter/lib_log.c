@@ -23,8 +23,7 @@ void milt_vsyslog(int pri, const char *fmt, va_list ap) __asm__("vsyslog")
 void milt_vsyslog_chk(int pri, int flag, const char *fmt, va_list ap) __asm__("__vsyslog_chk")
 	__attribute__((format(printf, 3, 0)));
 
-static void __attribute__((format(printf, 2, 0)))
-write_line(int pri, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 2, 0))) write_line(int pri, const char *fmt, va_list ap)
 {
 	char text[512];
 	int level = LOG_PRI(pri);

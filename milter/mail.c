@@ -181,7 +181,8 @@ milt_reply_lines(struct td_arena *a, const char *text, const char *lines[MILT_RE
 	size_t n = 0;
 
 	while (text != NULL && *text != '\0' && n < MILT_REPLY_LINES) {
-		size_t len = strcspn(text, "\n"), keep = len < MILT_REPLY_LINE ? len : MILT_REPLY_LINE;
+		size_t len = strcspn(text, "\n"),
+		       keep = len < MILT_REPLY_LINE ? len : MILT_REPLY_LINE;
 		char *line = td_arena_strndup(a, text, keep), *o = line;
 
 		for (const char *p = line; *p != '\0'; p++)
@@ -379,7 +380,8 @@ take_header(struct td_str *s, struct td_str *name, struct td_buf *value)
 	*name = td_str(s->p, i);
 	td_buf_clear(value);
 	for (i++; i < s->len; i++) {
-		if (s->p[i] == '\n' && !(i + 1 < s->len && (s->p[i + 1] == ' ' || s->p[i + 1] == '\t')))
+		if (s->p[i] == '\n' &&
+		    !(i + 1 < s->len && (s->p[i + 1] == ' ' || s->p[i + 1] == '\t')))
 			break;
 		if (s->p[i] != '\r')
 			td_buf_addc(value, s->p[i]);
@@ -529,7 +531,8 @@ clean_value(struct td_arena *a, struct td_str v)
 		unsigned char c = (unsigned char)v.p[i];
 
 		if (c == '\r' || c == '\n') {
-			while (i + 1 < v.len && strchr("\r\n\t ", v.p[i + 1]) != NULL && v.p[i + 1] != '\0')
+			while (i + 1 < v.len && strchr("\r\n\t ", v.p[i + 1]) != NULL &&
+			       v.p[i + 1] != '\0')
 				i++;
 			td_buf_addz(&b, "\n ");
 			line = 1;
@@ -789,8 +792,8 @@ apply_rcpts(struct milt_mail *m, struct milt_io *io)
 
 	for (size_t i = 0; i < m->n_rcpts && rc == 0; i++)
 		if (joins(m->rcpts[i]))
-			rc = io->add_rcpt(io, td_arena_printf(m->arena, "<%s>",
-							      m->rcpts[i]->addr.full.p));
+			rc = io->add_rcpt(
+				io, td_arena_printf(m->arena, "<%s>", m->rcpts[i]->addr.full.p));
 	for (size_t i = 0; i < m->n_rcpts && rc == 0; i++)
 		if (leaves(m->rcpts[i]))
 			rc = io->delete_rcpt(io, m->rcpts[i]->addr.raw.p);
@@ -804,11 +807,12 @@ milt_mail_apply(struct milt_mail *m, struct milt_io *io, struct td_err *err)
 	int rc;
 
 	if (missing != 0)
-		return td_fail(err, TD_E_UNSUPPORTED, "the MTA did not grant actions 0x%x", missing);
+		return td_fail(err, TD_E_UNSUPPORTED, "the MTA did not grant actions 0x%x",
+			       missing);
 	rc = apply_headers(m, io);
 	if (rc == 0 && m->new_from.p != NULL)
-		rc = io->change_from(io, td_arena_printf(m->arena, "<%.*s>",
-							 TD_STR_ARG(m->new_from)));
+		rc = io->change_from(io,
+				     td_arena_printf(m->arena, "<%.*s>", TD_STR_ARG(m->new_from)));
 	if (rc == 0)
 		rc = apply_rcpts(m, io);
 	if (rc == 0 && m->new_body)

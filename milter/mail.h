@@ -38,8 +38,8 @@ struct milt_addr {
  * characters that may start a detail, NULL = "+".  Return 0, or TD_E_INVAL with out->valid
  * false.  Wide on purpose, the MTA took it already: no controls, no blanks outside quotes,
  * local and domain at most 255 bytes, well-formed UTF-8; the domain may be missing. */
-int milt_addr_parse(struct td_arena *a, struct td_str raw, const char *seps,
-		    struct milt_addr *out, struct td_err *err);
+int milt_addr_parse(struct td_arena *a, struct td_str raw, const char *seps, struct milt_addr *out,
+		    struct td_err *err);
 
 /* ---- dictionaries of strings (Momentum's contexts) ---- */
 
@@ -59,34 +59,34 @@ void milt_dict_fini(struct milt_dict *d);
 /* ---- MTA macros ---- */
 
 enum milt_macro {
-	MM_J = 0,	 /* j: the MTA's name */
-	MM_CLIENT,	 /* _ */
-	MM_VERSION,	 /* v */
-	MM_DAEMON_NAME,	 /* {daemon_name} */
-	MM_DAEMON_ADDR,	 /* {daemon_addr} */
-	MM_DAEMON_PORT,	 /* {daemon_port} */
-	MM_CLIENT_ADDR,	 /* {client_addr} */
-	MM_CLIENT_NAME,	 /* {client_name} */
-	MM_CLIENT_PTR,	 /* {client_ptr} */
-	MM_CLIENT_PORT,	 /* {client_port} */
+	MM_J = 0,          /* j: the MTA's name */
+	MM_CLIENT,         /* _ */
+	MM_VERSION,        /* v */
+	MM_DAEMON_NAME,    /* {daemon_name} */
+	MM_DAEMON_ADDR,    /* {daemon_addr} */
+	MM_DAEMON_PORT,    /* {daemon_port} */
+	MM_CLIENT_ADDR,    /* {client_addr} */
+	MM_CLIENT_NAME,    /* {client_name} */
+	MM_CLIENT_PTR,     /* {client_ptr} */
+	MM_CLIENT_PORT,    /* {client_port} */
 	MM_CLIENT_RESOLVE, /* {client_resolve} */
-	MM_TLS_VERSION,	 /* {tls_version} */
-	MM_CIPHER,	 /* {cipher} */
-	MM_CIPHER_BITS,	 /* {cipher_bits} */
-	MM_CERT_SUBJECT, /* {cert_subject} */
-	MM_CERT_ISSUER,	 /* {cert_issuer} */
-	MM_I,		 /* i: queue id; Postfix knows it from DATA on */
-	MM_AUTH_TYPE,	 /* {auth_type} */
-	MM_AUTH_AUTHEN,	 /* {auth_authen} */
-	MM_AUTH_AUTHOR,	 /* {auth_author} */
-	MM_MAIL_ADDR,	 /* {mail_addr} */
-	MM_MAIL_HOST,	 /* {mail_host} */
-	MM_MAIL_MAILER,	 /* {mail_mailer} */
-	MM_MSG_ID,	 /* {msg_id}: Sendmail, end of message */
-	MM_RCPT_ADDR,	 /* {rcpt_addr}; the rcpt ones are per recipient */
-	MM_RCPT_HOST,	 /* {rcpt_host} */
-	MM_RCPT_MAILER,	 /* {rcpt_mailer} */
-	MM_COUNT	 /* must be last */
+	MM_TLS_VERSION,    /* {tls_version} */
+	MM_CIPHER,         /* {cipher} */
+	MM_CIPHER_BITS,    /* {cipher_bits} */
+	MM_CERT_SUBJECT,   /* {cert_subject} */
+	MM_CERT_ISSUER,    /* {cert_issuer} */
+	MM_I,              /* i: queue id; Postfix knows it from DATA on */
+	MM_AUTH_TYPE,      /* {auth_type} */
+	MM_AUTH_AUTHEN,    /* {auth_authen} */
+	MM_AUTH_AUTHOR,    /* {auth_author} */
+	MM_MAIL_ADDR,      /* {mail_addr} */
+	MM_MAIL_HOST,      /* {mail_host} */
+	MM_MAIL_MAILER,    /* {mail_mailer} */
+	MM_MSG_ID,         /* {msg_id}: Sendmail, end of message */
+	MM_RCPT_ADDR,      /* {rcpt_addr}; the rcpt ones are per recipient */
+	MM_RCPT_HOST,      /* {rcpt_host} */
+	MM_RCPT_MAILER,    /* {rcpt_mailer} */
+	MM_COUNT           /* must be last */
 };
 const char *milt_macro_name(enum milt_macro m); /* "{auth_authen}" */
 
@@ -94,27 +94,27 @@ const char *milt_macro_name(enum milt_macro m); /* "{auth_authen}" */
 
 /* What the MTA is to be told when a phase refuses; code 0 = none set. */
 struct milt_reply {
-	unsigned code;	/* 4xx or 5xx */
+	unsigned code;  /* 4xx or 5xx */
 	char xcode[12]; /* "5.7.1", may be empty */
-	char *text;	/* heap; lines separated by LF; may be NULL */
+	char *text;     /* heap; lines separated by LF; may be NULL */
 };
 
 struct milt_conn {
 	struct td_arena *arena;
-	char id[14];		 /* for logs */
-	struct td_str hostname;	 /* "[1.2.3.4]" when it has no good name */
-	struct td_str addr;	 /* "192.0.2.1", "2001:db8::1", a path, or "" (unknown family) */
+	char id[14];            /* for logs */
+	struct td_str hostname; /* "[1.2.3.4]" when it has no good name */
+	struct td_str addr;     /* "192.0.2.1", "2001:db8::1", a path, or "" (unknown family) */
 	unsigned port;
 	struct td_str helo;
 	struct td_str macro[MM_COUNT]; /* those of connect, helo; and of MAIL for auth, tls */
-	struct milt_dict ctx;	 /* VCTX_CONN; keys of momentum.md 6.5 are filled in */
-	struct milt_reply reply; /* cleared before each phase */
-	struct milt_io *io;	 /* only inside a callback, NULL otherwise */
-	uint64_t started;	 /* wall ms */
-	unsigned mails, rcpts;	 /* so far */
-	unsigned actions;	 /* MA_* the MTA granted */
+	struct milt_dict ctx;          /* VCTX_CONN; keys of momentum.md 6.5 are filled in */
+	struct milt_reply reply;       /* cleared before each phase */
+	struct milt_io *io;            /* only inside a callback, NULL otherwise */
+	uint64_t started;              /* wall ms */
+	unsigned mails, rcpts;         /* so far */
+	unsigned actions;              /* MA_* the MTA granted */
 	bool tls;
-	void *user;		 /* the policy's; released in conn_end */
+	void *user; /* the policy's; released in conn_end */
 };
 
 /* Set the reply: 400..599, else TD_E_INVAL.  <text> may start with an enhanced code of the
@@ -159,26 +159,26 @@ struct milt_rcpt {
 };
 
 struct milt_header {
-	struct td_str name;  /* case kept */
-	struct td_str value; /* folded lines separated by LF; the one leading space is gone */
-	unsigned index;	     /* 1-based among its name as it came; 0 = added by a script */
+	struct td_str name;    /* case kept */
+	struct td_str value;   /* folded lines separated by LF; the one leading space is gone */
+	unsigned index;        /* 1-based among its name as it came; 0 = added by a script */
 	bool changed, deleted; /* a deleted one stays in the list, for the batch */
-	bool front;	     /* added by prepend */
+	bool front;            /* added by prepend */
 };
 
 struct milt_limits {
-	size_t max_body;	 /* bytes kept; the rest is counted or skipped.  0 = 16 MiB */
+	size_t max_body;         /* bytes kept; the rest is counted or skipped.  0 = 16 MiB */
 	size_t max_header_bytes; /* 0 = 256 KiB */
-	unsigned max_headers;	 /* 0 = 2000 */
-	unsigned max_rcpts;	 /* more are told 452; 0 = 1000 */
+	unsigned max_headers;    /* 0 = 2000 */
+	unsigned max_rcpts;      /* more are told 452; 0 = 1000 */
 };
 
 struct milt_mail {
 	struct td_arena *arena;
 	struct milt_conn *conn;
 	struct milt_limits limits;
-	char id[14];		/* for logs and msg.id */
-	struct milt_addr from;	/* empty full = null sender */
+	char id[14];           /* for logs and msg.id */
+	struct milt_addr from; /* empty full = null sender */
 	const struct td_str *from_args;
 	size_t n_from_args;
 	struct td_str macro[MM_COUNT]; /* those of MAIL on; connection ones: conn->macro */
@@ -186,18 +186,18 @@ struct milt_mail {
 	size_t n_rcpts;
 	struct milt_header **headers; /* in order; see deleted */
 	size_t n_headers, header_bytes;
-	struct td_buf body;	/* CRLF lines, NULs allowed; empty when nobody asked for it */
-	uint64_t body_size;	/* as received so far (not when the MTA was told to skip) */
+	struct td_buf body;         /* CRLF lines, NULs allowed; empty when nobody asked for it */
+	uint64_t body_size;         /* as received so far (not when the MTA was told to skip) */
 	bool has_headers, has_body; /* were they collected at all? */
 	bool headers_cut, body_cut; /* limits struck; what is here is a beginning */
 	/* changes wanted besides the header and recipient marks */
 	bool new_body;
-	struct td_str new_from; /* .p NULL = unchanged; empty = null sender */
+	struct td_str new_from;   /* .p NULL = unchanged; empty = null sender */
 	struct td_str quarantine; /* reason; .p NULL = no */
-	bool discard;		/* drop it silently */
-	struct milt_dict ctx;	/* VCTX_MESS; likewise */
-	uint64_t started;	/* wall ms */
-	void *user;		/* the policy's; released in mail_end */
+	bool discard;             /* drop it silently */
+	struct milt_dict ctx;     /* VCTX_MESS; likewise */
+	uint64_t started;         /* wall ms */
+	void *user;               /* the policy's; released in mail_end */
 };
 
 /* The value of macro <m>, from the mail or its connection; TD_STR_NULL when not sent. */

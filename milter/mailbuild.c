@@ -57,7 +57,8 @@ milt_build_addr_ok(struct td_str addr, bool *utf8_out)
 
 		if (c < 0x20 || c == 0x7F || (c == ' ' && !quoted))
 			return false;
-		if (!quoted && strchr("<>()[]\\,;:\"", c) != NULL && !(i > local && strchr("[]:", c) != NULL))
+		if (!quoted && strchr("<>()[]\\,;:\"", c) != NULL &&
+		    !(i > local && strchr("[]:", c) != NULL))
 			return false;
 	}
 	if (addr.p[0] == '"' && (local < 2 || at[-1] != '"'))
@@ -80,8 +81,10 @@ address(struct td_arena *a, struct td_str in, const char *what, struct td_str *o
 	if (milt_addr_parse(a, in, NULL, &p, NULL) < 0 || !milt_build_addr_ok(p.full, &utf8))
 		return td_fail(err, TD_E_INVAL, "%s is no mail address: %s", what, td_esc(in));
 	if (utf8 && is_ascii(p.local)) {
-		if (idn2_to_ascii_8z(p.domain.p, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) != IDN2_OK)
-			return td_fail(err, TD_E_INVAL, "%s has a bad domain: %s", what, td_esc(in));
+		if (idn2_to_ascii_8z(p.domain.p, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) !=
+		    IDN2_OK)
+			return td_fail(err, TD_E_INVAL, "%s has a bad domain: %s", what,
+				       td_esc(in));
 		p.full = td_cstr(td_arena_printf(a, "%.*s@%s", (int)(p.full.len - p.domain.len - 1),
 						 p.full.p, ascii));
 		idn2_free(ascii);
@@ -126,7 +129,10 @@ quote_prefix(struct td_str line)
 	size_t n = 0;
 
 	while (n < line.len && line.p[n] == '>' && n < 40)
-		n += n + 1 < line.len && line.p[n + 1] == ' ' && n + 2 < line.len && line.p[n + 2] == '>' ? 2 : 1;
+		n += n + 1 < line.len && line.p[n + 1] == ' ' && n + 2 < line.len &&
+				     line.p[n + 2] == '>'
+			     ? 2
+			     : 1;
 	return n;
 }
 
@@ -152,8 +158,8 @@ flow_line(struct td_buf *out, struct td_str line)
 		for (size_t i = 0; i < prefix.len; i++)
 			if (prefix.p[i] == '>')
 				td_buf_addc(out, '>');
-		if (q > 0 ? rest.len > 0 && rest.p[0] != ' ' :
-		    rest.len > 0 && (rest.p[0] == ' ' || td_str_starts(rest, "From ")))
+		if (q > 0 ? rest.len > 0 && rest.p[0] != ' '
+			  : rest.len > 0 && (rest.p[0] == ' ' || td_str_starts(rest, "From ")))
 			td_buf_addc(out, ' '); /* stuffing */
 		td_buf_add(out, rest.p, fit);
 		td_buf_addc(out, '\n');
@@ -178,8 +184,10 @@ flow(struct td_str text, struct td_buf *out)
 static void
 set_content(GMimePart *part, struct td_str bytes)
 {
-	GMimeStream *s = g_mime_stream_mem_new_with_buffer(bytes.p != NULL ? bytes.p : "", bytes.len);
-	GMimeDataWrapper *w = g_mime_data_wrapper_new_with_stream(s, GMIME_CONTENT_ENCODING_DEFAULT);
+	GMimeStream *s =
+		g_mime_stream_mem_new_with_buffer(bytes.p != NULL ? bytes.p : "", bytes.len);
+	GMimeDataWrapper *w =
+		g_mime_data_wrapper_new_with_stream(s, GMIME_CONTENT_ENCODING_DEFAULT);
 
 	g_mime_part_set_content(part, w);
 	g_object_unref(w);
@@ -215,7 +223,8 @@ content_type(struct td_arena *a, struct td_str s)
 	struct td_str line = one_line(a, s, 500);
 	size_t slash = 0;
 
-	while (slash < line.len && g_ascii_isgraph(line.p[slash]) && strchr("/;", line.p[slash]) == NULL)
+	while (slash < line.len && g_ascii_isgraph(line.p[slash]) &&
+	       strchr("/;", line.p[slash]) == NULL)
 		slash++;
 	if (slash == 0 || slash + 1 >= line.len || line.p[slash] != '/' || !is_ascii(line))
 		return NULL;
@@ -236,7 +245,8 @@ header_name_ok(struct td_str n)
 static bool
 is_mime_header(struct td_str n)
 {
-	return (n.len >= 8 && strncasecmp(n.p, "content-", 8) == 0) || td_str_ieq(n, TD_STR("mime-version"));
+	return (n.len >= 8 && strncasecmp(n.p, "content-", 8) == 0) ||
+	       td_str_ieq(n, TD_STR("mime-version"));
 }
 
 static int
@@ -248,8 +258,8 @@ put_header(struct td_arena *a, GMimeObject *o, struct td_str name, struct td_str
 	if (!header_name_ok(name))
 		return td_fail(err, TD_E_INVAL, "bad header name %s", td_esc(name));
 	v = one_line(a, value, VALUE_MAX);
-	g_mime_object_append_header(o, td_arena_strndup(a, name.p, name.len), v.p != NULL ? v.p : "",
-				    "utf-8");
+	g_mime_object_append_header(o, td_arena_strndup(a, name.p, name.len),
+				    v.p != NULL ? v.p : "", "utf-8");
 	return 0;
 }
 
@@ -409,8 +419,8 @@ static void
 put_date(GMimeMessage *msg, int64_t wall_ms)
 {
 	GDateTime *d = g_date_time_new_from_unix_utc(
-		wall_ms > 0 && wall_ms < INT64_C(253402300800000) ? wall_ms / 1000 :
-								   (int64_t)(td_wall_ms() / 1000));
+		wall_ms > 0 && wall_ms < INT64_C(253402300800000) ? wall_ms / 1000
+								  : (int64_t)(td_wall_ms() / 1000));
 
 	g_mime_message_set_date(msg, d);
 	g_date_time_unref(d);
@@ -429,8 +439,8 @@ struct checked {
 };
 
 static int
-check_draft(struct td_arena *a, const struct milt_draft *d, struct checked *c, struct milt_built *out,
-	    struct td_err *err)
+check_draft(struct td_arena *a, const struct milt_draft *d, struct checked *c,
+	    struct milt_built *out, struct td_err *err)
 {
 	size_t total = d->text.len;
 	int rc;
@@ -447,7 +457,8 @@ check_draft(struct td_arena *a, const struct milt_draft *d, struct checked *c, s
 	    (rc = address(a, d->from_addr, "From", &c->from, &out->smtputf8, err)) < 0)
 		return rc;
 	c->to = out->to;
-	if (d->to_addr.len > 0 && (rc = address(a, d->to_addr, "To", &c->to, &out->smtputf8, err)) < 0)
+	if (d->to_addr.len > 0 &&
+	    (rc = address(a, d->to_addr, "To", &c->to, &out->smtputf8, err)) < 0)
 		return rc;
 	if (d->reply_to.len > 0 &&
 	    (rc = address(a, d->reply_to, "Reply-To", &c->reply_to, &out->smtputf8, err)) < 0)
@@ -504,7 +515,8 @@ put_chat_headers(struct td_arena *a, GMimeMessage *msg, const struct milt_draft 
 		set_plain(msg, "Auto-Submitted", s.p);
 	s = one_line(a, d->loop, 255);
 	if (s.len > 0)
-		set_plain(msg, "X-Tandem-Loop", td_arena_printf(a, "%s; hops=%u", s.p, d->hops + 1));
+		set_plain(msg, "X-Tandem-Loop",
+			  td_arena_printf(a, "%s; hops=%u", s.p, d->hops + 1));
 	s = one_line(a, d->jabber_id, 3071);
 	if (s.len > 0)
 		set_plain(msg, "Jabber-ID", s.p);
@@ -565,8 +577,8 @@ script_part(struct td_arena *a, const struct milt_pair *p, GMimeObject **out, st
 		set_content(part, p->value);
 	}
 	g_mime_object_set_content_type(GMIME_OBJECT(part), ct);
-	g_mime_part_set_content_encoding(part, text ? GMIME_CONTENT_ENCODING_QUOTEDPRINTABLE :
-						      GMIME_CONTENT_ENCODING_BASE64);
+	g_mime_part_set_content_encoding(part, text ? GMIME_CONTENT_ENCODING_QUOTEDPRINTABLE
+						    : GMIME_CONTENT_ENCODING_BASE64);
 	g_object_unref(ct);
 	*out = GMIME_OBJECT(part);
 	return 0;
@@ -621,8 +633,9 @@ script_headers(struct td_arena *a, GMimeMessage *msg, const struct milt_pair *h,
 	td_random_id(rnd, sizeof(rnd) - 1);
 	host = id_of(host);
 	if (!id)
-		g_mime_message_set_message_id(msg, td_arena_printf(a, "%s@%.*s", rnd,
-				host.p != NULL ? (int)host.len : 9, host.p != NULL ? host.p : "localhost"));
+		g_mime_message_set_message_id(
+			msg, td_arena_printf(a, "%s@%.*s", rnd, host.p != NULL ? (int)host.len : 9,
+					     host.p != NULL ? host.p : "localhost"));
 	return 0;
 }
 

@@ -25,31 +25,31 @@ struct milt_attach {
 
 /* A mail made from chat.  Empty or absent fields are left out unless said otherwise. */
 struct milt_draft {
-	struct td_str env_from;	 /* envelope; empty = null sender */
+	struct td_str env_from; /* envelope; empty = null sender */
 	struct td_str env_to;
 	struct td_str from_name, from_addr; /* From; addr required */
-	struct td_str to_name, to_addr;	    /* To; addr empty = env_to */
+	struct td_str to_name, to_addr;     /* To; addr empty = env_to */
 	struct td_str reply_to;
 	struct td_str subject;
-	struct td_str text;	 /* UTF-8; bad bytes are replaced */
-	bool flowed;		 /* format=flowed */
+	struct td_str text;       /* UTF-8; bad bytes are replaced */
+	bool flowed;              /* format=flowed */
 	struct td_str message_id; /* with or without < >; required */
 	struct td_str in_reply_to;
 	const struct td_str *references; /* oldest first; the first and the last 20 are kept */
 	size_t n_references;
 	struct td_str auto_submitted; /* "no", "auto-generated", "auto-replied" */
-	struct td_str loop;	 /* X-Tandem-Loop, one more is added for each hop seen: host name */
-	unsigned hops;		 /* hops before this one */
+	struct td_str loop;      /* X-Tandem-Loop, one more is added for each hop seen: host name */
+	unsigned hops;           /* hops before this one */
 	struct td_str jabber_id; /* RFC 7259 */
-	int64_t date;		 /* wall ms; 0 = now */
+	int64_t date;            /* wall ms; 0 = now */
 	const struct milt_attach *attach;
 	size_t n_attach;
 };
 
 struct milt_built {
-	struct td_str data;	/* the message, CRLF */
+	struct td_str data;     /* the message, CRLF */
 	struct td_str from, to; /* envelope, without < > */
-	bool smtputf8;		/* a needed address is not ASCII */
+	bool smtputf8;          /* a needed address is not ASCII */
 };
 
 /* TD_E_INVAL names the field (bad address, missing id), TD_E_LIMIT. */

@@ -64,14 +64,14 @@ static _Atomic uint64_t counters[MK_COUNT];
 
 /* ---- names, counters ---- */
 
-static const char *const verdict_names[MV_COUNT] = { "continue", "accept", "reject",  "tempfail",
-						     "discard",	 "skip",   "noreply" };
+static const char *const verdict_names[MV_COUNT] = { "continue", "accept", "reject", "tempfail",
+						     "discard",  "skip",   "noreply" };
 static const char *const end_names[ME_COUNT] = { "accepted",  "taken", "rejected", "tempfailed",
 						 "discarded", "held",  "aborted" };
 static const char *const counter_names[MK_COUNT] = {
-	"connections", "mails", "mails-accepted", "mails-taken", "mails-rejected",
-	"mails-tempfailed", "mails-discarded", "mails-held", "mails-aborted", "rcpts",
-	"rcpts-taken", "faults", "body-bytes",
+	"connections",      "mails",           "mails-accepted", "mails-taken",   "mails-rejected",
+	"mails-tempfailed", "mails-discarded", "mails-held",     "mails-aborted", "rcpts",
+	"rcpts-taken",      "faults",          "body-bytes",
 };
 
 const char *
@@ -146,10 +146,12 @@ static const struct {
 	const char *symlist;
 	enum milt_macro first, last, first2, last2;
 } stages[] = {
-	{ "j _ v {daemon_name} {daemon_addr} {daemon_port} {client_addr} {client_name} {client_ptr} "
-	  "{client_port} {client_resolve}", MM_J, MM_CLIENT_RESOLVE, MM_COUNT, MM_COUNT },
-	{ "{tls_version} {cipher} {cipher_bits} {cert_subject} {cert_issuer}",
-	  MM_TLS_VERSION, MM_CERT_ISSUER, MM_COUNT, MM_COUNT },
+	{ "j _ v {daemon_name} {daemon_addr} {daemon_port} {client_addr} {client_name} "
+	  "{client_ptr} "
+	  "{client_port} {client_resolve}",
+	  MM_J, MM_CLIENT_RESOLVE, MM_COUNT, MM_COUNT },
+	{ "{tls_version} {cipher} {cipher_bits} {cert_subject} {cert_issuer}", MM_TLS_VERSION,
+	  MM_CERT_ISSUER, MM_COUNT, MM_COUNT },
 	{ "i {auth_type} {auth_authen} {auth_author} {mail_addr} {mail_host} {mail_mailer} "
 	  "{tls_version} {cipher} {cipher_bits} {cert_subject} {cert_issuer}",
 	  MM_I, MM_MAIL_MAILER, MM_TLS_VERSION, MM_CERT_ISSUER },
@@ -158,7 +160,16 @@ static const struct {
 	{ "i {msg_id}", MM_I, MM_I, MM_MSG_ID, MM_MSG_ID },
 	{ "i", MM_I, MM_I, MM_COUNT, MM_COUNT },
 };
-enum { ST_CONNECT, ST_HELO, ST_MAIL, ST_RCPT, ST_DATA, ST_EOM, ST_EOH, ST_COUNT };
+enum {
+	ST_CONNECT,
+	ST_HELO,
+	ST_MAIL,
+	ST_RCPT,
+	ST_DATA,
+	ST_EOM,
+	ST_EOH,
+	ST_COUNT
+};
 
 const char *
 milt_symlist(int stage)
@@ -289,9 +300,8 @@ fill_mail(struct milt_session *s)
 /* ---- the end of a message ---- */
 
 static const enum milt_counter end_counter[ME_COUNT] = {
-	[ME_ACCEPTED] = MK_ACCEPTED,	 [ME_TAKEN] = MK_TAKEN,
-	[ME_REJECTED] = MK_REJECTED,	 [ME_TEMPFAILED] = MK_TEMPFAILED,
-	[ME_DISCARDED] = MK_DISCARDED, [ME_HELD] = MK_HELD,
+	[ME_ACCEPTED] = MK_ACCEPTED,     [ME_TAKEN] = MK_TAKEN,         [ME_REJECTED] = MK_REJECTED,
+	[ME_TEMPFAILED] = MK_TEMPFAILED, [ME_DISCARDED] = MK_DISCARDED, [ME_HELD] = MK_HELD,
 	[ME_ABORTED] = MK_ABORTED,
 };
 
@@ -336,10 +346,8 @@ end_of(const struct milt_mail *m, enum milt_verdict v)
 	size_t taken = 0;
 
 	switch (v) {
-	case MV_REJECT:
-		return ME_REJECTED;
-	case MV_TEMPFAIL:
-		return ME_TEMPFAILED;
+	case MV_REJECT: return ME_REJECTED;
+	case MV_TEMPFAIL: return ME_TEMPFAILED;
 	case MV_DISCARD:
 		for (size_t i = 0; i < m->n_rcpts; i++)
 			taken += m->rcpts[i]->fate == MF_CHAT;
@@ -348,8 +356,7 @@ end_of(const struct milt_mail *m, enum milt_verdict v)
 	case MV_ACCEPT:
 	case MV_SKIP:
 	case MV_NOREPLY:
-	case MV_COUNT:
-		break;
+	case MV_COUNT: break;
 	}
 	return m->quarantine.p != NULL ? ME_HELD : ME_ACCEPTED;
 }
@@ -377,11 +384,12 @@ set_peer(struct milt_session *s, const struct sockaddr *sa)
 	} else if (sa != NULL && sa->sa_family == AF_UNIX) {
 		const char *path = ((const struct sockaddr_un *)(const void *)sa)->sun_path;
 
-		(void)snprintf(text, sizeof(text), "%.*s", (int)sizeof(((struct sockaddr_un *)0)->sun_path), path);
+		(void)snprintf(text, sizeof(text), "%.*s",
+			       (int)sizeof(((struct sockaddr_un *)0)->sun_path), path);
 	}
 	c->addr = td_arena_str(c->arena, td_cstr(text));
 	pthread_mutex_lock(&live_lock);
-	(void)snprintf(s->peer, sizeof(s->peer), "%s %s", text, td_esc(c->hostname));
+	(void)snprintf(s->peer, sizeof(s->peer), "%.110s %.140s", text, td_esc(c->hostname));
 	pthread_mutex_unlock(&live_lock);
 }
 
@@ -395,8 +403,8 @@ check_connect(struct milt_session *s, const union milt_args *args, enum milt_ver
 	(void)err;
 	if (c->hostname.p != NULL) /* said twice: the first one stands */
 		return 0;
-	c->hostname = td_arena_str(c->arena, td_cstr(args->connect.hostname != NULL ?
-						     args->connect.hostname : ""));
+	c->hostname = td_arena_str(
+		c->arena, td_cstr(args->connect.hostname != NULL ? args->connect.hostname : ""));
 	set_peer(s, args->connect.sa);
 	take_conn_macros(s, ST_CONNECT);
 	td_log_debug(&s->log, "connect", "host=%s addr=%s", td_esc(c->hostname), td_esc(c->addr));
@@ -441,7 +449,8 @@ check_mail(struct milt_session *s, const union milt_args *args, enum milt_verdic
 	end_mail(s, ME_ABORTED);
 	if (atomic_load(&draining)) {
 		*v = fault_verdict(s);
-		(void)milt_conn_set_reply(&s->conn, 451, TD_STR("4.3.2 Shutting down, try again soon"));
+		(void)milt_conn_set_reply(&s->conn, 451,
+					  TD_STR("4.3.2 Shutting down, try again soon"));
 		return 1;
 	}
 	if (s->policy->limits != NULL)
@@ -674,8 +683,9 @@ milt_phase_name(enum milt_phase p)
 
 /* ---- negotiation ---- */
 
-#define WANTS_MAIL (MW_STEP(MP_MAIL) | MW_STEP(MP_RCPT) | MW_STEP(MP_DATA) | MW_STEP(MP_HEADER) | \
-		    MW_STEP(MP_EOH) | MW_STEP(MP_BODY) | MW_STEP(MP_EOM) | MW_HEADERS | MW_BODY)
+#define WANTS_MAIL                                                                     \
+	(MW_STEP(MP_MAIL) | MW_STEP(MP_RCPT) | MW_STEP(MP_DATA) | MW_STEP(MP_HEADER) | \
+	 MW_STEP(MP_EOH) | MW_STEP(MP_BODY) | MW_STEP(MP_EOM) | MW_HEADERS | MW_BODY)
 
 /* Is anything of this phase to be seen at all, hook or not? */
 static bool
@@ -685,17 +695,12 @@ is_seen(uint32_t wants, enum milt_phase p)
 		return true;
 	switch (p) {
 	case MP_CONNECT:
-	case MP_HELO:
-		return wants != 0;
+	case MP_HELO: return wants != 0;
 	case MP_MAIL:
-	case MP_RCPT:
-		return (wants & WANTS_MAIL) != 0;
-	case MP_HEADER:
-		return (wants & MW_HEADERS) != 0;
-	case MP_BODY:
-		return (wants & MW_BODY) != 0;
-	default:
-		return false;
+	case MP_RCPT: return (wants & WANTS_MAIL) != 0;
+	case MP_HEADER: return (wants & MW_HEADERS) != 0;
+	case MP_BODY: return (wants & MW_BODY) != 0;
+	default: return false;
 	}
 }
 
@@ -806,7 +811,8 @@ milt_session_each(void (*cb)(void *arg, const struct milt_session_info *i), void
 	size_t n = 0;
 
 	pthread_mutex_lock(&live_lock);
-	TAILQ_FOREACH(s, &live, link) {
+	TAILQ_FOREACH(s, &live, link)
+	{
 		struct milt_session_info i = {
 			.id = s->conn.id,
 			.peer = s->peer,
@@ -879,7 +885,8 @@ run_steps(struct milt_session *s, enum milt_phase phase, const union milt_args *
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
 	if (p->hook[phase] != NULL && (s->wants & MW_STEP(phase)) != 0) {
-		struct milt_rcpt *r = phase == MP_RCPT ? s->mail->rcpts[s->mail->n_rcpts - 1] : NULL;
+		struct milt_rcpt *r =
+			phase == MP_RCPT ? s->mail->rcpts[s->mail->n_rcpts - 1] : NULL;
 
 		rc = p->hook[phase](p->arg, &s->conn, s->mail, r, args, v, err);
 		if (rc < 0) {
@@ -965,7 +972,8 @@ milt_run(struct milt_session *s, struct milt_io *io, enum milt_phase phase,
 		td_log_info(&s->log, "verdict", "phase=%s verdict=%s code=%u", d->name,
 			    milt_verdict_name(v), s->conn.reply.code);
 	else
-		td_log_debug(&s->log, "phase", "phase=%s verdict=%s", d->name, milt_verdict_name(v));
+		td_log_debug(&s->log, "phase", "phase=%s verdict=%s", d->name,
+			     milt_verdict_name(v));
 	/* the message is over at EOM, or when a verdict says so; at RCPT a refusal does not */
 	if (s->mail != NULL && (phase == MP_EOM || v == MV_ACCEPT || v == MV_DISCARD ||
 				(is_refusal(v) && (d->flags & PF_FINAL))))

@@ -77,7 +77,7 @@ union milt_args {
 /* What became of a message, for mail_end. */
 enum milt_end {
 	ME_ACCEPTED = 0, /* the MTA was told to go on (a later filter may still refuse) */
-	ME_TAKEN,	 /* all recipients taken, committed; the MTA drops the mail */
+	ME_TAKEN,        /* all recipients taken, committed; the MTA drops the mail */
 	ME_REJECTED,
 	ME_TEMPFAILED,
 	ME_DISCARDED, /* a script wanted it dropped */
@@ -106,7 +106,8 @@ struct milt_policy {
 	milt_hook *hook[MP_COUNT];
 	/* End of message, after its hook, once per recipient in play: set r->fate.  Recipients
 	 * added by scripts are asked too.  A fault is treated as on_fault of the whole message. */
-	int (*rcpt_enqueue)(void *arg, struct milt_mail *m, struct milt_rcpt *r, struct td_err *err);
+	int (*rcpt_enqueue)(void *arg, struct milt_mail *m, struct milt_rcpt *r,
+			    struct td_err *err);
 	/* Make what was promised durable: called once per message that goes on or is taken (also
 	 * when no recipient was taken: notices), after the changes were sent and before the
 	 * MTA is answered.  Non-zero: nothing is taken, the MTA is told 4xx, whatever on_fault is. */
@@ -127,15 +128,15 @@ struct milt_session {
 	const struct milt_policy *policy;
 	struct milt_conn conn;
 	struct milt_mail *mail; /* NULL between messages */
-	uint32_t wants;		/* as negotiated */
-	uint32_t noreply;	/* MW_STEP bits of phases that must answer NOREPLY */
-	bool can_skip;		/* the MTA understands SKIP */
+	uint32_t wants;         /* as negotiated */
+	uint32_t noreply;       /* MW_STEP bits of phases that must answer NOREPLY */
+	bool can_skip;          /* the MTA understands SKIP */
 	enum milt_verdict late; /* a refusal from a NOREPLY phase, given at the next that answers */
 	struct milt_reply late_reply;
 	struct td_logctx log;
 	/* of the list of live sessions, guarded by its lock */
 	TAILQ_ENTRY(milt_session) link;
-	char peer[128];
+	char peer[256];
 	char qid[32];
 	/* read by milt_session_each while a callback runs */
 	_Atomic int phase;

@@ -72,7 +72,8 @@ cut_addresses(struct td_str v)
 static void
 add_field(struct td_buf *b, struct td_str name, struct td_str value)
 {
-	size_t max = name.len >= 8 && strncasecmp(name.p, "content-", 8) == 0 ? MILT_TYPE_FIELD : VALUE_MAX;
+	size_t max = name.len >= 8 && strncasecmp(name.p, "content-", 8) == 0 ? MILT_TYPE_FIELD
+									      : VALUE_MAX;
 
 	if (value.len > max)
 		value.len = max;
@@ -102,7 +103,8 @@ compose(const struct milt_mail *m, struct td_buf *b, bool *cut)
 
 	while ((h = milt_mail_header(m, TD_STR_NULL, &i)) != NULL) {
 		add_field(b, h->name, h->value);
-		if (td_str_ieq(h->name, TD_STR("content-type")) && !milt_contains_i(type, "message"))
+		if (td_str_ieq(h->name, TD_STR("content-type")) &&
+		    !milt_contains_i(type, "message"))
 			type = h->value; /* of several, the one that would cost more */
 	}
 	td_buf_addc(b, '\n');
@@ -133,7 +135,8 @@ parse_bytes(struct td_buf *raw)
 
 	(void)td_buf_cstr(raw);
 	/* g_free is free */
-	stream = g_mime_stream_mem_new_with_byte_array(g_byte_array_new_take((guint8 *)raw->p, raw->len));
+	stream = g_mime_stream_mem_new_with_byte_array(
+		g_byte_array_new_take((guint8 *)raw->p, raw->len));
 	*raw = (struct td_buf){ 0 };
 	parser = g_mime_parser_new_with_stream(stream);
 	g_mime_parser_set_format(parser, GMIME_FORMAT_MESSAGE);
@@ -242,7 +245,8 @@ milt_mime_ids(struct td_arena *a, struct td_str value, struct td_str **out)
 	refs = g_mime_references_parse(NULL, in);
 	have = refs != NULL ? g_mime_references_length(refs) : 0;
 	if (have > 0)
-		*out = td_arena_alloc(a, (size_t)(have < (int)IDS_MAX ? have : (int)IDS_MAX) * sizeof(**out));
+		*out = td_arena_alloc(a, (size_t)(have < (int)IDS_MAX ? have : (int)IDS_MAX) *
+						 sizeof(**out));
 	for (int i = 0; i < have && i < (int)IDS_MAX; i++) {
 		/* of too many, the first and the latest matter */
 		int at = i == 0 || have <= (int)IDS_MAX ? i : have - (int)IDS_MAX + i;
@@ -273,7 +277,8 @@ add_mbox(struct mboxes *l, InternetAddress *ia)
 	const char *raw;
 
 	if (l->n == l->cap) {
-		struct milt_mbox *v = td_arena_alloc(l->a, (l->cap = l->cap > 0 ? l->cap * 2 : 4) * sizeof(*v));
+		struct milt_mbox *v =
+			td_arena_alloc(l->a, (l->cap = l->cap > 0 ? l->cap * 2 : 4) * sizeof(*v));
 
 		if (l->n > 0)
 			memcpy(v, l->v, l->n * sizeof(*v));
@@ -300,7 +305,8 @@ collect(struct mboxes *l, InternetAddressList *list, unsigned depth)
 		if (INTERNET_ADDRESS_IS_MAILBOX(ia))
 			add_mbox(l, ia);
 		else if (INTERNET_ADDRESS_IS_GROUP(ia) && depth < 4)
-			collect(l, internet_address_group_get_members(INTERNET_ADDRESS_GROUP(ia)), depth + 1);
+			collect(l, internet_address_group_get_members(INTERNET_ADDRESS_GROUP(ia)),
+				depth + 1);
 	}
 }
 
@@ -318,7 +324,7 @@ enum milt_addr_part
 milt_addr_part_from_name(struct td_str name)
 {
 	static const char *const names[MAP_COUNT] = { "all",  "address", "localpart",
-						      "user", "detail",	 "domain" };
+						      "user", "detail",  "domain" };
 	int i;
 
 	for (i = 0; i < MAP_COUNT; i++)
@@ -333,22 +339,19 @@ component(struct td_arena *a, const struct milt_mbox *m, enum milt_addr_part par
 	struct milt_addr addr;
 
 	if (part == MAP_ALL && m->name.len > 0)
-		return td_cstr(td_arena_printf(a, "%.*s <%.*s>", TD_STR_ARG(m->name), TD_STR_ARG(m->addr)));
-	if (part == MAP_ALL || part == MAP_ADDRESS || milt_addr_parse(a, m->addr, NULL, &addr, NULL) < 0)
+		return td_cstr(td_arena_printf(a, "%.*s <%.*s>", TD_STR_ARG(m->name),
+					       TD_STR_ARG(m->addr)));
+	if (part == MAP_ALL || part == MAP_ADDRESS ||
+	    milt_addr_parse(a, m->addr, NULL, &addr, NULL) < 0)
 		return m->addr;
 	switch (part) {
-	case MAP_LOCALPART:
-		return addr.local;
-	case MAP_USER:
-		return addr.user;
-	case MAP_DETAIL:
-		return addr.detail.p != NULL ? addr.detail : TD_STR("");
-	case MAP_DOMAIN:
-		return addr.domain;
+	case MAP_LOCALPART: return addr.local;
+	case MAP_USER: return addr.user;
+	case MAP_DETAIL: return addr.detail.p != NULL ? addr.detail : TD_STR("");
+	case MAP_DOMAIN: return addr.domain;
 	case MAP_ALL:
 	case MAP_ADDRESS:
-	case MAP_COUNT:
-		break;
+	case MAP_COUNT: break;
 	}
 	return m->addr;
 }
@@ -464,11 +467,13 @@ take_text(struct walk *w, struct milt_part *p, GMimePart *part)
 
 		milt_text_clean(td_buf_str(&utf8), &clean);
 		milt_text_from_html(td_buf_str(&clean), w->lim.text, &text);
-		p->html = td_arena_str(w->a, cut_line(td_str(clean.p != NULL ? clean.p : "", clean.len),
-						      w->lim.text));
+		p->html = td_arena_str(
+			w->a,
+			cut_line(td_str(clean.p != NULL ? clean.p : "", clean.len), w->lim.text));
 		td_buf_fini(&clean);
 	} else if (format != NULL && strcasecmp(format, "flowed") == 0) {
-		milt_text_unflow(td_buf_str(&utf8), delsp != NULL && strcasecmp(delsp, "yes") == 0, &text);
+		milt_text_unflow(td_buf_str(&utf8), delsp != NULL && strcasecmp(delsp, "yes") == 0,
+				 &text);
 	} else {
 		td_buf_adds(&text, td_buf_str(&utf8));
 	}
@@ -486,7 +491,8 @@ typed_value(struct td_arena *a, struct td_str v)
 {
 	ptrdiff_t semi = td_str_chr(v, ';');
 
-	return td_arena_str(a, td_str_trim(semi >= 0 ? td_str(v.p + semi + 1, v.len - (size_t)semi - 1) : v));
+	return td_arena_str(
+		a, td_str_trim(semi >= 0 ? td_str(v.p + semi + 1, v.len - (size_t)semi - 1) : v));
 }
 
 static struct milt_report_rcpt *
@@ -570,7 +576,8 @@ take_report(struct walk *w, enum milt_report_kind kind, GMimePart *part)
 			fresh = kind == MR_DSN || w->m->report.n_rcpts == 0;
 		else if (colon > 0)
 			report_field(w, td_str_trim(td_str(line.p, (size_t)colon)),
-				     td_str(line.p + colon + 1, line.len - (size_t)colon - 1), &fresh);
+				     td_str(line.p + colon + 1, line.len - (size_t)colon - 1),
+				     &fresh);
 		td_buf_clear(&field);
 	}
 	td_buf_fini(&raw);
@@ -590,7 +597,8 @@ take_report_headers(struct walk *w, GMimePart *part)
 	msg = parse_bytes(&raw);
 	if (msg != NULL) {
 		if (w->m->report.original_id.p == NULL)
-			w->m->report.original_id = clean_id(w->a, g_mime_message_get_message_id(msg));
+			w->m->report.original_id =
+				clean_id(w->a, g_mime_message_get_message_id(msg));
 		g_object_unref(msg);
 	}
 }
@@ -608,7 +616,8 @@ new_part(struct walk *w, unsigned depth, int parent)
 		return NULL;
 	}
 	if (m->n_parts == w->cap) {
-		struct milt_part *v = td_arena_alloc(w->a, (w->cap = w->cap > 0 ? w->cap * 2 : 8) * sizeof(*v));
+		struct milt_part *v =
+			td_arena_alloc(w->a, (w->cap = w->cap > 0 ? w->cap * 2 : 8) * sizeof(*v));
 
 		if (m->n_parts > 0)
 			memcpy(v, m->parts, m->n_parts * sizeof(*v));
@@ -648,14 +657,16 @@ describe(struct walk *w, struct milt_part *p, GMimeObject *obj)
 	GMimeContentType *ct = g_mime_object_get_content_type(obj);
 	char *type = ct != NULL ? g_mime_content_type_get_mime_type(ct) : NULL;
 
-	p->type = lower_of(w->a, type != NULL ? cut_line(line_of(w->a, type), 100) : TD_STR("text/plain"));
+	p->type = lower_of(w->a, type != NULL ? cut_line(line_of(w->a, type), 100)
+					      : TD_STR("text/plain"));
 	g_free(type);
 	if (ct != NULL)
 		p->charset = line_of(w->a, g_mime_content_type_get_parameter(ct, "charset"));
 	p->cid = clean_id(w->a, g_mime_object_get_content_id(obj));
 	if (GMIME_IS_PART(obj)) {
-		p->encoding = line_of(w->a, g_mime_content_encoding_to_string(
-						    g_mime_part_get_content_encoding(GMIME_PART(obj))));
+		p->encoding =
+			line_of(w->a, g_mime_content_encoding_to_string(
+					      g_mime_part_get_content_encoding(GMIME_PART(obj))));
 		p->filename = clean_filename(w->a, g_mime_part_get_filename(GMIME_PART(obj)));
 	}
 }
@@ -684,7 +695,8 @@ take_leaf(struct walk *w, size_t at, GMimePart *part, const char *parent_type)
 	}
 	if (w->want >= 0)
 		return;
-	if (td_str_eqc(p->type, "message/delivery-status") || td_str_eqc(p->type, "message/global-delivery-status"))
+	if (td_str_eqc(p->type, "message/delivery-status") ||
+	    td_str_eqc(p->type, "message/global-delivery-status"))
 		take_report(w, MR_DSN, part);
 	else if (td_str_eqc(p->type, "message/disposition-notification"))
 		take_report(w, MR_MDN, part);
@@ -692,14 +704,18 @@ take_leaf(struct walk *w, size_t at, GMimePart *part, const char *parent_type)
 		take_report(w, MR_FEEDBACK, part);
 	else if (td_str_eqc(p->type, "text/rfc822-headers"))
 		take_report_headers(w, part);
-	if (w->m->report.kind != MR_NONE && (type_is(p, "message/") || td_str_eqc(p->type, "text/rfc822-headers")))
+	if (w->m->report.kind != MR_NONE &&
+	    (type_is(p, "message/") || td_str_eqc(p->type, "text/rfc822-headers")))
 		return;
 	if (type_is(p, "application/pkcs7-mime") || type_is(p, "application/x-pkcs7-mime"))
 		w->m->encrypted = true;
-	p->inlined = type_is(p, "image/") && p->cid.p != NULL && strcmp(parent_type, "multipart/related") == 0;
-	p->attachment = !is_crypto_part(p) &&
-			((disp != NULL && strcasecmp(disp, "attachment") == 0) || (!text && !p->inlined) ||
-			 (text && p->filename.p != NULL && (disp == NULL || strcasecmp(disp, "inline") != 0)));
+	p->inlined = type_is(p, "image/") && p->cid.p != NULL &&
+		     strcmp(parent_type, "multipart/related") == 0;
+	p->attachment =
+		!is_crypto_part(p) &&
+		((disp != NULL && strcasecmp(disp, "attachment") == 0) || (!text && !p->inlined) ||
+		 (text && p->filename.p != NULL &&
+		  (disp == NULL || strcasecmp(disp, "inline") != 0)));
 	if (text && !p->attachment)
 		take_text(w, p, part);
 	else
@@ -761,7 +777,8 @@ walk_object(struct walk *w, GMimeObject *obj, unsigned depth, int parent, const 
 	if (GMIME_IS_MULTIPART(obj))
 		walk_multipart(w, GMIME_MULTIPART(obj), depth, at);
 	else if (GMIME_IS_MESSAGE_PART(obj))
-		walk_message(w, g_mime_message_part_get_message(GMIME_MESSAGE_PART(obj)), depth, at);
+		walk_message(w, g_mime_message_part_get_message(GMIME_MESSAGE_PART(obj)), depth,
+			     at);
 	else if (GMIME_IS_PART(obj))
 		take_leaf(w, (size_t)at, GMIME_PART(obj), parent_type);
 }
@@ -790,8 +807,8 @@ next_child(const struct chooser *c, int parent, int after)
 static bool
 is_stub(struct td_str plain, struct td_str html)
 {
-	static const char *const signs[] = { "html", "browser", "view this email", "view this message",
-					     "view online" };
+	static const char *const signs[] = { "html", "browser", "view this email",
+					     "view this message", "view online" };
 
 	plain = td_str_trim(plain);
 	html = td_str_trim(html);
@@ -845,7 +862,8 @@ choose_alternative(struct chooser *c, int at)
 	size_t n = 0;
 
 	if (plain >= 0 && html >= 0)
-		return put_part(c, is_stub(c->m->parts[plain].text, c->m->parts[html].text) ? html : plain);
+		return put_part(
+			c, is_stub(c->m->parts[plain].text, c->m->parts[html].text) ? html : plain);
 	if (plain >= 0 || html >= 0)
 		return put_part(c, plain >= 0 ? plain : html);
 	for (int i = next_child(c, at, -1); i >= 0 && n == 0; i = next_child(c, at, i))
@@ -967,8 +985,10 @@ take_headers(struct walk *w, GMimeMessage *msg)
 	m->n_to = mboxes_of(w->a, g_mime_message_get_to(msg), &m->to);
 	m->n_cc = mboxes_of(w->a, g_mime_message_get_cc(msg), &m->cc);
 	m->n_reply_to = mboxes_of(w->a, g_mime_message_get_reply_to(msg), &m->reply_to);
-	m->n_references = milt_mime_ids(w->a, td_cstr(raw_header(msg, "References")), &m->references);
-	m->n_in_reply_to = milt_mime_ids(w->a, td_cstr(raw_header(msg, "In-Reply-To")), &m->in_reply_to);
+	m->n_references =
+		milt_mime_ids(w->a, td_cstr(raw_header(msg, "References")), &m->references);
+	m->n_in_reply_to =
+		milt_mime_ids(w->a, td_cstr(raw_header(msg, "In-Reply-To")), &m->in_reply_to);
 	date = g_mime_message_get_date(msg);
 	if (date != NULL && g_date_time_to_unix(date) > 0)
 		m->date = g_date_time_to_unix(date) * 1000;
@@ -1008,8 +1028,8 @@ read_message(struct walk *w, const struct milt_mail *m)
 }
 
 void
-milt_mime_parse(struct td_arena *a, const struct milt_mail *m, const struct milt_mime_limits *limits,
-		struct milt_mime *out)
+milt_mime_parse(struct td_arena *a, const struct milt_mail *m,
+		const struct milt_mime_limits *limits, struct milt_mime *out)
 {
 	struct walk w = { .a = a, .m = out, .want = -1 };
 
@@ -1020,7 +1040,8 @@ milt_mime_parse(struct td_arena *a, const struct milt_mail *m, const struct milt
 	if (out->n_parts == 1 && out->parts[0].container && m->body.len > 0) {
 		struct td_buf utf8 = { 0 };
 
-		milt_text_decode(td_str(m->body.p, m->body.len < 4 * w.lim.text ? m->body.len : 4 * w.lim.text),
+		milt_text_decode(td_str(m->body.p, m->body.len < 4 * w.lim.text ? m->body.len
+										: 4 * w.lim.text),
 				 NULL, &utf8);
 		out->text = td_str_trim(finish_text(&w, td_buf_str(&utf8)));
 		td_buf_fini(&utf8);
@@ -1042,8 +1063,11 @@ milt_mime_extract(const struct milt_mail *m, const struct milt_mime_limits *limi
 		  size_t max, struct td_buf *out, struct td_err *err)
 {
 	struct milt_mime view;
-	struct walk w = { .a = td_arena_new(0), .m = &view, .want = (ptrdiff_t)index,
-			  .want_max = max, .want_out = out };
+	struct walk w = { .a = td_arena_new(0),
+			  .m = &view,
+			  .want = (ptrdiff_t)index,
+			  .want_max = max,
+			  .want_out = out };
 	int rc = 0;
 
 	set_limits(&w, limits);

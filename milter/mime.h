@@ -15,10 +15,10 @@ struct td_err;
 struct milt_mail;
 
 struct milt_mime_limits {
-	unsigned depth;	     /* 0 = 20 */
-	unsigned parts;	     /* 0 = 200 */
-	size_t decoded;	     /* bytes decoded in all, text and attachments; 0 = 32 MiB */
-	size_t text;	     /* bytes of each text given back; 0 = 256 KiB */
+	unsigned depth; /* 0 = 20 */
+	unsigned parts; /* 0 = 200 */
+	size_t decoded; /* bytes decoded in all, text and attachments; 0 = 32 MiB */
+	size_t text;    /* bytes of each text given back; 0 = 256 KiB */
 };
 
 /* A mailbox of a header.  name may be empty. */
@@ -28,17 +28,17 @@ struct milt_mbox {
 
 /* One part of the tree, in walk order (depth first); containers too. */
 struct milt_part {
-	unsigned depth;	      /* 0 = the message itself */
-	int parent;	      /* index, -1 for the first */
-	struct td_str type;   /* "text/plain", lower case */
+	unsigned depth;                                 /* 0 = the message itself */
+	int parent;                                     /* index, -1 for the first */
+	struct td_str type;                             /* "text/plain", lower case */
 	struct td_str charset, encoding, filename, cid; /* .p NULL = none */
-	bool container;	      /* multipart/... or message/rfc822 */
-	bool attachment;      /* Content-Disposition: attachment, or a name and no text */
-	bool inlined;	      /* an image with a Content-ID inside multipart/related */
-	uint64_t size;	      /* decoded bytes; leaves only */
-	struct td_str text;   /* text/... that is no attachment: as text; .p NULL otherwise */
-	struct td_str html;   /* text/html that is no attachment: its source in UTF-8 */
-	struct td_str head;   /* message/rfc822: "From: ...\nSubject: ...\n" of the message inside */
+	bool container;                                 /* multipart/... or message/rfc822 */
+	bool attachment;    /* Content-Disposition: attachment, or a name and no text */
+	bool inlined;       /* an image with a Content-ID inside multipart/related */
+	uint64_t size;      /* decoded bytes; leaves only */
+	struct td_str text; /* text/... that is no attachment: as text; .p NULL otherwise */
+	struct td_str html; /* text/html that is no attachment: its source in UTF-8 */
+	struct td_str head; /* message/rfc822: "From: ...\nSubject: ...\n" of the message inside */
 };
 
 /* multipart/report (RFC 3464, 8098, 5965). */
@@ -51,9 +51,9 @@ enum milt_report_kind {
 };
 struct milt_report_rcpt {
 	struct td_str original, final; /* addresses without "rfc822;" */
-	struct td_str action;	       /* lower case: failed delayed delivered relayed expanded;
+	struct td_str action;          /* lower case: failed delayed delivered relayed expanded;
 					* MDN: the disposition type, "displayed" */
-	struct td_str status;	       /* "5.1.1" */
+	struct td_str status;          /* "5.1.1" */
 	struct td_str diagnostic;      /* without "smtp;" */
 };
 struct milt_report {

@@ -30,9 +30,9 @@
 static struct {
 	const struct milt_policy *policy;
 	struct milt_service_conf conf;
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* unix socket, or "" */
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];  /* unix socket, or "" */
 	char aside[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* where it went for the drain */
-	struct sockaddr_storage addr; /* as bound */
+	struct sockaddr_storage addr;                            /* as bound */
 	pthread_t thread;
 	bool used, running;
 	_Atomic bool stopping;
@@ -44,9 +44,8 @@ static const struct td_logctx service_log = { .domain = "milter.service" };
 /* ---- callbacks ---- */
 
 static const sfsistat verdict_map[MV_COUNT] = {
-	[MV_CONTINUE] = SMFIS_CONTINUE, [MV_ACCEPT] = SMFIS_ACCEPT,
-	[MV_REJECT] = SMFIS_REJECT,	[MV_TEMPFAIL] = SMFIS_TEMPFAIL,
-	[MV_DISCARD] = SMFIS_DISCARD,	[MV_SKIP] = SMFIS_SKIP,
+	[MV_CONTINUE] = SMFIS_CONTINUE, [MV_ACCEPT] = SMFIS_ACCEPT,   [MV_REJECT] = SMFIS_REJECT,
+	[MV_TEMPFAIL] = SMFIS_TEMPFAIL, [MV_DISCARD] = SMFIS_DISCARD, [MV_SKIP] = SMFIS_SKIP,
 	[MV_NOREPLY] = SMFIS_NOREPLY,
 };
 
@@ -260,7 +259,8 @@ take_address(const char *addr, char *conn, size_t size, struct td_err *err)
 		path = addr + 6;
 	else if (strncmp(addr, "inet:", 5) != 0 && strncmp(addr, "inet6:", 6) != 0)
 		return td_fail(err, TD_E_INVAL,
-			       "milter socket %s: use /path, unix:/path, inet:port@host or inet6:port@host",
+			       "milter socket %s: use /path, unix:/path, inet:port@host or "
+			       "inet6:port@host",
 			       addr);
 	if (path != NULL && strlen(path) >= sizeof(service.path))
 		return td_fail(err, TD_E_INVAL, "milter socket path is over %zu bytes: %s",
@@ -289,9 +289,11 @@ connect_to(const char *path)
 		in6->sin6_addr = in6addr_loopback;
 	}
 	fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&ss,
-			       ss.ss_family == AF_UNIX ? sizeof(*un) :
-			       ss.ss_family == AF_INET ? sizeof(*in) : sizeof(*in6)) < 0 &&
+	if (fd >= 0 &&
+	    connect(fd, (struct sockaddr *)&ss,
+		    ss.ss_family == AF_UNIX   ? sizeof(*un)
+		    : ss.ss_family == AF_INET ? sizeof(*in)
+					      : sizeof(*in6)) < 0 &&
 	    errno != EINPROGRESS) {
 		close(fd);
 		return -1;
@@ -418,7 +420,8 @@ milt_service_start(const struct milt_service_conf *c, const struct milt_policy *
 	int rc;
 
 	if (service.used)
-		return td_fail(err, TD_E_EXISTS, "the milter runs once per process: restart to change it");
+		return td_fail(err, TD_E_EXISTS,
+			       "the milter runs once per process: restart to change it");
 	service.conf = *c;
 	service.policy = p;
 	if ((rc = take_address(c->socket, conn, sizeof(conn), err)) < 0 ||
@@ -426,7 +429,8 @@ milt_service_start(const struct milt_service_conf *c, const struct milt_policy *
 		return rc;
 	raise_nofile();
 	(void)milt_lib_log_lines();
-	if ((rc = setup(conn, err)) < 0 || (rc = start_thread(&service.thread, service_thread, err)) < 0)
+	if ((rc = setup(conn, err)) < 0 ||
+	    (rc = start_thread(&service.thread, service_thread, err)) < 0)
 		return rc;
 	service.used = service.running = true;
 	td_log_notice(&service_log, "milter-listen", "socket=%s", td_escz(conn));

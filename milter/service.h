@@ -13,12 +13,12 @@ struct td_err;
 struct milt_policy;
 
 struct milt_service_conf {
-	const char *socket;   /* "/path", "unix:/path", "inet:port@host", "inet6:port@[::1]" */
-	const char *name;     /* filter name; NULL = "tandem" */
-	mode_t file_mode;     /* of a unix socket; 0 = 0660 */
-	unsigned timeout;     /* seconds; 0 = libmilter's own 7210 */
-	int backlog;	      /* 0 = SOMAXCONN */
-	size_t max_packet;    /* 0 = 1 MiB (libmilter's own is 64 KiB) */
+	const char *socket; /* "/path", "unix:/path", "inet:port@host", "inet6:port@[::1]" */
+	const char *name;   /* filter name; NULL = "tandem" */
+	mode_t file_mode;   /* of a unix socket; 0 = 0660 */
+	unsigned timeout;   /* seconds; 0 = libmilter's own 7210 */
+	int backlog;        /* 0 = SOMAXCONN */
+	size_t max_packet;  /* 0 = 1 MiB (libmilter's own is 64 KiB) */
 	/* smfi_main came back without being asked to (a TERM that libmilter took, or its
 	 * listener broke): called once, on the milter thread.  May be NULL. */
 	void (*stopped)(void *arg);

@@ -58,8 +58,9 @@ iconv_name(const char *label)
 {
 	size_t n = label != NULL ? strlen(label) : 0;
 
-	if (n == 0 || n > 32 || strspn(label, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-					      "0123456789-_.") != n)
+	if (n == 0 || n > 32 ||
+	    strspn(label, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+			  "0123456789-_.") != n)
 		return NULL;
 	for (size_t i = 0; i < sizeof(charsets) / sizeof(charsets[0]); i++) {
 		const char *p = charsets[i].prefix;
@@ -145,7 +146,14 @@ milt_text_decode(struct td_str in, const char *charset, struct td_buf *out)
 
 /* ---- cleaning ---- */
 
-enum { CC_KEEP = 0, CC_DROP, CC_NEWLINE, CC_OPEN, CC_CLOSE, CC_MARK };
+enum {
+	CC_KEEP = 0,
+	CC_DROP,
+	CC_NEWLINE,
+	CC_OPEN,
+	CC_CLOSE,
+	CC_MARK
+};
 
 static int
 class_of(uint32_t c)
@@ -185,8 +193,7 @@ clean_char(struct cleaner *k, uint32_t c, const char *p, size_t n)
 
 	k->marks = cls == CC_MARK ? k->marks + 1 : 0;
 	switch (cls) {
-	case CC_DROP:
-		return;
+	case CC_DROP: return;
 	case CC_NEWLINE:
 		end_line(k);
 		td_buf_addc(k->out, '\n');
@@ -215,7 +222,8 @@ clean_char(struct cleaner *k, uint32_t c, const char *p, size_t n)
 static bool
 starts_segment(uint32_t c)
 {
-	return !(c >= 0x1100 && c <= 0x11FF) && !g_unichar_ismark(c) && g_unichar_combining_class(c) == 0;
+	return !(c >= 0x1100 && c <= 0x11FF) && !g_unichar_ismark(c) &&
+	       g_unichar_combining_class(c) == 0;
 }
 
 /* NFC of out[start..], in segments: GLib moves the rest of its input for each pair it joins. */
@@ -232,7 +240,9 @@ normalize(struct td_buf *out, size_t start)
 		size_t n = i < s.len ? next_char(s, i, &c) : 1;
 
 		if (i == s.len || (i - from >= 64 && starts_segment(c))) {
-			char *nfc = plain ? NULL : g_utf8_normalize(s.p + from, (gssize)(i - from), G_NORMALIZE_NFC);
+			char *nfc = plain ? NULL
+					  : g_utf8_normalize(s.p + from, (gssize)(i - from),
+							     G_NORMALIZE_NFC);
 
 			if (nfc != NULL)
 				td_buf_addz(&b, nfc);

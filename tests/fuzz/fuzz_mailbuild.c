@@ -17,7 +17,8 @@ check_wire(struct td_str d)
 
 	for (size_t i = 0; i < d.len; i++) {
 		line = d.p[i] == '\n' ? 0 : line + 1;
-		if (d.p[i] == '\0' || line > 999 || (d.p[i] == '\n' && (i == 0 || d.p[i - 1] != '\r')) ||
+		if (d.p[i] == '\0' || line > 999 ||
+		    (d.p[i] == '\n' && (i == 0 || d.p[i - 1] != '\r')) ||
 		    (d.p[i] == '\r' && (i + 1 == d.len || d.p[i + 1] != '\n')))
 			abort();
 	}
@@ -27,9 +28,21 @@ static void
 check_headers(struct td_str d)
 {
 	static const char *const known[] = {
-		"From", "To", "Reply-To", "Subject", "Message-Id", "In-Reply-To", "References", "Date",
-		"Auto-Submitted", "X-Tandem-Loop", "Jabber-ID", "MIME-Version", "Content-Type",
-		"Content-Transfer-Encoding", "Content-Disposition",
+		"From",
+		"To",
+		"Reply-To",
+		"Subject",
+		"Message-Id",
+		"In-Reply-To",
+		"References",
+		"Date",
+		"Auto-Submitted",
+		"X-Tandem-Loop",
+		"Jabber-ID",
+		"MIME-Version",
+		"Content-Type",
+		"Content-Transfer-Encoding",
+		"Content-Disposition",
 	};
 	struct milt_mail *m = milt_mail_from_raw(NULL, d, NULL);
 
@@ -70,11 +83,22 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		f[i] = field(&in);
 	refs[0] = f[0];
 	refs[1] = f[1];
-	d = (struct milt_draft){ .env_from = TD_STR("a@b"), .env_to = TD_STR("c@d"), .from_name = f[0],
-				 .from_addr = TD_STR("e@f"), .to_name = f[1], .subject = f[2],
-				 .text = f[3], .flowed = size % 2, .message_id = TD_STR("i@d"),
-				 .in_reply_to = f[4], .references = refs, .n_references = 2,
-				 .auto_submitted = f[5], .loop = f[6], .jabber_id = f[7], .attach = &at,
+	d = (struct milt_draft){ .env_from = TD_STR("a@b"),
+				 .env_to = TD_STR("c@d"),
+				 .from_name = f[0],
+				 .from_addr = TD_STR("e@f"),
+				 .to_name = f[1],
+				 .subject = f[2],
+				 .text = f[3],
+				 .flowed = size % 2,
+				 .message_id = TD_STR("i@d"),
+				 .in_reply_to = f[4],
+				 .references = refs,
+				 .n_references = 2,
+				 .auto_submitted = f[5],
+				 .loop = f[6],
+				 .jabber_id = f[7],
+				 .attach = &at,
 				 .n_attach = size % 3 == 0 };
 	at = (struct milt_attach){ .type = f[8], .name = f[9], .content = f[10] };
 	if (milt_build_chat(a, &d, &b, NULL) == 0) {
@@ -91,7 +115,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_headers(b.data);
 	}
 	{
-		struct milt_pair h[3] = { { f[0], f[1] }, { TD_STR("From"), f[2] }, { TD_STR("Subject"), f[3] } };
+		struct milt_pair h[3] = { { f[0], f[1] },
+					  { TD_STR("From"), f[2] },
+					  { TD_STR("Subject"), f[3] } };
 		struct milt_pair p[2] = { { f[4], f[5] }, { TD_STR("text/html"), f[6] } };
 
 		if (milt_build(a, h, 3, p, 2, &at, 1, f[11], &out, NULL) == 0)

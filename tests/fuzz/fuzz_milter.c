@@ -252,13 +252,17 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz f = {
-		.io = { io_macro, io_reply, io_progress, io_header, io_insert, io_change, io_body, io_addr,
-			io_addr, io_delete, io_addr },
+		.io = { io_macro, io_reply, io_progress, io_header, io_insert, io_change, io_body,
+			io_addr, io_addr, io_delete, io_addr },
 		.p = data,
 		.end = data + size,
 	};
 	struct milt_policy policy = {
-		.arg = &f, .wants = wants, .on_fault = on_fault, .rcpt_enqueue = enqueue, .commit = commit,
+		.arg = &f,
+		.wants = wants,
+		.on_fault = on_fault,
+		.rcpt_enqueue = enqueue,
+		.commit = commit,
 		.mail_end = mail_end,
 	};
 	struct milt_session *s;

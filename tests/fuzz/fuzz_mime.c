@@ -8,7 +8,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const struct milt_mime_limits limits = { .depth = 10, .parts = 50, .decoded = 1 << 20, .text = 4096 };
+static const struct milt_mime_limits limits = {
+	.depth = 10, .parts = 50, .decoded = 1 << 20, .text = 4096
+};
 
 static void
 check(struct td_str s)
@@ -18,7 +20,8 @@ check(struct td_str s)
 	if (!td_utf8_valid(s))
 		abort();
 	for (size_t i = 0; i < s.len; i++)
-		if (((unsigned char)s.p[i] < 0x20 && s.p[i] != '\n' && s.p[i] != '\t') || s.p[i] == 0x7F)
+		if (((unsigned char)s.p[i] < 0x20 && s.p[i] != '\n' && s.p[i] != '\t') ||
+		    s.p[i] == 0x7F)
 			abort();
 }
 
@@ -70,7 +73,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	(void)milt_mail_is_auto(m, 3, NULL);
 	check(milt_mime_decode(a, td_str(raw.p, size < 2000 ? size : 2000)));
 	for (int p = 0; p < MAP_COUNT; p++) {
-		n = milt_mime_addresses(a, td_str(raw.p, size < 500 ? size : 500), (enum milt_addr_part)p, &v);
+		n = milt_mime_addresses(a, td_str(raw.p, size < 500 ? size : 500),
+					(enum milt_addr_part)p, &v);
 		for (size_t i = 0; i < n; i++)
 			check(v[i]);
 	}

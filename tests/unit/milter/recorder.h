@@ -9,7 +9,7 @@ struct recorder {
 	struct milt_io io;
 	struct td_buf log;
 	const char *macros[16]; /* name, value, ... NULL */
-	const char *fail;	/* calls whose line starts with this fail */
+	const char *fail;       /* calls whose line starts with this fail */
 };
 
 static inline int
@@ -22,14 +22,14 @@ rec_line(struct milt_io *io, const char *line)
 	return r->fail != NULL && strncmp(line, r->fail, strlen(r->fail)) == 0 ? TD_E_IO : 0;
 }
 
-#define REC(io, ...)                                          \
-	do {                                                  \
-		struct td_buf b_ = { 0 };                     \
-		int rc_;                                      \
-		td_buf_addf(&b_, __VA_ARGS__);                \
-		rc_ = rec_line((io), td_buf_cstr(&b_));       \
-		td_buf_fini(&b_);                             \
-		return rc_;                                   \
+#define REC(io, ...)                                    \
+	do {                                            \
+		struct td_buf b_ = { 0 };               \
+		int rc_;                                \
+		td_buf_addf(&b_, __VA_ARGS__);          \
+		rc_ = rec_line((io), td_buf_cstr(&b_)); \
+		td_buf_fini(&b_);                       \
+		return rc_;                             \
 	} while (0)
 
 static const char *
@@ -105,8 +105,8 @@ static inline void
 recorder_init(struct recorder *r)
 {
 	*r = (struct recorder){
-		.io = { rec_macro, rec_reply, rec_progress, rec_add, rec_ins, rec_chg, rec_body, rec_from,
-			rec_addrcpt, rec_delrcpt, rec_quarantine },
+		.io = { rec_macro, rec_reply, rec_progress, rec_add, rec_ins, rec_chg, rec_body,
+			rec_from, rec_addrcpt, rec_delrcpt, rec_quarantine },
 	};
 }
 /* What was asked since the last call. */

@@ -173,12 +173,14 @@ START_TEST(header_changes)
 	ck_assert_int_eq(milt_mail_header_set(f.m, TD_STR("X-A"), 1, TD_STR_NULL), 0);
 	ck_assert_int_eq(milt_mail_header_set(f.m, TD_STR("X-A"), 2, TD_STR("drei")), 0);
 	ck_assert_int_eq(milt_mail_header_set(f.m, TD_STR("X-A"), 3, TD_STR("x")), TD_E_NOTFOUND);
-	ck_assert_int_eq(milt_mail_header_append(f.m, TD_STR("X-New"), TD_STR("a\r\nEvil: b\n\nbody")), 0);
+	ck_assert_int_eq(
+		milt_mail_header_append(f.m, TD_STR("X-New"), TD_STR("a\r\nEvil: b\n\nbody")), 0);
 	ck_assert_int_eq(milt_mail_header_prepend(f.m, TD_STR("X-Top"), TD_STR("1")), 0);
 	ck_assert_int_eq(milt_mail_header_prepend(f.m, TD_STR("X-Topper"), TD_STR("2")), 0);
 	ck_assert_int_eq(milt_mail_header_append(f.m, TD_STR("Bad Name"), TD_STR("1")), TD_E_INVAL);
 	ck_assert_int_eq(milt_mail_header_append(f.m, TD_STR("Bad:"), TD_STR("1")), TD_E_INVAL);
-	ck_assert_int_eq(milt_mail_header_append(f.m, TD_STR("Bad\nName"), TD_STR("1")), TD_E_INVAL);
+	ck_assert_int_eq(milt_mail_header_append(f.m, TD_STR("Bad\nName"), TD_STR("1")),
+			 TD_E_INVAL);
 	/* what was added and deleted again is nobody's business */
 	ck_assert_int_eq(milt_mail_header_append(f.m, TD_STR("X-Gone"), TD_STR("1")), 0);
 	ck_assert_uint_eq(milt_mail_header_delete(f.m, TD_STR("x-gone")), 1);
@@ -189,9 +191,11 @@ START_TEST(header_changes)
 					 "ins 0 X-Top: 1\n"
 					 "ins 0 X-Topper: 2\n");
 	milt_mail_raw(f.m, &raw);
-	ck_assert_uint_eq(raw.len, sizeof("X-Topper: 2\r\nX-Top: 1\r\nSubject: hello\r\n\tworld\r\n"
-					  "x-a: 2\r\nX-A: drei\r\nX-New: a\r\n Evil: b\r\n body\r\n\r\n"
-					  "line\r\n\0x\r\n") - 1);
+	ck_assert_uint_eq(raw.len,
+			  sizeof("X-Topper: 2\r\nX-Top: 1\r\nSubject: hello\r\n\tworld\r\n"
+				 "x-a: 2\r\nX-A: drei\r\nX-New: a\r\n Evil: b\r\n body\r\n\r\n"
+				 "line\r\n\0x\r\n") -
+				  1);
 	ck_assert_ptr_nonnull(milt_mail_header(f.m, TD_STR("x-a"), &pos));
 	td_buf_fini(&raw);
 	close_fixture(&f);
@@ -252,8 +256,9 @@ START_TEST(envelope_changes)
 	ck_assert_int_eq(milt_mail_set_body(f.m, TD_STR("a\nb\rc\r\nd")), 0);
 	ck_assert_int_eq(milt_mail_apply(f.m, &f.r.io, NULL), 0);
 	/* deleting takes the argument as it came, to the byte */
-	ck_assert_str_eq(recorded(&f.r), "from <>\nrcpt+ <dan@c.test>\nrcpt- <Bob@B.test>\n"
-					 "rcpt- <@r:carol@b.test>\nbody a\r\nb\r\nc\r\nd\nhold why  not\n");
+	ck_assert_str_eq(recorded(&f.r),
+			 "from <>\nrcpt+ <dan@c.test>\nrcpt- <Bob@B.test>\n"
+			 "rcpt- <@r:carol@b.test>\nbody a\r\nb\r\nc\r\nd\nhold why  not\n");
 	/* and back again */
 	ck_assert_int_eq(milt_mail_add_rcpt(f.m, TD_STR("bob@b.test"), &err), 0);
 	ck_assert_uint_eq(milt_mail_remove_rcpt(f.m, TD_STR("dan@c.test")), 1);
@@ -309,7 +314,8 @@ END_TEST
 
 START_TEST(from_raw)
 {
-	struct milt_mail *m = milt_mail_from_raw(NULL, TD_STR("A: 1\nB: x\n y\n\nbody\nmore\r\nend"), NULL);
+	struct milt_mail *m =
+		milt_mail_from_raw(NULL, TD_STR("A: 1\nB: x\n y\n\nbody\nmore\r\nend"), NULL);
 	struct td_buf out = { 0 };
 
 	ck_assert_uint_eq(m->n_headers, 2);
@@ -332,7 +338,8 @@ START_TEST(reply_lines)
 	struct td_buf b = { 0 };
 	struct milt_conn c = { 0 };
 
-	ck_assert_int_eq(milt_conn_set_reply(&c, 550, TD_STR("5.7.1 No %s\r\nway \xc3\xbc\x01")), 0);
+	ck_assert_int_eq(milt_conn_set_reply(&c, 550, TD_STR("5.7.1 No %s\r\nway \xc3\xbc\x01")),
+			 0);
 	ck_assert_str_eq(c.reply.xcode, "5.7.1");
 	ck_assert_uint_eq(milt_reply_lines(a, c.reply.text, lines), 2);
 	ck_assert_str_eq(lines[0], "No %s");

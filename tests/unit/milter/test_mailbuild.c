@@ -76,7 +76,8 @@ draft(void)
 		.env_to = TD_STR("bob@b.test"),
 		.from_name = TD_STR("J\xC3\xBCrgen \"Q\" <x@y>, Z"),
 		.from_addr = TD_STR("ann@a.test"),
-		.subject = TD_STR("Gr\xC3\xBC\xC3\x9F" "e \xF0\x9F\x98\x80"),
+		.subject = TD_STR("Gr\xC3\xBC\xC3\x9F"
+				  "e \xF0\x9F\x98\x80"),
 		.text = TD_STR("hello\n\xC3\xA4 body\n.dot\nFrom here\n"),
 		.message_id = TD_STR("<id-1@a.test>"),
 		.date = INT64_C(1795455601000),
@@ -144,8 +145,11 @@ START_TEST(injection)
 	/* where it would change the meaning, it is refused */
 	for (int i = 0; i < 5; i++) {
 		d = draft();
-		*(i == 0 ? &d.env_from : i == 1 ? &d.env_to : i == 2 ? &d.from_addr :
-		  i == 3 ? &d.message_id : &d.reply_to) = e;
+		*(i == 0   ? &d.env_from
+		  : i == 1 ? &d.env_to
+		  : i == 2 ? &d.from_addr
+		  : i == 3 ? &d.message_id
+			   : &d.reply_to) = e;
 		ck_assert_int_eq(milt_build_chat(a, &d, &b, &err), TD_E_INVAL);
 		ck_assert_str_ne(err.text, "");
 	}
@@ -180,15 +184,20 @@ START_TEST(international)
 	struct milt_mime m;
 
 	/* only the domain: A-labels, any server takes it */
-	d.env_to = TD_STR("bob@b\xC3\xBC" "cher.test");
+	d.env_to = TD_STR("bob@b\xC3\xBC"
+			  "cher.test");
 	ck_assert_int_eq(milt_build_chat(a, &d, &b, &err), 0);
 	ck_assert(!b.smtputf8);
 	ck_assert_str_eq(z(b.to), "bob@xn--bcher-kva.test");
 	check_wire(b.data, false);
-	d.env_to = TD_STR("b\xC3\xB6" "b@b\xC3\xBC" "cher.test");
+	d.env_to = TD_STR("b\xC3\xB6"
+			  "b@b\xC3\xBC"
+			  "cher.test");
 	ck_assert_int_eq(milt_build_chat(a, &d, &b, &err), 0);
 	ck_assert(b.smtputf8);
-	ck_assert_str_eq(z(b.to), "b\xC3\xB6" "b@b\xC3\xBC" "cher.test");
+	ck_assert_str_eq(z(b.to), "b\xC3\xB6"
+				  "b@b\xC3\xBC"
+				  "cher.test");
 	check_wire(b.data, true);
 	milt_mime_parse_raw(a, b.data, NULL, &m);
 	ck_assert_uint_eq(m.n_to, 1);
@@ -203,12 +212,25 @@ END_TEST
 START_TEST(texts_survive)
 {
 	static const char *const texts[] = {
-		"", "x", "trailing  \nspaces \n", " leading", "\n\nempty lines\n\n\nend", "tab\tx",
-		"> quote\n> > deeper\nanswer", "From me", "=3D=", ".", "a\n.\nb",
-		"\xE6\x97\xA5\xE6\x9C\xAC\xE8\xAA\x9E\n\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA9",
-		"word word word word word word word word word word word word word word word word word word "
-		"word word word word word word word word word word word word word word word word word word",
-		"> word word word word word word word word word word word word word word word word word word word",
+		"",
+		"x",
+		"trailing  \nspaces \n",
+		" leading",
+		"\n\nempty lines\n\n\nend",
+		"tab\tx",
+		"> quote\n> > deeper\nanswer",
+		"From me",
+		"=3D=",
+		".",
+		"a\n.\nb",
+		"\xE6\x97\xA5\xE6\x9C\xAC\xE8\xAA\x9E\n\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91"
+		"\xA9",
+		"word word word word word word word word word word word word word word word word "
+		"word word "
+		"word word word word word word word word word word word word word word word word "
+		"word word",
+		"> word word word word word word word word word word word word word word word word "
+		"word word word",
 	};
 	struct milt_draft d = draft();
 	struct td_buf line = { 0 };
@@ -263,18 +285,25 @@ END_TEST
 START_TEST(with_files)
 {
 	static const unsigned char bytes[] = { 0, 1, 2, 255, '\r', '\n', 0 };
-	static const struct td_str extra[] = { { "X-Part", 6 }, { "a\r\nEvil: b", 10 },
-					       { "Content-Type", 12 }, { "text/evil", 9 } };
-	static const char inner[] = "From: x@y\r\nSubject: inner\r\nContent-Type: text/plain; charset=utf-8\r\n"
-				    "Content-Transfer-Encoding: 8bit\r\n\r\nt\xC3\xA4xt\r\n";
-	static const char nested[] = "Content-Type: message/rfc822\r\n\r\nContent-Type: text/plain\r\n\r\nt\xC3\xA4xt\r\n";
+	static const struct td_str extra[] = {
+		{ "X-Part", 6 }, { "a\r\nEvil: b", 10 }, { "Content-Type", 12 }, { "text/evil", 9 }
+	};
+	static const char inner[] =
+		"From: x@y\r\nSubject: inner\r\nContent-Type: text/plain; charset=utf-8\r\n"
+		"Content-Transfer-Encoding: 8bit\r\n\r\nt\xC3\xA4xt\r\n";
+	static const char nested[] = "Content-Type: message/rfc822\r\n\r\nContent-Type: "
+				     "text/plain\r\n\r\nt\xC3\xA4xt\r\n";
 	static const char raw8[] = "Subject: \xC3\xA4\r\n\r\nx\r\n";
 	struct milt_attach at[6] = {
-		{ .type = TD_STR("image/png"), .name = TD_STR("b\xC3\xBCld \"1\".png"),
-		  .content = { (const char *)bytes, sizeof(bytes) }, .headers = extra, .n_headers = 2 },
+		{ .type = TD_STR("image/png"),
+		  .name = TD_STR("b\xC3\xBCld \"1\".png"),
+		  .content = { (const char *)bytes, sizeof(bytes) },
+		  .headers = extra,
+		  .n_headers = 2 },
 		{ .content = TD_STR("") },
 		{ .type = TD_STR("message/rfc822"), .content = { inner, sizeof(inner) - 1 } },
-		{ .type = TD_STR("multipart/mixed; boundary=x"), .content = TD_STR("--x\n\nevil\n--x--\n") },
+		{ .type = TD_STR("multipart/mixed; boundary=x"),
+		  .content = TD_STR("--x\n\nevil\n--x--\n") },
 		{ .type = TD_STR("message/rfc822"), .content = { nested, sizeof(nested) - 1 } },
 		{ .type = TD_STR("message/rfc822"), .content = { raw8, sizeof(raw8) - 1 } },
 	};
@@ -308,7 +337,9 @@ START_TEST(with_files)
 	td_buf_fini(&out);
 	at[0].type = TD_STR("no type");
 	ck_assert_int_eq(milt_build_chat(a, &d, &b, &err), TD_E_INVAL);
-	at[0] = (struct milt_attach){ .headers = (const struct td_str[]){ { "Bad Name", 8 }, { "x", 1 } }, .n_headers = 1 };
+	at[0] = (struct milt_attach){
+		.headers = (const struct td_str[]){ { "Bad Name", 8 }, { "x", 1 } }, .n_headers = 1
+	};
 	ck_assert_int_eq(milt_build_chat(a, &d, &b, &err), TD_E_INVAL);
 }
 END_TEST
@@ -329,11 +360,15 @@ START_TEST(scripts_mail)
 		{ { "text/html; charset=utf-8", 24 }, { "<p>html</p>", 11 } },
 		{ { "application/json", 16 }, { "{}", 2 } },
 	};
-	struct milt_attach at = { .type = TD_STR("text/csv"), .name = TD_STR("a.csv"), .content = TD_STR("1,2\n") };
+	struct milt_attach at = { .type = TD_STR("text/csv"),
+				  .name = TD_STR("a.csv"),
+				  .content = TD_STR("1,2\n") };
 	struct milt_mime m;
 	struct td_str out;
 
-	ck_assert_msg(milt_build(a, headers, 7, parts, 3, &at, 1, TD_STR("a.test"), &out, &err) == 0, "%s", err.text);
+	ck_assert_msg(milt_build(a, headers, 7, parts, 3, &at, 1, TD_STR("a.test"), &out, &err) ==
+			      0,
+		      "%s", err.text);
 	check_wire(out, false);
 	milt_mime_parse_raw(a, out, NULL, &m);
 	ck_assert_str_eq(z(m.subject), "gr\xC3\xBCn");
@@ -370,10 +405,14 @@ START_TEST(scripts_errors)
 	struct td_str out;
 
 	for (int i = 0; i < 4; i++) {
-		ck_assert_int_eq(milt_build(a, NULL, 0, &bad_type[i], 1, NULL, 0, TD_STR("h"), &out, &err), TD_E_INVAL);
+		ck_assert_int_eq(
+			milt_build(a, NULL, 0, &bad_type[i], 1, NULL, 0, TD_STR("h"), &out, &err),
+			TD_E_INVAL);
 	}
-	ck_assert_int_eq(milt_build(a, &bad_name, 1, NULL, 0, NULL, 0, TD_STR("h"), &out, &err), TD_E_INVAL);
-	ck_assert_int_eq(milt_build(a, NULL, 2000, NULL, 0, NULL, 0, TD_STR("h"), &out, &err), TD_E_LIMIT);
+	ck_assert_int_eq(milt_build(a, &bad_name, 1, NULL, 0, NULL, 0, TD_STR("h"), &out, &err),
+			 TD_E_INVAL);
+	ck_assert_int_eq(milt_build(a, NULL, 2000, NULL, 0, NULL, 0, TD_STR("h"), &out, &err),
+			 TD_E_LIMIT);
 }
 END_TEST
 

@@ -10,12 +10,12 @@
 /* A policy that does what the test sets up and notes what it sees. */
 struct script {
 	uint32_t wants;
-	int fault_at;		   /* phase whose hook fails, or -1 */
+	int fault_at; /* phase whose hook fails, or -1 */
 	enum milt_verdict on_fault;
 	enum milt_verdict say[MP_COUNT];
 	unsigned code_at[MP_COUNT]; /* reply code the hook sets */
-	enum milt_fate fate[4];	   /* by recipient */
-	int enqueue_fault;	   /* recipient index, or -1 */
+	enum milt_fate fate[4];     /* by recipient */
+	int enqueue_fault;          /* recipient index, or -1 */
 	bool commit_fails;
 	bool discard;
 	bool add_header, remove_all;
@@ -45,13 +45,13 @@ hook_any(void *arg, struct milt_conn *c, struct milt_mail *m, struct milt_rcpt *
 	return 0;
 }
 
-#define HOOK(NAME, PHASE)                                                                        \
-	static int hook_##NAME(void *arg, struct milt_conn *c, struct milt_mail *m,              \
-			       struct milt_rcpt *r, const union milt_args *args,                 \
-			       enum milt_verdict *v, struct td_err *err)                         \
-	{                                                                                        \
-		(void)args;                                                                      \
-		return hook_any(arg, c, m, r, v, err, PHASE);                                    \
+#define HOOK(NAME, PHASE)                                                           \
+	static int hook_##NAME(void *arg, struct milt_conn *c, struct milt_mail *m, \
+			       struct milt_rcpt *r, const union milt_args *args,    \
+			       enum milt_verdict *v, struct td_err *err)            \
+	{                                                                           \
+		(void)args;                                                         \
+		return hook_any(arg, c, m, r, v, err, PHASE);                       \
 	}
 HOOK(connect, MP_CONNECT)
 HOOK(helo, MP_HELO)
@@ -142,8 +142,10 @@ static const struct milt_policy policy = {
 static void
 setup(void)
 {
-	script = (struct script){ .wants = 0xfffu | MW_HEADERS | MW_BODY, .fault_at = -1,
-				  .enqueue_fault = -1, .on_fault = MV_TEMPFAIL };
+	script = (struct script){ .wants = 0xfffu | MW_HEADERS | MW_BODY,
+				  .fault_at = -1,
+				  .enqueue_fault = -1,
+				  .on_fault = MV_TEMPFAIL };
 	recorder_init(&rec);
 	ses = milt_session_new(&policy);
 }
@@ -175,7 +177,8 @@ go_connect(void)
 	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(2525) };
 
 	in.sin_addr.s_addr = htonl(0xC0000201);
-	return go(MP_CONNECT, (union milt_args){ .connect = { "host.test", (struct sockaddr *)&in } });
+	return go(MP_CONNECT,
+		  (union milt_args){ .connect = { "host.test", (struct sockaddr *)&in } });
 }
 
 static enum milt_verdict
@@ -196,13 +199,15 @@ go_plain(enum milt_phase p)
 static void
 send_mail(int rcpts)
 {
-	static const char *const to[] = { "<Bob@b.test>", "<carol@b.test>", "<dan@b.test>", "<eve@b.test>" };
+	static const char *const to[] = { "<Bob@b.test>", "<carol@b.test>", "<dan@b.test>",
+					  "<eve@b.test>" };
 
 	ck_assert_int_eq(go_argv(MP_MAIL, "<ann@a.test>"), MV_CONTINUE);
 	for (int i = 0; i < rcpts; i++)
 		ck_assert_int_eq(go_argv(MP_RCPT, to[i]), MV_CONTINUE);
 	ck_assert_int_eq(go_plain(MP_DATA), MV_CONTINUE);
-	ck_assert_int_eq(go(MP_HEADER, (union milt_args){ .header = { "Subject", "hi" } }), MV_CONTINUE);
+	ck_assert_int_eq(go(MP_HEADER, (union milt_args){ .header = { "Subject", "hi" } }),
+			 MV_CONTINUE);
 	ck_assert_int_eq(go_plain(MP_EOH), MV_CONTINUE);
 	ck_assert_int_eq(go(MP_BODY, (union milt_args){ .body = { "text\r\n", 6 } }), MV_CONTINUE);
 }
@@ -223,7 +228,8 @@ START_TEST(stays_mail)
 	ck_assert(td_str_eqc(milt_dict_get(&ses->conn.ctx, TD_STR("ehlo_domain")), "client.test"));
 	ck_assert(td_str_eqc(milt_dict_get(&ses->conn.ctx, TD_STR("auth_user")), "ann"));
 	ck_assert(td_str_eqc(milt_dict_get(&ses->conn.ctx, TD_STR("tls")), "on"));
-	ck_assert(td_str_eqc(milt_dict_get(&ses->mail->ctx, TD_STR("mailfrom_string")), "MAIL FROM:<ann@a.test>"));
+	ck_assert(td_str_eqc(milt_dict_get(&ses->mail->ctx, TD_STR("mailfrom_string")),
+			     "MAIL FROM:<ann@a.test>"));
 	ck_assert(td_str_eqc(milt_dict_get(&ses->mail->ctx, TD_STR("rcptto_domain")), "b.test"));
 	ck_assert(td_str_eqc(milt_mail_macro(ses->mail, MM_I), "QID1"));
 	ck_assert_str_eq(ses->qid, "QID1");
@@ -240,7 +246,8 @@ START_TEST(stays_mail)
 	send_mail(1);
 	ck_assert_int_eq(go_plain(MP_EOM), MV_CONTINUE);
 	ck_assert_uint_eq(script.ends[ME_ACCEPTED], 2);
-	ck_assert(td_str_eqc(milt_dict_get(&ses->conn.ctx, TD_STR("connection_message_count")), "2"));
+	ck_assert(
+		td_str_eqc(milt_dict_get(&ses->conn.ctx, TD_STR("connection_message_count")), "2"));
 }
 END_TEST
 
@@ -254,10 +261,17 @@ START_TEST(fates)
 		unsigned commits;
 	} t[] = {
 		{ { MF_CHAT, MF_CHAT, MF_CHAT }, MV_DISCARD, ME_TAKEN, "", 1 },
-		{ { MF_CHAT, MF_MAIL, MF_BOTH }, MV_CONTINUE, ME_ACCEPTED, "rcpt- <Bob@b.test>\n", 1 },
+		{ { MF_CHAT, MF_MAIL, MF_BOTH },
+		  MV_CONTINUE,
+		  ME_ACCEPTED,
+		  "rcpt- <Bob@b.test>\n",
+		  1 },
 		{ { MF_BOTH, MF_BOTH, MF_MAIL }, MV_CONTINUE, ME_ACCEPTED, "", 1 },
-		{ { MF_HOLD, MF_MAIL, MF_CHAT }, MV_CONTINUE, ME_HELD,
-		  "rcpt- <dan@b.test>\nhold held by a rule\n", 1 },
+		{ { MF_HOLD, MF_MAIL, MF_CHAT },
+		  MV_CONTINUE,
+		  ME_HELD,
+		  "rcpt- <dan@b.test>\nhold held by a rule\n",
+		  1 },
 		{ { MF_CHAT, MF_REFUSE, MF_MAIL }, MV_REJECT, ME_REJECTED, "", 0 },
 	};
 
@@ -325,10 +339,10 @@ START_TEST(hook_faults)
 		enum milt_verdict on_fault, v;
 	} t[] = {
 		{ MP_CONNECT, MV_TEMPFAIL, MV_TEMPFAIL }, { MP_CONNECT, MV_ACCEPT, MV_CONTINUE },
-		{ MP_HELO, MV_ACCEPT, MV_CONTINUE },	  { MP_MAIL, MV_TEMPFAIL, MV_TEMPFAIL },
-		{ MP_MAIL, MV_ACCEPT, MV_ACCEPT },	  { MP_RCPT, MV_TEMPFAIL, MV_TEMPFAIL },
-		{ MP_RCPT, MV_ACCEPT, MV_ACCEPT },	  { MP_EOM, MV_TEMPFAIL, MV_TEMPFAIL },
-		{ MP_EOM, MV_ACCEPT, MV_ACCEPT },	  { MP_UNKNOWN, MV_ACCEPT, MV_CONTINUE },
+		{ MP_HELO, MV_ACCEPT, MV_CONTINUE },      { MP_MAIL, MV_TEMPFAIL, MV_TEMPFAIL },
+		{ MP_MAIL, MV_ACCEPT, MV_ACCEPT },        { MP_RCPT, MV_TEMPFAIL, MV_TEMPFAIL },
+		{ MP_RCPT, MV_ACCEPT, MV_ACCEPT },        { MP_EOM, MV_TEMPFAIL, MV_TEMPFAIL },
+		{ MP_EOM, MV_ACCEPT, MV_ACCEPT },         { MP_UNKNOWN, MV_ACCEPT, MV_CONTINUE },
 	};
 	enum milt_phase at = t[_i].at;
 	uint64_t before = milt_counter_get(MK_FAULTS);
@@ -418,7 +432,8 @@ START_TEST(out_of_order)
 	ck_assert_int_eq(go_plain(MP_EOM), MV_CONTINUE);
 	ck_assert_int_eq(go(MP_BODY, (union milt_args){ .body = { "x", 1 } }), MV_CONTINUE);
 	ck_assert_int_eq(go_argv(MP_MAIL, "<a@b>"), MV_CONTINUE);
-	ck_assert_int_eq(go_argv(MP_MAIL, "<a@b>"), MV_CONTINUE); /* the first one ended without a word */
+	ck_assert_int_eq(go_argv(MP_MAIL, "<a@b>"),
+			 MV_CONTINUE); /* the first one ended without a word */
 	ck_assert_uint_eq(script.ends[ME_ABORTED], 1);
 	ck_assert_int_eq(go_plain(MP_EOM), MV_CONTINUE); /* no recipients */
 	ck_assert_int_eq(go_argv(MP_MAIL, "<a@b>"), MV_CONTINUE);
@@ -427,7 +442,8 @@ START_TEST(out_of_order)
 	ck_assert_uint_eq(script.ends[ME_ABORTED], 2);
 	ck_assert_int_eq(go_plain(MP_CLOSE), MV_CONTINUE);
 	for (int i = 0; i < 1000; i++)
-		ck_assert_int_eq(go(MP_HELO, (union milt_args){ .helo = i % 2 ? "a" : "b" }), MV_CONTINUE);
+		ck_assert_int_eq(go(MP_HELO, (union milt_args){ .helo = i % 2 ? "a" : "b" }),
+				 MV_CONTINUE);
 }
 END_TEST
 
@@ -494,7 +510,8 @@ START_TEST(negotiation)
 	script.wants = MW_STEP(MP_EOM) | MW_HEADERS;
 	milt_negotiate(ses, 0x1ff, 0x1fffff, 0x400, &a, &st);
 	ck_assert_uint_eq(a, 0xff);
-	ck_assert_uint_eq(st & 0x377, 0x350); /* no body, eoh, unknown, data; RCPT_REJ is not in there */
+	ck_assert_uint_eq(st & 0x377,
+			  0x350); /* no body, eoh, unknown, data; RCPT_REJ is not in there */
 	ck_assert_uint_eq(st & 0x3080, 0x3080); /* no answer to headers, connect, helo */
 	ck_assert_uint_eq(st & 0xc000, 0);
 	ck_assert(ses->noreply & MW_STEP(MP_HEADER));

@@ -2,6 +2,7 @@
  * absurd mails must end soon, whatever they give. */
 #include <check.h>
 #include <dirent.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -43,7 +44,8 @@ static void
 mboxes(struct td_buf *b, const char *name, const struct milt_mbox *m, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		td_buf_addf(b, "%s: [%.*s] <%.*s>\n", name, TD_STR_ARG(m[i].name), TD_STR_ARG(m[i].addr));
+		td_buf_addf(b, "%s: [%.*s] <%.*s>\n", name, TD_STR_ARG(m[i].name),
+			    TD_STR_ARG(m[i].addr));
 }
 
 static void
@@ -52,7 +54,8 @@ parts(struct td_buf *b, const struct milt_mime *m)
 	for (size_t i = 0; i < m->n_parts; i++) {
 		const struct milt_part *p = &m->parts[i];
 
-		td_buf_addf(b, "part %zu parent=%d depth=%u %.*s", i, p->parent, p->depth, TD_STR_ARG(p->type));
+		td_buf_addf(b, "part %zu parent=%d depth=%u %.*s", i, p->parent, p->depth,
+			    TD_STR_ARG(p->type));
 		if (!p->container)
 			td_buf_addf(b, " size=%llu", (unsigned long long)p->size);
 		if (p->charset.p != NULL)
@@ -61,8 +64,9 @@ parts(struct td_buf *b, const struct milt_mime *m)
 			td_buf_addf(b, " name=%.*s", TD_STR_ARG(p->filename));
 		if (p->cid.p != NULL)
 			td_buf_addf(b, " cid=%.*s", TD_STR_ARG(p->cid));
-		td_buf_addf(b, "%s%s%s%s\n", p->attachment ? " attachment" : "", p->inlined ? " inline" : "",
-			    p->text.p != NULL ? " text" : "", p->html.p != NULL ? " html" : "");
+		td_buf_addf(b, "%s%s%s%s\n", p->attachment ? " attachment" : "",
+			    p->inlined ? " inline" : "", p->text.p != NULL ? " text" : "",
+			    p->html.p != NULL ? " html" : "");
 		if (p->head.len > 0)
 			td_buf_addf(b, "  head: %.*s", TD_STR_ARG(p->head));
 	}
@@ -79,10 +83,12 @@ report(struct td_buf *b, const struct milt_report *r)
 	line(b, "original-id", r->original_id);
 	line(b, "envelope-id", r->envelope_id);
 	for (size_t i = 0; i < r->n_rcpts; i++)
-		td_buf_addf(b, "rcpt: original=%.*s final=%.*s action=%.*s status=%.*s diagnostic=%.*s\n",
-			    TD_STR_ARG(r->rcpts[i].original), TD_STR_ARG(r->rcpts[i].final),
-			    TD_STR_ARG(r->rcpts[i].action), TD_STR_ARG(r->rcpts[i].status),
-			    TD_STR_ARG(r->rcpts[i].diagnostic));
+		td_buf_addf(
+			b,
+			"rcpt: original=%.*s final=%.*s action=%.*s status=%.*s diagnostic=%.*s\n",
+			TD_STR_ARG(r->rcpts[i].original), TD_STR_ARG(r->rcpts[i].final),
+			TD_STR_ARG(r->rcpts[i].action), TD_STR_ARG(r->rcpts[i].status),
+			TD_STR_ARG(r->rcpts[i].diagnostic));
 }
 
 static void
@@ -176,7 +182,8 @@ END_TEST
 /* ---- absurd mails ---- */
 
 struct absurd {
-	const char *name, *head, *unit, *tail; /* head, then unit and tail as often as fits in size */
+	const char *name, *head, *unit,
+		*tail; /* head, then unit and tail as often as fits in size */
 	size_t size;
 };
 
@@ -270,18 +277,65 @@ END_TEST
 
 /* ---- the rest ---- */
 
+/* libmilter's threads read mail side by side. */
+static void *
+read_samples(void *arg)
+{
+	size_t *bytes = arg;
+
+	for (int round = 0; round < 5; round++) {
+		*bytes = 0;
+		for (int i = 0; i < n_names; i++) {
+			struct td_arena *a = td_arena_new(0);
+			struct td_buf in = { 0 };
+			struct milt_mime m;
+			char path[512];
+
+			(void)snprintf(path, sizeof(path), FOLDER "/%s.eml", names[i]);
+			(void)read_file(path, &in);
+			milt_mime_parse_raw(a, td_buf_str(&in), NULL, &m);
+			*bytes += m.text.len + m.subject.len + m.n_parts;
+			td_buf_fini(&in);
+			td_arena_free(a);
+		}
+	}
+	return NULL;
+}
+
+START_TEST(threads)
+{
+	size_t bytes[6] = { 0 };
+	pthread_t t[5];
+
+	for (int i = 0; i < 5; i++)
+		ck_assert_int_eq(pthread_create(&t[i], NULL, read_samples, &bytes[i]), 0);
+	(void)read_samples(&bytes[5]);
+	for (int i = 0; i < 5; i++) {
+		ck_assert_int_eq(pthread_join(t[i], NULL), 0);
+		ck_assert_uint_eq(bytes[i], bytes[5]);
+	}
+	ck_assert_uint_gt(bytes[5], 100);
+}
+END_TEST
+
 START_TEST(limits)
 {
-	static const struct milt_mime_limits small = { .depth = 1, .parts = 3, .decoded = 100, .text = 10 };
+	static const struct milt_mime_limits small = {
+		.depth = 1, .parts = 3, .decoded = 100, .text = 10
+	};
 	struct td_arena *a = td_arena_new(0);
 	struct milt_mime m;
 
-	milt_mime_parse_raw(a, TD_STR("Content-Type: text/plain; charset=utf-8\n\n12345678\xC3\xA4\xC3\xA4"), &small, &m);
+	milt_mime_parse_raw(
+		a, TD_STR("Content-Type: text/plain; charset=utf-8\n\n12345678\xC3\xA4\xC3\xA4"),
+		&small, &m);
 	ck_assert(td_str_eqc(m.text, "12345678\xC3\xA4"));
 	ck_assert(m.cut);
 	milt_mime_parse_raw(a, TD_STR("\n123456789e\xCC\xA7\xCC\xA7x"), &small, &m);
 	ck_assert_uint_eq(m.text.len, 9); /* the letter goes with its marks */
-	milt_mime_parse_raw(a, TD_STR("Content-Type: multipart/mixed; boundary=b\n\n--b\n\n1\n--b\n\n2\n--b\n\n3\n--b--\n"),
+	milt_mime_parse_raw(a,
+			    TD_STR("Content-Type: multipart/mixed; "
+				   "boundary=b\n\n--b\n\n1\n--b\n\n2\n--b\n\n3\n--b--\n"),
 			    &small, &m);
 	ck_assert_uint_eq(m.n_parts, 3);
 	ck_assert(m.cut);
@@ -315,10 +369,14 @@ START_TEST(header_values)
 	struct td_arena *a = td_arena_new(0);
 	struct td_str *v;
 
-	ck_assert(td_str_eqc(milt_mime_decode(a, TD_STR("=?utf-8?q?=C3=A4?=\n =?utf-8?q?b?= c")), "\xC3\xA4" "b c"));
+	ck_assert(td_str_eqc(milt_mime_decode(a, TD_STR("=?utf-8?q?=C3=A4?=\n =?utf-8?q?b?= c")),
+			     "\xC3\xA4"
+			     "b c"));
 	ck_assert(td_str_starts(milt_mime_decode(a, TD_STR("=?utf-8?q?a=0D=0AX:=01b?=")), "a X:b"));
 	ck_assert_ptr_null(milt_mime_decode(a, TD_STR_NULL).p);
-	ck_assert_uint_eq(milt_mime_addresses(a, TD_STR("\"A, B\" <Ann+x@B.test>, g: c@d, e@f;, @"), MAP_ALL, &v), 3);
+	ck_assert_uint_eq(milt_mime_addresses(a, TD_STR("\"A, B\" <Ann+x@B.test>, g: c@d, e@f;, @"),
+					      MAP_ALL, &v),
+			  3);
 	ck_assert(td_str_eqc(v[0], "A, B <Ann+x@b.test>"));
 	ck_assert(td_str_eqc(v[2], "e@f"));
 	ck_assert_uint_eq(milt_mime_addresses(a, TD_STR("Ann+x@B.test"), MAP_USER, &v), 1);
@@ -384,9 +442,13 @@ START_TEST(cutting)
 		const char *s;
 		size_t max, want;
 	} t[] = {
-		{ "abc", 10, 3 }, { "abc", 2, 2 }, { "abc", 0, 0 },
+		{ "abc", 10, 3 },
+		{ "abc", 2, 2 },
+		{ "abc", 0, 0 },
 		{ "a\xC3\xA4", 2, 1 },
-		{ "ae\xCC\x81z", 2, 1 }, { "ae\xCC\x81z", 3, 1 }, { "ae\xCC\x81z", 4, 4 },
+		{ "ae\xCC\x81z", 2, 1 },
+		{ "ae\xCC\x81z", 3, 1 },
+		{ "ae\xCC\x81z", 4, 4 },
 		{ "\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA9z", 4, 0 }, /* a family is one */
 		{ "\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA9z", 7, 0 },
 		{ "\xF0\x9F\x87\xA9\xF0\x9F\x87\xAA\xF0\x9F\x87\xA9\xF0\x9F\x87\xAA", 8, 8 },
@@ -395,8 +457,8 @@ START_TEST(cutting)
 	};
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
-		ck_assert_msg(milt_text_cut(td_cstr(t[i].s), t[i].max) == t[i].want, "row %zu: %zu", i,
-			      milt_text_cut(td_cstr(t[i].s), t[i].max));
+		ck_assert_msg(milt_text_cut(td_cstr(t[i].s), t[i].max) == t[i].want, "row %zu: %zu",
+			      i, milt_text_cut(td_cstr(t[i].s), t[i].max));
 }
 END_TEST
 
@@ -462,6 +524,7 @@ main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, sample, 0, n_names);
 	tcase_add_loop_test(t, absurd, 0, (int)(sizeof(absurds) / sizeof(absurds[0])));
+	tcase_add_test(t, threads);
 	tcase_add_test(t, limits);
 	tcase_add_test(t, extract);
 	tcase_add_test(t, header_values);

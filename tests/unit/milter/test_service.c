@@ -83,7 +83,8 @@ commit(void *arg, struct milt_mail *m, struct td_err *err)
 	pthread_mutex_lock(&lock);
 	commits++;
 	body_bytes += m->body.len;
-	(void)snprintf(subject, sizeof(subject), "%.*s", TD_STR_ARG(milt_mail_header_value(m, "Subject")));
+	(void)snprintf(subject, sizeof(subject), "%.*s",
+		       TD_STR_ARG(milt_mail_header_value(m, "Subject")));
 	(void)snprintf(sender, sizeof(sender), "%.*s", TD_STR_ARG(m->from.full));
 	(void)snprintf(auth, sizeof(auth), "%.*s", TD_STR_ARG(milt_mail_macro(m, MM_AUTH_AUTHEN)));
 	pthread_mutex_unlock(&lock);
@@ -160,7 +161,10 @@ wire_mail(struct wire *w, const char *from, const char *const *to, const char *b
 	for (; *to != NULL; to++)
 		ck_assert_int_eq(wire_cmdz(w, 'R', *to), 'c');
 	ck_assert_int_eq(wire_cmd(w, 'T', "", 0), 'c');
-	ck_assert_int_eq(wire_header(w, "Subject", "gr\xc3\xbc\xff" "e"), 'c');
+	ck_assert_int_eq(wire_header(w, "Subject",
+				     "gr\xc3\xbc\xff"
+				     "e"),
+			 'c');
 	ck_assert_int_eq(wire_header(w, "Empty", ""), 'c');
 	ck_assert_int_eq(wire_cmd(w, 'N', "", 0), 'c');
 	v = n > 0 ? wire_cmd(w, 'B', body, n) : 'c';
@@ -177,9 +181,14 @@ static const char *const to_hold[] = { "<hold@b.test>", NULL };
 START_TEST(bad_sockets)
 {
 	static const char *const bad[] = {
-		"", "nothing", "tcp:1@x", "inet:99999999@nowhere.invalid",
+		"",
+		"nothing",
+		"tcp:1@x",
+		"inet:99999999@nowhere.invalid",
 		"/nonexistent-folder/x.sock",
-		"/tmp/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+		"/tmp/"
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+		"aaaa"
 		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 	};
 	struct milt_service_conf c = { .socket = bad[_i] };
@@ -235,7 +244,8 @@ START_TEST(several_messages)
 	ck_assert_int_eq(wire_greet(&w), 'c');
 	ck_assert_int_eq(wire_mail(&w, "<ann@a.test>", to_mail, body, 65535), 'c');
 	ck_assert_str_eq(td_buf_cstr(&w.actions_seen), "hi");
-	ck_assert_str_eq(subject, "gr\xc3\xbc\xff" "e");
+	ck_assert_str_eq(subject, "gr\xc3\xbc\xff"
+				  "e");
 	ck_assert_str_eq(sender, "ann@a.test");
 	ck_assert_str_eq(auth, "ann");
 	ck_assert_uint_eq(body_bytes, 65535);

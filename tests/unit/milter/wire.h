@@ -14,11 +14,11 @@
 
 struct wire {
 	int fd;
-	uint32_t actions, steps; /* as the filter answered */
-	struct td_buf in;	 /* last packet: letter, data */
+	uint32_t actions, steps;    /* as the filter answered */
+	struct td_buf in;           /* last packet: letter, data */
 	struct td_buf actions_seen; /* letters of end-of-message actions, in order */
-	struct td_buf reply;	 /* text of the last 'y' */
-	bool slow;		 /* send byte by byte */
+	struct td_buf reply;        /* text of the last 'y' */
+	bool slow;                  /* send byte by byte */
 };
 
 static inline int
@@ -149,9 +149,9 @@ wire_cmd(struct wire *w, char letter, const void *data, size_t n)
 		char letter;
 		uint32_t no, nr;
 	} flags[] = {
-		{ 'C', 0x1, 0x1000 }, { 'H', 0x2, 0x2000 }, { 'M', 0x4, 0x4000 }, { 'R', 0x8, 0x8000 },
-		{ 'B', 0x10, 0x80000 }, { 'L', 0x20, 0x80 }, { 'N', 0x40, 0x40000 },
-		{ 'T', 0x200, 0x10000 }, { 'U', 0x100, 0x20000 },
+		{ 'C', 0x1, 0x1000 },   { 'H', 0x2, 0x2000 },    { 'M', 0x4, 0x4000 },
+		{ 'R', 0x8, 0x8000 },   { 'B', 0x10, 0x80000 },  { 'L', 0x20, 0x80 },
+		{ 'N', 0x40, 0x40000 }, { 'T', 0x200, 0x10000 }, { 'U', 0x100, 0x20000 },
 	};
 	uint32_t no = 0, nr = 0;
 
@@ -187,7 +187,9 @@ wire_macros(struct wire *w, char stage, const char *pairs, size_t n)
 static inline char
 wire_greet(struct wire *w)
 {
-	static const char conn[] = "client.test\0" "4\x09\xc5" "192.0.2.7";
+	static const char conn[] = "client.test\0"
+				   "4\x09\xc5"
+				   "192.0.2.7";
 
 	wire_macros(w, 'C', "j\0mx.test", 10);
 	if (wire_cmd(w, 'C', conn, sizeof(conn)) != 'c')
