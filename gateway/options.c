@@ -8,10 +8,6 @@
 #include "gateway/listener.h"
 #include "gateway/xmpp_log.h"
 
-#ifndef TANDEM_SYSCONFDIR
-#define TANDEM_SYSCONFDIR "/etc"
-#endif
-#define DEFAULT_CONF TANDEM_SYSCONFDIR "/tandem/tandem.conf"
 #define EXIT_USAGE 2
 
 struct gw_options gw_options;
@@ -31,9 +27,9 @@ static const struct option longs[] = {
 static void
 help(void)
 {
-	(void)printf("usage: tandemd [-c FILE] [-f] [-n PART] [-t [-v]]\n"
+	(void)printf("usage: tandemd -c FILE [-f] [-n PART] [-t [-v]]\n"
 		     "An XMPP server and a milter in one process.\n\n"
-		     "  -c FILE              configuration (default %s)\n"
+		     "  -c FILE              configuration\n"
 		     "  -f, --foreground     stay in the foreground\n"
 		     "  -t, --check-config   check the configuration and exit: 0 fine, 1 not\n"
 		     "  -v                   with -t: note options that have no effect\n"
@@ -42,8 +38,7 @@ help(void)
 		     "      --list-options[=markdown]   print every option\n"
 		     "      --version        print the version\n"
 		     "  -h, --help           print this\n\n"
-		     "Signals: HUP reloads, USR1 opens logs again, TERM and INT stop in order.\n",
-		     DEFAULT_CONF);
+		     "Signals: HUP reloads, USR1 opens logs again, TERM and INT stop in order.\n");
 }
 
 static int
@@ -147,7 +142,7 @@ gw_options_parse(struct gw *gw, int argc, char **argv)
 {
 	bool test = false, dump = false, verbose = false;
 	struct td_buf b = { 0 };
-	const char *file = DEFAULT_CONF;
+	const char *file = NULL;
 	int c, status;
 
 	opterr = 0;
@@ -188,6 +183,8 @@ gw_options_parse(struct gw *gw, int argc, char **argv)
 	}
 	if (optind < argc)
 		return usage("unexpected", argv[optind]);
+	if (file == NULL)
+		return usage("-c FILE is missing", "");
 	/* relative to where we are now: the working folder changes in the background */
 	gw->conf_path = realpath(file, NULL);
 	if (gw->conf_path == NULL)

@@ -42,8 +42,7 @@ gw_process_block_signals(void)
 {
 	sigset_t all;
 
-	/* libmilter waits for HUP, TERM and INT in a thread of its own and would take them, if they were
-	 * not unblocked, with handlers, in main; so every other thread is born with all blocked */
+	/* every thread is born with all blocked; main alone unblocks them, once it has handlers */
 	sigfillset(&all);
 	sigdelset(&all, SIGSEGV);
 	sigdelset(&all, SIGBUS);
@@ -61,6 +60,20 @@ gw_process_unblock_signals(void)
 
 	sigemptyset(&none);
 	pthread_sigmask(SIG_SETMASK, &none, NULL);
+}
+
+/* libmilter waits for our signals in a thread of its own and takes HUP for "stop".  While main is in
+ * its handler a second HUP would go to that thread, so it gets this in place of the C library's
+ * (symbols of the program come before those of shared libraries) and sleeps.  Nobody else waits
+ * for signals like that here. */
+int gw_process_sigwait(const sigset_t *set, int *sig) __asm__("sigwait");
+int
+gw_process_sigwait(const sigset_t *set, int *sig)
+{
+	(void)set;
+	(void)sig;
+	for (;;)
+		(void)pause(); /* everything is blocked in that thread */
 }
 
 int

@@ -5,6 +5,7 @@
  * switched, and nothing there can fail. */
 #include <pthread.h>
 #include <stdlib.h>
+#include "gateway/base/err.h"
 #include "gateway/gateway.h"
 #include "gateway/listener.h"
 #include "gateway/logging.h"
@@ -30,8 +31,6 @@ prepare(struct gw *gw, struct conf *next, struct next_gen *n, struct td_err *err
 {
 	int rc;
 
-	if (atomic_load(&gw->draining))
-		return td_fail(err, TD_E_BUSY, "the server is stopping");
 	n->domains = gw_domains_build(next);
 	rc = gw_listeners_plan(gw, next, n->domains, false, &n->listeners, err);
 	if (rc == 0)
@@ -62,14 +61,27 @@ warn_restart(struct gw *gw, const struct conf *old, const struct conf *next, str
 	td_buf_fini(&names);
 }
 
+static bool
+is_stopping(struct gw *gw, struct conf_report *report)
+{
+	if (!atomic_load(&gw->draining))
+		return false;
+	td_buf_addz(&report->text, "the server is stopping\n");
+	report->errors++;
+	return true;
+}
+
 int
 gw_switch_conf(struct gw *gw, struct conf *next, struct conf_report *report)
 {
 	struct next_gen n = { 0 };
 	struct conf *old = gw->conf;
 	struct td_err err = { 0 };
-	int rc = prepare(gw, next, &n, &err);
+	int rc;
 
+	if (is_stopping(gw, report))
+		return TD_E_BUSY;
+	rc = prepare(gw, next, &n, &err);
 	if (rc < 0) {
 		drop(gw, &n);
 		td_log_error(&gw->log, "reload-failed", "error=%s", td_escz(err.text));
@@ -112,6 +124,8 @@ gw_reload(struct gw *gw, struct conf_report *report)
 	struct conf *next = NULL;
 	int rc;
 
+	if (is_stopping(gw, report))
+		return TD_E_BUSY;
 	gw_process_notify("RELOADING=1");
 	rc = conf_load(gw->conf_path, NULL, &next, report);
 	if (rc < 0) {
