@@ -334,12 +334,18 @@ new_mail(struct letter *l, const struct store_thread *t)
 {
 	struct conf_at at = mail_scope(l->env);
 	uint64_t now = td_wall_ms(), collect = (uint64_t)conf_int(l->env->conf, &at, "collect") * 1000;
+	struct td_buf sid = { 0 };
 	char id[33], mail_id[256];
 	struct place pl = { .mail_id = mail_id, .text = l->body, .send_at = now };
 	struct collection *c = l->col;
 
 	td_random_id(id, 32);
-	(void)snprintf(mail_id, sizeof(mail_id), "%s@%s", id, gw_worker_of(l->env)->gw->hostname);
+	/* the stanza's id in the Message-ID: a delivery report finds its way back (lua/tandem) */
+	if (l->s->id.len > 0 && l->s->id.len <= 40)
+		td_buf_add_hex(&sid, l->s->id.p, l->s->id.len);
+	(void)snprintf(mail_id, sizeof(mail_id), "%s.%s@%s", id, sid.len > 0 ? td_buf_cstr(&sid) : "0",
+		       gw_worker_of(l->env)->gw->hostname);
+	td_buf_fini(&sid);
 	pl.subject = subject_for(l, t);
 	pl.reply_to_id = t != NULL ? td_arena_str(l->a, t->mail_id) : TD_STR_NULL;
 	pl.thread = l->thread.len > 0		     ? l->thread
@@ -544,6 +550,7 @@ gw_bridge_mail_to_chat(struct gw *gw, const struct gw_chat *chats, size_t n, str
 	unsigned ms = (unsigned)conf_int(c, &at, "commit_timeout_ms");
 	struct store_chat *rows = td_zalloc((n > 0 ? n : 1) * sizeof(*rows));
 	struct td_buf *xml = td_zalloc((n > 0 ? n : 1) * sizeof(*xml));
+	struct td_arena *a = td_arena_new(0);
 	int rc;
 
 	conf_unref(&c);
@@ -553,7 +560,8 @@ gw_bridge_mail_to_chat(struct gw *gw, const struct gw_chat *chats, size_t n, str
 					       .stanza = td_buf_str(&xml[i]),
 					       .mail_id = chats[i].mail_id,
 					       .thread = chats[i].thread,
-					       .peer = chats[i].peer };
+					       .peer = chats[i].peer,
+					       .subject = child_text(a, chats[i].s, "subject") };
 	}
 	rc = n > 0 ? store_chats_add_wait(gw->store, rows, n, ms, err) : 0;
 	for (size_t i = 0; i < n; i++) {
@@ -568,5 +576,6 @@ gw_bridge_mail_to_chat(struct gw *gw, const struct gw_chat *chats, size_t n, str
 	}
 	free(rows);
 	free(xml);
+	td_arena_free(a);
 	return rc;
 }

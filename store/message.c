@@ -238,6 +238,7 @@ add_chat(struct store_op *op, struct store_db *db, struct store_chat *c, uint64_
 			.peer = c->peer,
 			.mail_id = c->mail_id,
 			.thread = c->thread,
+			.subject = c->subject,
 		};
 
 		rc = store_thread_insert(op, db, &t);
@@ -288,7 +289,7 @@ chats_op_new(struct store *st, const struct store_chat *c, size_t n)
 
 	for (size_t i = 0; i < n; i++)
 		bytes += c[i].to.len + c[i].stanza.len + c[i].mail_id.len + c[i].thread.len +
-			 c[i].peer.len;
+			 c[i].peer.len + c[i].subject.len;
 	o = store_op_new(st, &chats_add, sizeof(*o), bytes);
 	o->c = td_arena_alloc(o->op.arena, n * sizeof(*c));
 	o->n = n;
@@ -300,6 +301,7 @@ chats_op_new(struct store *st, const struct store_chat *c, size_t n)
 			.mail_id = store_op_str(&o->op, c[i].mail_id),
 			.thread = store_op_str(&o->op, c[i].thread),
 			.peer = store_op_str(&o->op, c[i].peer),
+			.subject = store_op_str(&o->op, c[i].subject),
 		};
 		store_op_key(&o->op, c[i].to);
 	}

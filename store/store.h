@@ -146,6 +146,7 @@ struct store_chat {
 	struct td_str mail_id;	/* Message-ID; TD_STR_NULL = no dedup */
 	struct td_str thread;	/* chat thread to remember for mail_id; may be absent */
 	struct td_str peer;	/* the correspondent's address, for the thread table */
+	struct td_str subject;	/* of the mail, likewise: an answer takes it up */
 	uint64_t row_out;	/* filled in the reply: row id, 0 = was a repeat */
 };
 typedef void store_chats_cb(void *arg, const struct store_result *r, const struct store_chat *c, size_t n);
