@@ -4,6 +4,7 @@
 #include "milter/mime.h"
 #include "milter/mime_priv.h"
 
+#include <iconv.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -27,19 +28,6 @@
 #define PUNCT_MAX 2000u
 
 static pthread_once_t mime_once = PTHREAD_ONCE_INIT;
-
-static void
-init_libraries(void)
-{
-	g_mime_init();
-	xmlInitParser();
-}
-
-void
-milt_mime_init(void)
-{
-	pthread_once(&mime_once, init_libraries);
-}
 
 /* ---- composing what is parsed ---- */
 
@@ -995,6 +983,38 @@ take_headers(struct walk *w, GMimeMessage *msg)
 }
 
 /* ---- entry ---- */
+
+/* glibc unloads a converter with its last user: the common ones stay. */
+static iconv_t kept[3];
+
+/* One mail with every kind of part, so that all types are known to GObject before there are
+ * threads. */
+static void
+init_libraries(void)
+{
+	static const char sample[] = "From: a@b\nContent-Type: multipart/mixed; boundary=b\n\n"
+				     "--b\n\nx\n--b\nContent-Type: application/x\n\nx\n"
+				     "--b\nContent-Type: message/rfc822\n\n\nx\n"
+				     "--b\nContent-Type: message/partial; id=1\n\nx\n--b--\n";
+	struct td_buf b = { 0 };
+	GMimeMessage *msg;
+
+	g_mime_init();
+	xmlInitParser();
+	kept[0] = iconv_open("UTF-8", "windows-1252");
+	kept[1] = iconv_open("UTF-8", "iso-8859-1");
+	kept[2] = iconv_open("UTF-8", "iso-8859-15");
+	td_buf_addz(&b, sample);
+	msg = parse_bytes(&b);
+	if (msg != NULL)
+		g_object_unref(msg);
+}
+
+void
+milt_mime_init(void)
+{
+	pthread_once(&mime_once, init_libraries);
+}
 
 static void
 set_limits(struct walk *w, const struct milt_mime_limits *l)
