@@ -470,6 +470,12 @@ gw_lconf_new(struct gw_lshare *s, const struct conf_scope *listen, bool is_unix,
 	cf->max_pending = (size_t)conf_int(c, &at, "max_write_queue");
 	cf->cc.ops = &gw_io_ops;
 	cf->cc.tls_required = conf_bool(c, &at, "tls_required");
+	cf->cc.auth_max_failures = (unsigned)conf_int(c, &at, "auth_max_failures");
+	cf->cc.auth_delay_ms = (unsigned)conf_int(c, &at, "auth_delay_ms");
+	if (!conf_throttle(c, &at, "stanza_rate", &cf->cc.stanza_count, &cf->cc.stanza_seconds))
+		cf->cc.stanza_count = 0;
+	if (!conf_throttle(c, &at, "byte_rate", &cf->cc.byte_count, &cf->cc.byte_seconds))
+		cf->cc.byte_count = 0;
 	rc = load_proxies(lc, &at, err);
 	if (rc == 0)
 		rc = load_tls(s, &at, cf, err);

@@ -16,7 +16,8 @@
 #include "xmpp/sm.h"
 
 #define C2S_MAGIC 0xC25C25C2u
-#define MAX_AUTH_FAILURES 3
+#define MAX_AUTH_FAILURES 3u
+#define RATE_BURST_S 5u /* seconds' worth that may come at once */
 
 enum c2s_state {
 	XS_HEADER = 0, /* waiting for a stream header */
@@ -46,11 +47,12 @@ static const uint16_t may_go[XS_COUNT] = {
 /* What only negotiation needs; freed once the session is bound. */
 struct c2s_nego {
 	struct td_timer timeout;
+	struct td_timer delay; /* after a failed login nothing is read for a while */
 	struct xmpp_c2s *c;
 	struct xmpp_sasl *sasl;
 	unsigned offered; /* mechanisms announced on this stream */
 	unsigned failures;
-	bool sasl_waiting, held;
+	bool sasl_waiting, held, delayed;
 	struct bind_request *binding;
 	struct td_buf rest; /* input that came while we waited */
 	char stream_id[17];
@@ -71,8 +73,19 @@ struct xmpp_c2s {
 	uint8_t mech; /* index into names, for session list */
 	struct xmpp_reader reader;
 	struct td_logctx log;
+	/* rate: one bucket each for stanzas and bytes, in microseconds of allowance */
+	uint64_t stanza_us, byte_us, rated_at;
+	uint32_t bytes_in; /* since the last stanza */
+	struct c2s_pause *pause; /* NULL: not over the rate */
 	uint64_t *rows; /* store rows written and not yet with the kernel */
 	uint32_t n_rows, cap_rows;
+};
+
+/* A session that sent too much is not read until it has its allowance back. */
+struct c2s_pause {
+	struct td_timer timer;
+	struct xmpp_c2s *c;
+	struct td_buf rest;
 };
 
 /* The account is loaded: go on with this bind, unless the stream went away. */
@@ -150,6 +163,11 @@ xmpp_c2s_is_tls(const struct xmpp_c2s *c)
 {
 	return c->tls;
 }
+
+static void feed(struct xmpp_c2s *c, const char *data, size_t len);
+static void feed_rest(struct xmpp_c2s *c, struct td_buf *from);
+static void pause_free(struct xmpp_c2s *c);
+static void rate(struct xmpp_c2s *c);
 
 /* ---- ending ---- */
 
@@ -229,6 +247,7 @@ nego_free(struct xmpp_c2s *c)
 		return;
 	c->nego = NULL;
 	td_timer_clear(c->env->loop, &n->timeout);
+	td_timer_clear(c->env->loop, &n->delay);
 	if (n->binding != NULL)
 		n->binding->c = NULL;
 	xmpp_sasl_free(n->sasl);
@@ -285,6 +304,7 @@ xmpp_c2s_closed(struct xmpp_c2s *c, const char *why)
 	if (c->nego != NULL && c->nego->held)
 		xmpp_sm_stream_gone(c->env, td_cstr(c->bare), c);
 	nego_free(c);
+	pause_free(c);
 	c->session = NULL;
 	if (s != NULL)
 		xmpp_session_lost(s, why);
@@ -295,8 +315,6 @@ xmpp_c2s_closed(struct xmpp_c2s *c, const char *why)
 	else
 		c2s_free(c);
 }
-
-static void feed(struct xmpp_c2s *c, const char *data, size_t len);
 
 void
 xmpp_c2s_adopt(struct xmpp_c2s *c, struct xmpp_session *sess)
@@ -313,9 +331,7 @@ xmpp_c2s_adopt(struct xmpp_c2s *c, struct xmpp_session *sess)
 			c->cc->ops->pause(c->io, false);
 		nego_free(c);
 		c2s_goto(c, XS_READY, "session");
-		if (rest.len > 0)
-			feed(c, rest.p, rest.len); /* c may be gone from here on */
-		td_buf_fini(&rest);
+		feed_rest(c, &rest); /* c may be gone from here on */
 	}
 }
 
@@ -327,6 +343,16 @@ on_timeout(struct td_timer *t)
 	struct c2s_nego *n = (struct c2s_nego *)((char *)t - offsetof(struct c2s_nego, timeout));
 
 	xmpp_c2s_end(n->c, "connection-timeout", "Negotiation took too long");
+}
+
+static void
+on_delay_over(struct td_timer *t)
+{
+	struct c2s_nego *n = (struct c2s_nego *)((char *)t - offsetof(struct c2s_nego, delay));
+
+	n->delayed = false;
+	n->c->cc->ops->pause(n->c->io, false);
+	feed_rest(n->c, &n->rest);
 }
 
 struct xmpp_c2s *
@@ -344,6 +370,7 @@ xmpp_c2s_new(struct xmpp_env *env, struct xmpp_io *io, const struct xmpp_c2s_con
 	c->nego = td_zalloc(sizeof(*c->nego));
 	c->nego->c = c;
 	c->nego->timeout.fire = on_timeout;
+	c->nego->delay.fire = on_delay_over;
 	td_timer_set(env->loop, &c->nego->timeout, env->lim.negotiation_timeout_ms);
 	env->stats.streams++;
 	return c;
@@ -519,8 +546,15 @@ sasl_failure(struct xmpp_c2s *c, enum xmpp_sasl_error e)
 	c->env->stats.auth_failures++;
 	if (c->state == XS_SASL)
 		c2s_goto(c, XS_OPEN, "auth-failed");
-	if (e != SASL_ABORTED && ++c->nego->failures >= MAX_AUTH_FAILURES)
+	if (e == SASL_ABORTED)
+		return;
+	if (++c->nego->failures >= (c->cc->auth_max_failures > 0 ? c->cc->auth_max_failures : MAX_AUTH_FAILURES)) {
 		xmpp_c2s_end(c, "policy-violation", "Too many failed attempts");
+	} else if (c->cc->auth_delay_ms > 0) {
+		c->nego->delayed = true;
+		c->cc->ops->pause(c->io, true);
+		td_timer_set(c->env->loop, &c->nego->delay, c->cc->auth_delay_ms);
+	}
 }
 
 static void
@@ -601,13 +635,8 @@ on_sasl_wake(void *arg)
 		return;
 	}
 	/* a success or failure drops what was sent ahead of it; a challenge cannot be */
-	if (c->nego != NULL && c->nego->rest.len > 0 && c->state == XS_SASL && !c->nego->sasl_waiting) {
-		struct td_buf rest = c->nego->rest;
-
-		c->nego->rest = (struct td_buf){ 0 };
-		feed(c, rest.p, rest.len);
-		td_buf_fini(&rest);
-	}
+	if (c->nego != NULL && c->state == XS_SASL && !c->nego->sasl_waiting)
+		feed_rest(c, &c->nego->rest);
 }
 
 static void
@@ -782,8 +811,10 @@ on_stanza(struct xmpp_c2s *c, struct xmpp_stanza *s)
 		s->lang = td_arena_str(s->arena, td_cstr(c->lang));
 	if (c->env->log_stanzas)
 		c->env->host->log_stanza(c->env, true, s, c->cc->ops->peer(c->io));
+	if (c->cc->stanza_count > 0 || c->cc->byte_count > 0)
+		rate(c);
 	xmpp_from_client(sess, xmpp_stanza_ref(s));
-	return c->state == XS_READY;
+	return c->state == XS_READY && c->pause == NULL;
 }
 
 static bool
@@ -881,7 +912,85 @@ on_event(struct xmpp_c2s *c, enum xmpp_read ev)
 static bool
 is_waiting(const struct xmpp_c2s *c)
 {
-	return c->state == XS_BINDING || (c->nego != NULL && (c->nego->sasl_waiting || c->nego->held));
+	return c->state == XS_BINDING || c->pause != NULL ||
+	       (c->nego != NULL && (c->nego->sasl_waiting || c->nego->held || c->nego->delayed));
+}
+
+static struct td_buf *
+rest_of(struct xmpp_c2s *c)
+{
+	return c->pause != NULL ? &c->pause->rest : &c->nego->rest;
+}
+
+static void
+feed_rest(struct xmpp_c2s *c, struct td_buf *from)
+{
+	struct td_buf rest = *from;
+
+	*from = (struct td_buf){ 0 };
+	if (rest.len > 0)
+		feed(c, rest.p, rest.len);
+	td_wipe(rest.p, rest.cap);
+	td_buf_fini(&rest);
+}
+
+/* ---- rates ---- */
+
+static void
+on_pause_over(struct td_timer *t)
+{
+	struct c2s_pause *p = (struct c2s_pause *)((char *)t - offsetof(struct c2s_pause, timer));
+	struct xmpp_c2s *c = p->c;
+	struct td_buf rest = p->rest;
+
+	c->pause = NULL;
+	free(p);
+	c->cc->ops->pause(c->io, false);
+	feed_rest(c, &rest);
+}
+
+static void
+pause_free(struct xmpp_c2s *c)
+{
+	if (c->pause == NULL)
+		return;
+	td_timer_clear(c->env->loop, &c->pause->timer);
+	td_buf_fini(&c->pause->rest);
+	free(c->pause);
+	c->pause = NULL;
+}
+
+/* Take <us> of allowance out of a bucket that fills by <passed>; how long until it is even. */
+static uint64_t
+take(uint64_t *used, uint64_t passed, uint64_t us)
+{
+	*used = (*used > passed ? *used - passed : 0) + us;
+	return *used > RATE_BURST_S * 1000000u ? *used - RATE_BURST_S * 1000000u : 0;
+}
+
+/* Account for one stanza of a session; pauses it when it is too fast. */
+static void
+rate(struct xmpp_c2s *c)
+{
+	const struct xmpp_c2s_conf *cc = c->cc;
+	uint64_t now = td_loop_now(c->env->loop), passed = (now - c->rated_at) * 1000, wait = 0, w;
+
+	c->rated_at = now;
+	if (cc->stanza_count > 0)
+		wait = take(&c->stanza_us, passed, (uint64_t)cc->stanza_seconds * 1000000 / cc->stanza_count);
+	if (cc->byte_count > 0) {
+		w = take(&c->byte_us, passed, (uint64_t)c->bytes_in * cc->byte_seconds * 1000000 / cc->byte_count);
+		wait = w > wait ? w : wait;
+	}
+	c->bytes_in = 0;
+	if (wait < 100000 || c->pause != NULL)
+		return;
+	td_log_info(&c->log, "rate-pause", "ms=%llu", (unsigned long long)(wait / 1000));
+	c->pause = td_zalloc(sizeof(*c->pause));
+	c->pause->c = c;
+	c->pause->timer.fire = on_pause_over;
+	cc->ops->pause(c->io, true);
+	td_timer_set(c->env->loop, &c->pause->timer, wait / 1000);
 }
 
 static void
@@ -892,16 +1001,16 @@ feed(struct xmpp_c2s *c, const char *data, size_t len)
 	if (c->state == XS_CLOSED || c->state == XS_TLS || c->moving)
 		return;
 	if (is_waiting(c)) {
-		td_buf_add(&c->nego->rest, data, len);
+		td_buf_add(rest_of(c), data, len);
 		return;
 	}
 	c->in_input = true;
-	while (on_event(c, xmpp_reader_feed(&c->reader, data, len)) && !c->gone) {
+	while (on_event(c, xmpp_reader_feed(&c->reader, data, len)) && !c->gone && !is_waiting(c)) {
 		data = NULL;
 		len = 0;
 	}
 	if (!c->gone && is_waiting(c))
-		xmpp_reader_take_rest(&c->reader, &c->nego->rest);
+		xmpp_reader_take_rest(&c->reader, rest_of(c));
 	c->in_input = nested;
 	if (c->gone && !nested)
 		c2s_free(c);
@@ -912,6 +1021,7 @@ xmpp_c2s_input(struct xmpp_c2s *c, const char *data, size_t len)
 {
 	if (c->magic != C2S_MAGIC)
 		abort();
+	c->bytes_in += (uint32_t)len;
 	feed(c, data, len);
 }
 
@@ -936,18 +1046,12 @@ xmpp_c2s_idle(struct xmpp_c2s *c)
 void
 xmpp_c2s_hold(struct xmpp_c2s *c, bool hold)
 {
-	struct td_buf rest;
-
 	if (c->nego == NULL || c->nego->held == hold)
 		return;
 	c->nego->held = hold;
 	c->cc->ops->pause(c->io, hold);
-	if (hold || c->nego->rest.len == 0)
-		return;
-	rest = c->nego->rest;
-	c->nego->rest = (struct td_buf){ 0 };
-	feed(c, rest.p, rest.len);
-	td_buf_fini(&rest);
+	if (!hold)
+		feed_rest(c, &c->nego->rest);
 }
 
 /* ---- output ---- */

@@ -42,6 +42,10 @@ struct xmpp_c2s_conf {
 	unsigned mechs_tls;	      /* with TLS */
 	bool tls_required;
 	struct xmpp_cred_source *creds;
+	unsigned auth_max_failures; /* 0 = 3 */
+	unsigned auth_delay_ms;	    /* before the next attempt is read */
+	unsigned stanza_count, stanza_seconds; /* stanza_rate; count 0 = unlimited */
+	unsigned byte_count, byte_seconds;     /* byte_rate */
 	bool provision; /* credentials are elsewhere (file://): a first login makes the account in the store */
 };
 
