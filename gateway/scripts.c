@@ -594,6 +594,10 @@ gw_scripts_stop(struct gw *gw)
 	for (unsigned i = 0; i < gw->n_workers; i++)
 		if (gw->workers[i] != NULL)
 			drop_worker_state(gw->workers[i]);
+	gw->scripts = NULL;
+	/* an MTA's idle session may still close while the process ends: it needs its policy */
+	if (milt_session_each(NULL, NULL) > 0)
+		return;
 	gwl_set_unref(&all->set);
 	while ((c = all->counters) != NULL) {
 		all->counters = c->next;
@@ -601,7 +605,6 @@ gw_scripts_stop(struct gw *gw)
 	}
 	pthread_mutex_destroy(&all->lock);
 	free(all);
-	gw->scripts = NULL;
 }
 
 /* ---- calls from the workers ---- */
