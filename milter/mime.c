@@ -985,7 +985,7 @@ take_headers(struct walk *w, GMimeMessage *msg)
 /* ---- entry ---- */
 
 /* glibc unloads a converter with its last user: the common ones stay. */
-static iconv_t kept[3];
+static volatile iconv_t kept[3]; /* never read: the compiler must not drop it */
 
 /* One mail with every kind of part, so that all types are known to GObject before there are
  * threads. */
