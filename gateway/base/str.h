@@ -83,7 +83,7 @@ void td_buf_adds(struct td_buf *b, struct td_str s);
 void td_buf_addc(struct td_buf *b, char c);
 void td_buf_addz(struct td_buf *b, const char *s);
 void td_buf_addf(struct td_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void td_buf_vaddf(struct td_buf *b, const char *fmt, va_list ap);
+void td_buf_vaddf(struct td_buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 /* Drop the first <n> bytes. */
 void td_buf_drain(struct td_buf *b, size_t n);
 /* NUL-terminate (the NUL is not counted) and return the bytes. */
