@@ -299,7 +299,8 @@ gwl_invoke(struct gwl_state *st, struct gwl_module *m, struct gwl_call *call, st
 	tlua_next_limits(st->t, sc->instructions, sc->time_ms);
 	rc = tlua_run(st->t, sc->stats, do_invoke, &iv, err);
 	if (rc < 0)
-		td_log_warn(&core_log, "script-fault", "script=%s module=%s callout=%s text=%s trace=%s",
+		td_log_warn(&core_log, "script-fault",
+			    "script=%s module=%s callout=%s text=%s trace=%s",
 			    td_escz(sc->name), td_escz(m->name), hooks[call->hook].name,
 			    td_escz(err->text), td_escz(tlua_last_trace(st->t)));
 	if (call->stanza != NULL) {
@@ -342,7 +343,8 @@ c_register(lua_State *L)
 		lua_pop(L, 1);
 	}
 	if (mask == 0 && !life)
-		return luaL_error(L, "no usable methods found for module %s in registerModule call", name);
+		return luaL_error(L, "no usable methods found for module %s in registerModule call",
+				  name);
 	if (strcmp(name, tlua_script(st->t)) != 0 && !st->set->known)
 		td_log_notice(&core_log, "script-name", "module=%s script=%s", td_escz(name),
 			     td_escz(tlua_script(st->t)));

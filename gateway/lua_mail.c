@@ -3,28 +3,13 @@
  * A received one is the milter's and only lent for the callback; a new one is the script's.
  * Both are a struct milt_mail, so the methods are the same.  The conveniences of Momentum
  * (text_match, forward, build, mime) are put on top in lua/msys/extended/message.lua. */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "gateway/base/arena.h"
 #include "gateway/lua_priv.h"
-#include "gateway/outbox.h"
-#include "milter/mailbuild.h"
-
-#define BUILD_MAX 200 /* headers, parts, attachments each */
-#define RCPTS_MAX 100 /* of one inject */
 
 static const struct td_logctx mlog = { .domain = "lua" };
 static const char msg_mt[] = "gwl.msg";
-
-struct lmsg {
-	uint64_t epoch;
-	struct milt_mail *m; /* NULL: a new one, still empty */
-	struct milt_rcpt *r; /* its one recipient; NULL = all */
-	bool own;
-	size_t charged;
-	char *to; /* own: what rcptto() was given */
-};
 
 /* ---- the object ---- */
 
@@ -45,8 +30,8 @@ gwl_push_msg(lua_State *L, struct milt_mail *m, struct milt_rcpt *r)
 	push_fields(L);
 }
 
-static struct lmsg *
-check_msg(lua_State *L, int i)
+struct lmsg *
+gwl_check_msg(lua_State *L, int i)
 {
 	struct lmsg *o = luaL_checkudata(L, i, msg_mt);
 
@@ -56,11 +41,10 @@ check_msg(lua_State *L, int i)
 	return o;
 }
 
-/* One that has content, or may get some. */
-static struct milt_mail *
-need_mail(lua_State *L, int i)
+struct milt_mail *
+gwl_need_mail(lua_State *L, int i)
 {
-	struct lmsg *o = check_msg(L, i);
+	struct lmsg *o = gwl_check_msg(L, i);
 
 	if (o->m == NULL) {
 		tlua_ext_add(L, 4096);
@@ -123,7 +107,7 @@ m_gc(lua_State *L)
 static int
 m_rcptto(lua_State *L)
 {
-	struct lmsg *o = check_msg(L, 1);
+	struct lmsg *o = gwl_check_msg(L, 1);
 	struct td_str to = tlua_optstr(L, 2);
 	struct td_err err = { 0 };
 	size_t i = 0;
@@ -152,7 +136,7 @@ m_rcptto(lua_State *L)
 static int
 m_mailfrom(lua_State *L)
 {
-	struct milt_mail *m = need_mail(L, 1);
+	struct milt_mail *m = gwl_need_mail(L, 1);
 	struct td_str from = tlua_optstr(L, 2), now;
 	struct td_err err = { 0 };
 
@@ -166,7 +150,7 @@ m_mailfrom(lua_State *L)
 static int
 m_routing_domain(lua_State *L)
 {
-	struct lmsg *o = check_msg(L, 1);
+	struct lmsg *o = gwl_check_msg(L, 1);
 	struct td_str d = tlua_optstr(L, 2);
 	struct gwl_rcpt *gr = !o->own && o->r != NULL ? o->r->user : NULL;
 	luaL_Buffer b;
@@ -188,7 +172,7 @@ m_routing_domain(lua_State *L)
 static int
 m_rcpt_args(lua_State *L)
 {
-	struct lmsg *o = check_msg(L, 1);
+	struct lmsg *o = gwl_check_msg(L, 1);
 
 	lua_newtable(L);
 	for (size_t i = 0; o->r != NULL && i < o->r->n_args; i++) {
@@ -273,7 +257,7 @@ static int
 m_header(lua_State *L)
 {
 	static const char *const modes[] = { "replace", "prepend", "append", NULL };
-	struct milt_mail *m = need_mail(L, 1);
+	struct milt_mail *m = gwl_need_mail(L, 1);
 	struct td_str name = tlua_checkstr(L, 2);
 	enum mode mode = (enum mode)luaL_checkoption(L, 4, "replace", modes);
 
@@ -321,7 +305,7 @@ check_part(lua_State *L, int i)
 static int
 m_address_header(lua_State *L)
 {
-	struct milt_mail *m = need_mail(L, 1);
+	struct milt_mail *m = gwl_need_mail(L, 1);
 	struct td_str name = tlua_checkstr(L, 2), *list;
 	enum milt_addr_part part = check_part(L, 3);
 	const struct milt_header *h;
@@ -427,7 +411,7 @@ set_plain_header(lua_State *L, struct milt_mail *m, const char *name, const char
 static int
 m_text(lua_State *L)
 {
-	struct milt_mail *m = need_mail(L, 1);
+	struct milt_mail *m = gwl_need_mail(L, 1);
 	struct td_str text = tlua_optstr(L, 2), type, charset;
 	struct td_buf *b;
 
@@ -452,7 +436,7 @@ m_text(lua_State *L)
 static int
 m_body(lua_State *L)
 {
-	struct milt_mail *m = need_mail(L, 1);
+	struct milt_mail *m = gwl_need_mail(L, 1);
 	struct td_str text = tlua_optstr(L, 2);
 
 	if (text.p == NULL) {
@@ -495,7 +479,7 @@ set_raw(lua_State *L, struct milt_mail *m, struct td_str raw)
 static int
 m_raw(lua_State *L)
 {
-	struct milt_mail *m = need_mail(L, 1);
+	struct milt_mail *m = gwl_need_mail(L, 1);
 	struct td_str raw = tlua_optstr(L, 2);
 	struct td_buf *b;
 
@@ -561,7 +545,7 @@ push_mbox(lua_State *L, const struct milt_mbox *b)
 static int
 m_view(lua_State *L)
 {
-	struct milt_mail *m = need_mail(L, 1);
+	struct milt_mail *m = gwl_need_mail(L, 1);
 	struct milt_mime *v = gwl_view(L, m);
 	const char *why = NULL;
 
@@ -604,7 +588,7 @@ m_view(lua_State *L)
 static int
 m_part_content(lua_State *L)
 {
-	struct milt_mail *m = need_mail(L, 1);
+	struct milt_mail *m = gwl_need_mail(L, 1);
 	lua_Integer i = luaL_checkinteger(L, 2), max = luaL_optinteger(L, 3, 1 << 20);
 	struct td_err err = { 0 };
 	struct td_buf *b;
@@ -637,7 +621,7 @@ check_ctx(lua_State *L, struct milt_mail *m, int i)
 static int
 m_context_get(lua_State *L)
 {
-	struct milt_dict *d = check_ctx(L, need_mail(L, 1), 2);
+	struct milt_dict *d = check_ctx(L, gwl_need_mail(L, 1), 2);
 	struct td_str v = milt_dict_get(d, tlua_checkstr(L, 3));
 
 	tlua_pushstr(L, v.p != NULL ? v : TD_STR(""));
@@ -647,7 +631,7 @@ m_context_get(lua_State *L)
 static int
 m_context_set(lua_State *L)
 {
-	struct milt_dict *d = check_ctx(L, need_mail(L, 1), 2);
+	struct milt_dict *d = check_ctx(L, gwl_need_mail(L, 1), 2);
 	struct td_str key = tlua_checkstr(L, 3), v;
 
 	v.p = luaL_tolstring(L, 4, &v.len);
@@ -658,7 +642,7 @@ m_context_set(lua_State *L)
 static int
 m_context_exists(lua_State *L)
 {
-	struct milt_dict *d = check_ctx(L, need_mail(L, 1), 2);
+	struct milt_dict *d = check_ctx(L, gwl_need_mail(L, 1), 2);
 
 	lua_pushinteger(L, milt_dict_get(d, tlua_checkstr(L, 3)).p != NULL);
 	return 1;
@@ -667,7 +651,7 @@ m_context_exists(lua_State *L)
 static int
 m_context_delete(lua_State *L)
 {
-	struct milt_dict *d = check_ctx(L, need_mail(L, 1), 2);
+	struct milt_dict *d = check_ctx(L, gwl_need_mail(L, 1), 2);
 	struct td_str key = tlua_checkstr(L, 3);
 	bool was = milt_dict_get(d, key).p != NULL;
 
@@ -679,7 +663,7 @@ m_context_delete(lua_State *L)
 static struct milt_mail *
 need_received(lua_State *L)
 {
-	struct lmsg *o = check_msg(L, 1);
+	struct lmsg *o = gwl_check_msg(L, 1);
 
 	if (o->own || o->m == NULL)
 		luaL_error(L, "only for a message that is being received");
@@ -736,7 +720,7 @@ m_code(lua_State *L)
 static int
 m_size(lua_State *L)
 {
-	struct milt_mail *m = need_mail(L, 1);
+	struct milt_mail *m = gwl_need_mail(L, 1);
 	size_t body = m->body_size > m->body.len ? (size_t)m->body_size : m->body.len;
 
 	lua_pushinteger(L, (lua_Integer)(m->header_bytes + 2 + body));
@@ -816,7 +800,7 @@ m_binding_group(lua_State *L)
 static int
 m_is_mcmt(lua_State *L)
 {
-	(void)check_msg(L, 1);
+	(void)gwl_check_msg(L, 1);
 	lua_pushinteger(L, 0);
 	return 1;
 }
@@ -824,174 +808,8 @@ m_is_mcmt(lua_State *L)
 static int
 m_delivery_method(lua_State *L)
 {
-	(void)check_msg(L, 1);
+	(void)gwl_check_msg(L, 1);
 	lua_pushliteral(L, "ESMTP");
-	return 1;
-}
-
-/* ---- new messages ---- */
-
-/* Array <i> of {a, b} into pairs, at most BUILD_MAX. */
-static size_t
-take_pairs(lua_State *L, int i, struct milt_pair *out)
-{
-	size_t n = 0;
-
-	luaL_checktype(L, i, LUA_TTABLE);
-	while (lua_rawgeti(L, i, (lua_Integer)n + 1) != LUA_TNIL) {
-		if (n == BUILD_MAX)
-			luaL_error(L, "build: too many parts");
-		luaL_checkstack(L, 8, NULL);
-		lua_rawgeti(L, -1, 1);
-		lua_rawgeti(L, -2, 2);
-		/* the strings stay on the stack, and so alive */
-		out[n].name = tlua_checkstr(L, -2);
-		out[n].value = tlua_checkstr(L, -1);
-		n++;
-	}
-	lua_pop(L, 1);
-	return n;
-}
-
-static size_t
-take_attachments(lua_State *L, int i, struct milt_attach *out)
-{
-	size_t n = 0;
-
-	luaL_checktype(L, i, LUA_TTABLE);
-	while (lua_rawgeti(L, i, (lua_Integer)n + 1) != LUA_TNIL) {
-		if (n == BUILD_MAX)
-			luaL_error(L, "build: too many attachments");
-		luaL_checkstack(L, 8, NULL);
-		out[n] = (struct milt_attach){ .n_headers = 0 };
-		lua_getfield(L, -1, "type");
-		out[n].type = tlua_optstr(L, -1);
-		lua_getfield(L, -2, "name");
-		out[n].name = tlua_optstr(L, -1);
-		lua_getfield(L, -3, "content");
-		out[n].content = tlua_checkstr(L, -1);
-		n++;
-	}
-	lua_pop(L, 1);
-	return n;
-}
-
-/* _build(headers, parts, attachments): arrays of {name, value}; only on an empty message */
-static int
-m_build(lua_State *L)
-{
-	struct lmsg *o = check_msg(L, 1);
-	struct td_err err = { 0 };
-	struct milt_pair *headers, *parts;
-	struct milt_attach *attach;
-	struct td_arena *a;
-	struct td_str data;
-	size_t nh, np, na;
-
-	if (!o->own || o->m != NULL)
-		return luaL_error(L, "build: only for a new message that is empty");
-	headers = lua_newuserdatauv(L, (BUILD_MAX + 1) * sizeof(*headers), 0);
-	parts = lua_newuserdatauv(L, (BUILD_MAX + 1) * sizeof(*parts), 0);
-	attach = lua_newuserdatauv(L, (BUILD_MAX + 1) * sizeof(*attach), 0);
-	nh = take_pairs(L, 2, headers);
-	np = take_pairs(L, 3, parts);
-	na = take_attachments(L, 4, attach);
-	luaL_checkstack(L, 8, NULL);
-	a = tlua_newarena(L);
-	tlua_charge(L, 5000);
-	if (milt_build(a, headers, nh, parts, np, attach, na, td_cstr(gwl_state_of(L)->set->hostname),
-		       &data, &err) < 0)
-		return tlua_raise(L, &err);
-	tlua_charge(L, data.len / 8);
-	tlua_ext_add(L, 2 * data.len);
-	o->charged += 2 * data.len;
-	o->m = milt_mail_from_raw(NULL, data, NULL);
-	return 0;
-}
-
-/* What every mail of a script carries (momentum.md 6.10): machine-made, and how often it
- * crossed.  <hops>: those of what it came from. */
-static void
-mark_automatic(struct gwl_state *st, struct milt_mail *m, unsigned hops)
-{
-	char loop[320];
-	size_t i = 0;
-
-	if (milt_mail_header(m, TD_STR("Auto-Submitted"), &i) == NULL)
-		(void)milt_mail_header_append(m, TD_STR("Auto-Submitted"), TD_STR("auto-generated"));
-	snprintf(loop, sizeof(loop), "%.255s; hops=%u", st->set->hostname, hops + 1);
-	(void)milt_mail_header_replace(m, TD_STR("X-Tandem-Loop"), td_cstr(loop));
-}
-
-static unsigned
-max_hops(struct gwl_state *st)
-{
-	struct conf_at at = { .scope = conf_next(st->set->conf, NULL, "mail", NULL) };
-
-	return (unsigned)conf_int(st->set->conf, &at, "max_hops");
-}
-
-/* Address <i> without < >. */
-static struct td_str
-check_addr(lua_State *L, struct td_str s)
-{
-	s = td_str_trim(s);
-	if (s.len >= 2 && s.p[0] == '<' && s.p[s.len - 1] == '>')
-		s = td_str(s.p + 1, s.len - 2);
-	if (s.len > 0 && !milt_build_addr_ok(s, NULL))
-		luaL_error(L, "inject: an address is none");
-	return s;
-}
-
-/* inject(from, to [, to...]): "a@x,b@y" are several -> true, or false, error */
-static int
-m_inject(lua_State *L)
-{
-	struct gwl_state *st = gwl_state_of(L);
-	struct milt_mail *m = need_mail(L, 1), *about = st->call != NULL ? st->call->mail : NULL;
-	struct lmsg *o = lua_touserdata(L, 1);
-	struct td_str from, to, each[RCPTS_MAX];
-	struct td_err err = { 0 };
-	unsigned hops = milt_mail_hops(about != NULL ? about : m);
-	struct td_buf *b;
-	size_t n = 0;
-
-	from = check_addr(L, lua_isnoneornil(L, 2) ? milt_mail_sender(m) : tlua_checkstr(L, 2));
-	to = lua_isnoneornil(L, 3) ? td_cstr(o->to) : tlua_checkstr(L, 3);
-	while (to.len > 0) {
-		ptrdiff_t comma = td_str_chr(to, ',');
-		size_t len = comma < 0 ? to.len : (size_t)comma;
-
-		if (n == RCPTS_MAX)
-			return luaL_error(L, "inject: over %d recipients", RCPTS_MAX);
-		each[n] = check_addr(L, td_str(to.p, len));
-		n += each[n].len > 0;
-		len += comma >= 0;
-		to = td_str(to.p + len, to.len - len);
-	}
-	if (n == 0)
-		return luaL_error(L, "inject: no recipient");
-	if (hops >= max_hops(st)) {
-		lua_pushboolean(L, 0);
-		lua_pushliteral(L, "it crossed between mail and chat too often: a loop");
-		return 2;
-	}
-	if (o->own)
-		mark_automatic(st, m, hops);
-	b = tlua_newbuf(L);
-	tlua_charge(L, 1000 + m->body.len / 16);
-	milt_mail_raw(m, b);
-	for (size_t i = 0; i < n; i++) {
-		if (gw_outbox_submit(st->set->gw, from, each[i], td_str(td_buf_cstr(b), b->len), &err) == 0)
-			continue;
-		td_log_warn(&mlog, "script-inject", "script=%s to=%s text=%s",
-			    td_escz(tlua_script(st->t)), td_esc(each[i]), td_escz(err.text));
-		lua_pushboolean(L, 0);
-		lua_pushstring(L, err.text);
-		return 2;
-	}
-	tlua_endbuf(L, -1);
-	lua_pushboolean(L, 1);
 	return 1;
 }
 
@@ -1000,7 +818,7 @@ m_inject(lua_State *L)
 static int
 m_index(lua_State *L)
 {
-	struct lmsg *o = check_msg(L, 1);
+	struct lmsg *o = gwl_check_msg(L, 1);
 	const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
 
 	lua_pushvalue(L, 2);
@@ -1025,7 +843,7 @@ m_index(lua_State *L)
 static int
 m_newindex(lua_State *L)
 {
-	(void)check_msg(L, 1);
+	(void)gwl_check_msg(L, 1);
 	lua_getiuservalue(L, 1, 1);
 	lua_insert(L, 2);
 	lua_rawset(L, 2);
@@ -1069,8 +887,8 @@ gwl_open_mail(lua_State *L)
 		{ "binding_group", m_binding_group },
 		{ "is_mcmt", m_is_mcmt },
 		{ "get_delivery_method", m_delivery_method },
-		{ "_build", m_build },
-		{ "inject", m_inject },
+		{ "_build", gwl_msg_build },
+		{ "inject", gwl_msg_inject },
 		{ NULL, NULL },
 	};
 	static const luaL_Reg fns[] = {

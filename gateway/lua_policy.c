@@ -433,7 +433,8 @@ on_commit(void *arg, struct milt_mail *m, struct td_err *err)
 	gm->committed = true;
 	/* notices never hold a mail up: it goes on without them */
 	if (commit_some(all->gw, m, gm, false, &notice) < 0)
-		td_log_warn(&plog, "notice-lost", "mid=%s text=%s, ignoring", m->id, td_escz(notice.text));
+		td_log_warn(&plog, "notice-lost", "mid=%s text=%s, ignoring", m->id,
+			    td_escz(notice.text));
 	for (struct gwl_chat *c = gm->chats; c != NULL; c = c->next)
 		if (!c->local)
 			gw_route(all->gw, xmpp_stanza_ref(c->s));

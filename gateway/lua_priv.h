@@ -201,10 +201,26 @@ void gwl_push_session(lua_State *L, struct xmpp_session *sess);
 void gwl_session_end(struct xmpp_session *sess);
 
 /* lua_mail.c */
+struct lmsg {
+	uint64_t epoch;
+	struct milt_mail *m; /* NULL: a new one, still empty */
+	struct milt_rcpt *r; /* its one recipient; NULL = all */
+	bool own;
+	size_t charged;
+	char *to; /* own: what rcptto() was given */
+};
+/* The message at <i>; raises when its callout is over. */
+struct lmsg *gwl_check_msg(lua_State *L, int i);
+/* Its content, made empty when it has none yet. */
+struct milt_mail *gwl_need_mail(lua_State *L, int i);
 void gwl_open_mail(lua_State *L); /* adds to the table on top */
 void gwl_push_msg(lua_State *L, struct milt_mail *m, struct milt_rcpt *r);
 /* The view of a received mail, kept until it changes. */
 struct milt_mime *gwl_view(lua_State *L, struct milt_mail *m);
+
+/* lua_build.c: methods of the message */
+int gwl_msg_build(lua_State *L);
+int gwl_msg_inject(lua_State *L);
 
 /* lua_vctx.c */
 void gwl_open_vctx(lua_State *L);

@@ -272,14 +272,16 @@ a_session_count(lua_State *L)
 	const char *cidr = luaL_optstring(L, 2, ""), *slash = strchr(cidr, '/');
 	const char *service = luaL_optstring(L, 3, "SMTP");
 	struct counting c = { .n = 0 };
+	struct td_str own = call->conn->addr;
+	size_t len = slash != NULL ? (size_t)(slash - cidr) : strlen(cidr);
 	char addr[64];
 	int64_t bits;
 
 	if (strcmp(service, "SMTP") != 0)
 		return luaL_error(L, "no service %s", service);
-	snprintf(addr, sizeof(addr), "%.*s", (int)(slash != NULL ? slash - cidr : (ptrdiff_t)strlen(cidr)), cidr);
+	snprintf(addr, sizeof(addr), "%.*s", (int)len, cidr);
 	if (addr[0] == '\0')
-		snprintf(addr, sizeof(addr), "%s", call->conn->addr.p != NULL ? call->conn->addr.p : "");
+		snprintf(addr, sizeof(addr), "%.*s", TD_STR_ARG(own));
 	if (!to_bytes(addr, c.net))
 		return luaL_error(L, "no address: %s", addr);
 	c.bits = 128;

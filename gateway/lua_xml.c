@@ -414,7 +414,7 @@ set_ns(struct xmpp_node *n, const char *was, const char *ns)
 {
 	n->ns = ns;
 	for (struct xmpp_node *c = n->first; c != NULL; c = c->next)
-		if (c->name != NULL && (c->ns == was || (c->ns != NULL && was != NULL && strcmp(c->ns, was) == 0)))
+		if (c->name != NULL && td_str_eq(td_cstr(c->ns), td_cstr(was)))
 			set_ns(c, was, ns);
 }
 

@@ -60,7 +60,8 @@ collect(struct gwl_state *st, struct xmpp_stanza *s, bool notice)
 	local = s->to.local.p != NULL && gw_domains_find(st->set->domains, s->to.domain, &d) &&
 		d.kind == XD_LOCAL;
 	/* one unknown recipient would make the commit of all fail */
-	if (local && s->kind == XK_MESSAGE && store_account_exists_now(st->set->gw->store, s->to.bare) != 1)
+	if (local && s->kind == XK_MESSAGE &&
+	    store_account_exists_now(st->set->gw->store, s->to.bare) != 1)
 		return "no such account";
 	chat = td_zalloc(sizeof(*chat));
 	chat->s = s;

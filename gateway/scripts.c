@@ -440,7 +440,8 @@ take_stock(struct gwl_set *set, const struct gwl_state *st)
 	set->known = true;
 	for (size_t i = 0; i < set->n_scripts; i++) {
 		const struct gwl_script *sc = &set->scripts[i];
-		bool any = strncmp(sc->source, "msys", 4) == 0; /* product helpers of old configurations */
+		/* product helpers of old configurations have nothing to register */
+		bool any = strncmp(sc->source, "msys", 4) == 0;
 
 		for (size_t k = 0; k < st->n_modules; k++)
 			any = any || st->modules[k].script == i;

@@ -261,7 +261,8 @@ add_expanded(lua_State *L, struct tlua_re *re, struct td_str s, int n, struct td
 	}
 }
 
-/* replace(subject, expression, replacement) -> text with every match replaced, count; or nil, text, number */
+/* replace(subject, expression, replacement) -> text with every match replaced, count; or nil,
+ * text, number */
 static int
 p_replace(lua_State *L)
 {
