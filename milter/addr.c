@@ -129,7 +129,7 @@ milt_addr_parse(struct td_arena *a, struct td_str raw, const char *seps, struct 
 	r.full = r.local = r.user = TD_STR("");
 	r.domain = TD_STR("");
 	r.valid = true;
-	if (s.len == 0) {
+	if (s.p == NULL || s.len == 0) {
 		*out = r;
 		return 0;
 	}
