@@ -18,6 +18,7 @@
 #include "gateway/logging.h"
 #include "gateway/options.h"
 #include "gateway/process.h"
+#include "gateway/watchdog.h"
 #include "gateway/xmpp_log.h"
 
 static struct gw gw;
@@ -189,6 +190,7 @@ main(int argc, char **argv)
 	watch_signals(evs);
 	td_log_notice(&gw.log, "ready", "version=%s workers=%u pid=%ld", TANDEM_VERSION, gw.n_workers, (long)getpid());
 	gw_process_ready(&gw);
+	gw_watchdog_start(&gw);
 	td_loop_run(gw.main_loop);
 	gw_stop(&gw);
 	for (size_t i = 0; i < 4; i++)

@@ -72,6 +72,20 @@ skip(struct gw *gw, const char *part)
 	return false;
 }
 
+/* The working folder changes in the background. */
+static char *
+absolute(struct td_str path)
+{
+	struct td_buf b = { 0 };
+	char *cwd = path.len > 0 && path.p[0] == '/' ? NULL : getcwd(NULL, 0);
+
+	if (cwd != NULL)
+		td_buf_addf(&b, "%s/", cwd);
+	free(cwd);
+	td_buf_adds(&b, path);
+	return td_buf_cstr(&b);
+}
+
 /* Load; every message goes to standard error. */
 static int
 load(struct gw *gw)
@@ -86,8 +100,7 @@ load(struct gw *gw)
 	conf_report_fini(&report);
 	if (rc < 0)
 		return 1;
-	s = conf_str(gw->conf, NULL, "data_dir");
-	gw->data_dir = td_strndup(s);
+	gw->data_dir = absolute(conf_str(gw->conf, NULL, "data_dir"));
 	s = conf_str(gw->conf, NULL, "hostname");
 	if (s.len == 0) {
 		name[sizeof(name) - 1] = '\0';
@@ -185,7 +198,6 @@ gw_options_parse(struct gw *gw, int argc, char **argv)
 		return usage("unexpected", argv[optind]);
 	if (file == NULL)
 		return usage("-c FILE is missing", "");
-	/* relative to where we are now: the working folder changes in the background */
 	gw->conf_path = realpath(file, NULL);
 	if (gw->conf_path == NULL)
 		gw->conf_path = td_strdup(file); /* conf_load says what is wrong */

@@ -98,7 +98,7 @@ gw_process_daemonise(struct td_err *err)
 	close(fds[0]);
 	me.parent_fd = fds[1];
 	(void)setsid();
-	return 0;
+	return chdir("/") < 0 ? td_fail(err, TD_E_IO, "chdir: %s", strerror(errno)) : 0;
 }
 
 /* ---- limits ---- */

@@ -14,6 +14,7 @@
 #include "gateway/gateway.h"
 #include "gateway/listener.h"
 #include "gateway/process.h"
+#include "gateway/watchdog.h"
 #include "gateway/xmpp_log.h"
 
 #define STREAMS_MS 5000u
@@ -106,6 +107,7 @@ gw_stop(struct gw *gw)
 		(void)gw_workers_each(gw, close_streams, NULL, STEP_MS);
 		gw_control_stop(gw);
 		gw_outbox_stop(gw);
+		gw_watchdog_stop(gw);
 		calm = gw_workers_stop(gw);
 	}
 	if (calm) {
