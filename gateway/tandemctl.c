@@ -196,15 +196,16 @@ run(const char *path, char **args, int n, bool json)
 	fd = dial(path);
 	if (fd < 0) {
 		fprintf(stderr, "tandemctl: cannot reach the server at %s: %s\n", path, strerror(errno));
-		return 1;
-	}
-	if (!send_all(fd, req.p, req.len) || (status = read_reply(fd)) < 0)
+		status = 1;
+	} else if (!send_all(fd, req.p, req.len) || (status = read_reply(fd)) < 0) {
 		status = fail("the server closed the connection");
+	}
 	td_wipe(req.p, req.cap);
 	td_wipe(in.p, in.cap);
 	td_buf_fini(&req);
 	td_buf_fini(&in);
-	close(fd);
+	if (fd >= 0)
+		close(fd);
 	return status;
 }
 

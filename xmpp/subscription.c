@@ -548,6 +548,18 @@ parse_pending(const struct xmpp_user *u, const struct xmpp_contact *c)
 	return s != NULL ? s : xmpp_presence_make(XT_SUBSCRIBE, &from, &to, TD_STR_NULL);
 }
 
+/* A request from <jid> is being committed: every available resource gets it then. */
+static bool
+is_coming(const struct xmpp_user *u, struct td_str jid)
+{
+	const struct xmpp_sub *sub;
+
+	LIST_FOREACH(sub, &u->subs, link)
+		if (!sub->out && sub->type == ST_SUBSCRIBE && td_str_eq(sub->ch.jid, jid))
+			return true;
+	return false;
+}
+
 void
 xmpp_subscription_pending_to(struct xmpp_session *sess)
 {
@@ -557,7 +569,8 @@ xmpp_subscription_pending_to(struct xmpp_session *sess)
 	while (!sess->dead && (c = td_map_next(&sess->user->roster, &i)) != NULL) {
 		struct xmpp_stanza *s;
 
-		if (!(c->flags & STORE_ROSTER_PENDING_IN) || (c->sub & STORE_SUB_FROM))
+		if (!(c->flags & STORE_ROSTER_PENDING_IN) || (c->sub & STORE_SUB_FROM) ||
+		    is_coming(sess->user, c->jid))
 			continue;
 		s = parse_pending(sess->user, c);
 		xmpp_stanza_seal(s);
