@@ -161,7 +161,8 @@ rig_setup(void)
 	struct td_err err = { 0 };
 
 	memset(&rig, 0, sizeof(rig));
-	(void)strcpy(rig.dir, "/tmp/tandem-test-scripts-XXXXXX");
+	(void)snprintf(rig.dir, sizeof(rig.dir), "%s/tandem-test-scripts-XXXXXX",
+		       getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
 	ck_assert_ptr_nonnull(mkdtemp(rig.dir));
 	ck_assert_msg(store_open(&sc, &rig.gw.store, &err) == 0, "%s", err.text);
 	rig.gw.directory = gw_directory_new();
