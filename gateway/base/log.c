@@ -14,7 +14,7 @@
 
 struct domain_level {
 	char prefix[32];
-	enum td_loglevel level;
+	_Atomic int level; /* changes while others read */
 };
 
 static _Atomic int log_fd = 2;
@@ -108,10 +108,10 @@ td_log_set_level(const char *domain, enum td_loglevel level)
 	for (i = 0; i < n && strcmp(domains[i].prefix, domain) != 0; i++)
 		;
 	if (i < n) {
-		domains[i].level = level;
+		atomic_store(&domains[i].level, (int)level);
 	} else if (n < MAX_DOMAINS) {
 		(void)snprintf(domains[n].prefix, sizeof(domains[n].prefix), "%s", domain);
-		domains[n].level = level;
+		atomic_store(&domains[n].level, (int)level);
 		atomic_store(&n_domains, n + 1);
 	}
 	pthread_mutex_unlock(&set_lock);
@@ -141,7 +141,7 @@ td_log_on(const struct td_logctx *ctx, enum td_loglevel level)
 
 			if (len >= best && td_str_starts(d, domains[i].prefix)) {
 				best = len;
-				max = domains[i].level;
+				max = (enum td_loglevel)atomic_load_explicit(&domains[i].level, memory_order_relaxed);
 			}
 		}
 	}
