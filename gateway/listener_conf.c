@@ -49,6 +49,21 @@ lconf_ofc(const struct gw_conn_conf *cf)
 
 /* ---- certificates ---- */
 
+/* The file is the daemon's, and so is its folder when that is one of data_dir's. */
+static void
+own_below_data(struct gw *gw, const char *path)
+{
+	char *dir = td_strdup(path), *slash = strrchr(dir, '/');
+	size_t n = strlen(gw->data_dir);
+
+	gw_process_own(gw, path);
+	if (slash != NULL && strncmp(dir, gw->data_dir, n) == 0 && dir[n] == '/') {
+		*slash = '\0';
+		gw_process_own(gw, dir);
+	}
+	free(dir);
+}
+
 /* Make a certificate that the configuration names and that is not there. */
 static int
 ensure_cert(struct gw_lshare *s, const char *cert, const char *key, const char *cn, struct td_err *err)
@@ -64,9 +79,9 @@ ensure_cert(struct gw_lshare *s, const char *cert, const char *key, const char *
 	rc = gw_tls_self_signed(cert, key, cn, names, n, err);
 	if (rc < 0)
 		return rc;
-	gw_process_own(s->gw, cert);
+	own_below_data(s->gw, cert);
 	if (key != NULL)
-		gw_process_own(s->gw, key);
+		own_below_data(s->gw, key);
 	td_log_warn(&s->gw->log, "self-signed-made", "path=%s name=%s hint=clients-will-complain", td_escz(cert), td_escz(cn));
 	return 0;
 }

@@ -173,7 +173,7 @@ gw_process_find_user(const struct conf *c, struct td_err *err)
 void
 gw_process_own(struct gw *gw, const char *path)
 {
-	if (me.drop && chown(path, me.uid, me.gid) < 0)
+	if (me.drop && geteuid() == 0 && chown(path, me.uid, me.gid) < 0)
 		td_log_warn(&gw->log, "chown-failed", "path=%s error=%s", td_escz(path), td_escz(strerror(errno)));
 }
 
@@ -311,8 +311,10 @@ socket_dir(struct gw *gw, const char *sock)
 
 	if (slash != NULL && slash != dir) {
 		*slash = '\0';
-		if (make_folder(dir, 0755, &made, &err) == 0 && made)
+		if (make_folder(dir, 0755, &made, &err) == 0 && made) {
+			(void)chmod(dir, 0755); /* whatever the umask: the MTA has to get through */
 			gw_process_own(gw, dir);
+		}
 	}
 	free(dir);
 }

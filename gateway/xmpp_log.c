@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "gateway/process.h"
 
 #define FLUSH_AT (64u << 10)
 #define ARG_MAX_LEN 64
@@ -396,8 +397,10 @@ open_file(const struct instance *in, struct td_err *err)
 
 	if (fd < 0)
 		return td_fail(err, TD_E_IO, "xmpp_logger \"%s\": cannot open %s: %s", in->name, in->path, strerror(errno));
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0)
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0) {
 		(void)fchmod(fd, in->mode);
+		gw_process_own(in->gw, in->path);
+	}
 	return fd;
 }
 

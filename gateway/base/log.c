@@ -65,10 +65,13 @@ td_log_open(const char *path, struct td_err *err)
 	pthread_mutex_lock(&set_lock);
 	free(log_path);
 	log_path = fd == 2 ? NULL : td_strdup(path);
-	old = atomic_exchange(&log_fd, fd);
+	old = atomic_load(&log_fd);
+	/* a writer may be about to use the old number: put the new file behind it, never close it */
+	if (old > 2 && fd > 2 && dup3(fd, old, O_CLOEXEC) >= 0)
+		close(fd);
+	else
+		atomic_store(&log_fd, fd);
 	pthread_mutex_unlock(&set_lock);
-	if (old > 2)
-		close(old);
 	return 0;
 }
 
