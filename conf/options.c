@@ -186,6 +186,7 @@ const struct conf_option conf_options[] = {
 	{ "resource_conflict", CT_ENUM, X | D, "replace", 0, 0, conflict_words, 0, "a second session asks for the same resource" },
 	{ "sm_resume_timeout", CT_INT, X | D, "600", 0, 86400, NULL, 0, "seconds a broken stream can be resumed (XEP-0198)" },
 	{ "sm_max_queue", CT_INT, X | D, "2000", 10, 1000000, NULL, 0, "stanzas kept for a broken stream" },
+	{ "sm_max_queue_size", CT_SIZE, X | D, "16777216", 65536, ANY, NULL, 0, "memory of the stanzas kept for a broken stream" },
 	{ "ack_policy", CT_ENUM, X | D, "stored", 0, 0, ack_words, 0, "when a message is acked: safe on disk, or merely handled" },
 	{ "offline_messages", CT_BOOL, X | D, "true", 0, 0, NULL, 0, "keep messages for accounts that are offline" },
 	{ "max_resources", CT_INT, X | D, "20", 1, 1000, NULL, 0, "sessions of one account" },

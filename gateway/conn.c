@@ -85,6 +85,7 @@ struct xmpp_io {
 	bool is_again : 1;
 	bool write_wants_read : 1;
 	bool read_wants_write : 1;
+	bool lossy : 1; /* the stream wrote what nobody will get */
 };
 
 TAILQ_HEAD(io_list, xmpp_io);
@@ -787,7 +788,7 @@ flush(struct xmpp_io *io)
 	if (waiting(io) == 0) {
 		io->out = NULL;
 		obuf_give(io->w->conns, o);
-		if (io->c2s != NULL)
+		if (io->c2s != NULL && !io->lossy)
 			xmpp_c2s_flushed(io->c2s);
 		return io->out == NULL; /* else queued again */
 	}
@@ -919,6 +920,7 @@ op_out(struct xmpp_io *io)
 	struct gw_conns *cs = io->w->conns;
 
 	if (io->state != CN_OPEN) {
+		io->lossy = true;
 		td_buf_clear(&cs->trash);
 		return &cs->trash;
 	}

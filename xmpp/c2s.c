@@ -168,6 +168,7 @@ static void feed(struct xmpp_c2s *c, const char *data, size_t len);
 static void feed_rest(struct xmpp_c2s *c, struct td_buf *from);
 static void pause_free(struct xmpp_c2s *c);
 static void rate(struct xmpp_c2s *c);
+static bool is_waiting(const struct xmpp_c2s *c);
 
 /* ---- ending ---- */
 
@@ -193,6 +194,26 @@ send_header(struct xmpp_c2s *c, struct td_str to)
 	c->out_open = true;
 }
 
+/* What we waited for must not find a stream that ended meanwhile. */
+static void
+stop_waiting(struct xmpp_c2s *c)
+{
+	struct c2s_nego *n = c->nego;
+
+	if (n == NULL)
+		return;
+	td_timer_clear(c->env->loop, &n->timeout);
+	td_timer_clear(c->env->loop, &n->delay);
+	if (n->held)
+		xmpp_sm_stream_gone(c->env, td_cstr(c->bare), c);
+	if (n->binding != NULL)
+		n->binding->c = NULL;
+	n->binding = NULL;
+	xmpp_sasl_free(n->sasl);
+	n->sasl = NULL;
+	n->held = n->sasl_waiting = n->delayed = false;
+}
+
 void
 xmpp_c2s_end(struct xmpp_c2s *c, const char *condition, const char *text)
 {
@@ -206,6 +227,7 @@ xmpp_c2s_end_with(struct xmpp_c2s *c, const char *condition, const char *text, c
 
 	if (c->state == XS_CLOSED)
 		return;
+	stop_waiting(c);
 	if (c->session != NULL) {
 		struct xmpp_session *s = c->session;
 
@@ -245,12 +267,8 @@ nego_free(struct xmpp_c2s *c)
 
 	if (n == NULL)
 		return;
+	stop_waiting(c);
 	c->nego = NULL;
-	td_timer_clear(c->env->loop, &n->timeout);
-	td_timer_clear(c->env->loop, &n->delay);
-	if (n->binding != NULL)
-		n->binding->c = NULL;
-	xmpp_sasl_free(n->sasl);
 	td_wipe(n->rest.p, n->rest.cap);
 	td_buf_fini(&n->rest);
 	free(n);
@@ -301,15 +319,14 @@ xmpp_c2s_closed(struct xmpp_c2s *c, const char *why)
 	struct xmpp_session *s = c->session;
 
 	rows_end(c, false);
-	if (c->nego != NULL && c->nego->held)
-		xmpp_sm_stream_gone(c->env, td_cstr(c->bare), c);
 	nego_free(c);
 	pause_free(c);
 	c->session = NULL;
 	if (s != NULL)
 		xmpp_session_lost(s, why);
 	td_log_debug(&c->log, "stream-closed", "reason=%s", why);
-	c->env->stats.streams--;
+	if (!c->moving) /* else it was counted out already */
+		c->env->stats.streams--;
 	if (c->in_input)
 		c->gone = true; /* freed when the input call returns */
 	else
@@ -329,6 +346,7 @@ xmpp_c2s_adopt(struct xmpp_c2s *c, struct xmpp_session *sess)
 		c->nego->rest = (struct td_buf){ 0 };
 		if (c->nego->held)
 			c->cc->ops->pause(c->io, false);
+		c->nego->held = false;
 		nego_free(c);
 		c2s_goto(c, XS_READY, "session");
 		feed_rest(c, &rest); /* c may be gone from here on */
@@ -634,9 +652,14 @@ on_sasl_wake(void *arg)
 		c2s_free(c);
 		return;
 	}
-	/* a success or failure drops what was sent ahead of it; a challenge cannot be */
-	if (c->nego != NULL && c->state == XS_SASL && !c->nego->sasl_waiting)
+	if (c->nego == NULL)
+		return;
+	if (c->state == XS_HEADER) { /* success: what was sent ahead of it belongs to no stream */
+		td_wipe(c->nego->rest.p, c->nego->rest.cap);
+		td_buf_clear(&c->nego->rest);
+	} else if (!is_waiting(c)) {
 		feed_rest(c, &c->nego->rest);
+	}
 }
 
 static void
@@ -749,12 +772,14 @@ on_user(struct xmpp_user *u, void *arg)
 		td_buf_add_xml(out, sess->jid.full);
 		td_buf_addz(out, "</jid></bind></iq>");
 		td_log_info(&c->log, "session-start", "jid=%s", td_esc(sess->jid.full));
-		xmpp_c2s_adopt(c, sess);
+		xmpp_c2s_adopt(c, sess); /* c may be gone from here on */
 	}
 out:
 	free(b->resource);
 	free(b->id);
 	free(b);
+	if (c != NULL && sess == NULL)
+		feed_rest(c, &c->nego->rest);
 }
 
 static bool

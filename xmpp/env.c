@@ -23,6 +23,7 @@ read_limits(struct xmpp_env *env)
 	l->negotiation_timeout_ms = (unsigned)conf_int(env->conf, &at, "negotiation_timeout") * 1000;
 	l->sm_resume_timeout_s = (unsigned)conf_int(env->conf, &at, "sm_resume_timeout");
 	l->sm_max_queue = (unsigned)conf_int(env->conf, &at, "sm_max_queue");
+	l->sm_max_bytes = (uint64_t)conf_int(env->conf, &at, "sm_max_queue_size");
 	l->max_resources = (unsigned)conf_int(env->conf, &at, "max_resources");
 	l->ack_stored = !td_str_ieq(conf_str(env->conf, &at, "ack_policy"), TD_STR("handled"));
 	l->offline = conf_bool(env->conf, &at, "offline_messages");

@@ -51,6 +51,22 @@ settle_conflict(struct xmpp_user *u, struct xmpp_session *old, struct xmpp_jid *
 	return true;
 }
 
+/* A client that broke off time and again must not be locked out by what it left behind. */
+static bool
+make_room(struct xmpp_user *u)
+{
+	struct xmpp_session *s;
+
+	if (u->n_sessions < u->env->lim.max_resources)
+		return true;
+	TAILQ_FOREACH(s, &u->sessions, link) /* oldest first */
+		if (s->stream == NULL) {
+			xmpp_session_end(s, "too-many-resources");
+			return true;
+		}
+	return false;
+}
+
 struct xmpp_session *
 xmpp_session_bind(struct xmpp_user *u, struct xmpp_c2s *stream, struct td_str resource, enum xmpp_error *e)
 {
@@ -71,7 +87,7 @@ xmpp_session_bind(struct xmpp_user *u, struct xmpp_c2s *stream, struct td_str re
 	if (old != NULL && !settle_conflict(u, old, &jid, names, e))
 		goto refuse;
 	*e = XE_RESOURCE_CONSTRAINT;
-	if (u->n_sessions >= env->lim.max_resources)
+	if (!make_room(u))
 		goto refuse;
 	s = td_zalloc(sizeof(*s));
 	s->env = env;
@@ -99,6 +115,26 @@ refuse:
 
 /* ---- sending ---- */
 
+/* To the queue or the socket. */
+static void
+hand_over(struct xmpp_session *sess, struct xmpp_stanza *s)
+{
+	struct xmpp_c2s *c = sess->stream;
+
+	if (s->row != 0)
+		xmpp_user_row_begin(sess->user, s->row);
+	if (sess->sm != NULL && !xmpp_sm_sent(sess, s)) {
+		td_log_warn(&sess->env->log, "sm-queue-full", "jid=%s", td_esc(sess->jid.full));
+		xmpp_session_end(sess, "sm-queue-full");
+		if (c != NULL)
+			xmpp_c2s_end(c, "resource-constraint", "Too many unacknowledged stanzas");
+	} else if (c != NULL && sess->sm == NULL && s->row != 0) {
+		xmpp_c2s_write_row(c, s, s->row);
+	} else if (c != NULL) {
+		xmpp_c2s_write(c, s);
+	}
+}
+
 struct kept {
 	struct xmpp_env *env;
 	struct xmpp_stanza *s;
@@ -115,9 +151,15 @@ on_kept(void *arg, const struct store_result *r)
 
 	if (r->rc < 0) {
 		xmpp_bounce(k->env, k->s, XE_RESOURCE_CONSTRAINT, "The message could not be kept.");
-	} else if (to != NULL && to->stream != NULL) {
+	} else if (to != NULL && to->stream != NULL && to->sm == NULL) {
 		xmpp_user_row_begin(u, r->id);
 		xmpp_c2s_write_row(to->stream, k->s, r->id);
+	} else if (to != NULL && to->sm != NULL) { /* enabled meanwhile, and now it counts */
+		struct xmpp_stanza *copy = xmpp_stanza_readdress(k->s, &k->s->to);
+
+		copy->row = r->id;
+		hand_over(to, copy);
+		xmpp_stanza_unref(&copy);
 	} else if (u != NULL) {
 		u->offline_count++; /* it waits in the store */
 		for (to = TAILQ_FIRST(&u->sessions); to != NULL; to = TAILQ_NEXT(to, link))
@@ -163,30 +205,11 @@ xmpp_session_send(struct xmpp_session *sess, struct xmpp_stanza *s)
 	if ((env->hooks & (1u << XH_BEFORE_SEND)) != 0 && env->host->hook(env, XH_BEFORE_SEND, sess, s))
 		return;
 	env->stats.delivered++;
-	if (s->row != 0)
-		xmpp_user_row_begin(sess->user, s->row);
-	if (sess->sm != NULL) {
-		if (!xmpp_sm_sent(sess, s)) {
-			struct xmpp_c2s *c = sess->stream;
-
-			td_log_warn(&env->log, "sm-queue-full", "jid=%s", td_esc(sess->jid.full));
-			xmpp_session_end(sess, "sm-queue-full");
-			if (c != NULL)
-				xmpp_c2s_end(c, "resource-constraint", "Too many unacknowledged stanzas");
-			return;
-		}
-		if (sess->stream != NULL)
-			xmpp_c2s_write(sess->stream, s);
-		return;
-	}
-	if (sess->stream == NULL)
-		return;
-	if (s->row != 0)
-		xmpp_c2s_write_row(sess->stream, s, s->row);
-	else if (s->promise != NULL && s->kind == XK_MESSAGE && env->lim.ack_stored)
+	if (sess->sm == NULL && sess->stream != NULL && s->row == 0 && s->promise != NULL && s->kind == XK_MESSAGE &&
+	    env->lim.ack_stored)
 		keep_then_write(sess, s);
 	else
-		xmpp_c2s_write(sess->stream, s);
+		hand_over(sess, s);
 }
 
 /* ---- ending ---- */

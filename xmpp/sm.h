@@ -14,7 +14,8 @@ struct xmpp_sm;
 /* A stanza was read from the client: attach a promise to <s> (or count it at once when <s> is NULL:
  * iq and presence are handled when this turn ends). */
 void xmpp_sm_received(struct xmpp_session *sess, struct xmpp_stanza *s);
-/* About to write <s>: queue it; false when the queue is over sm_max_queue (session must end). */
+/* About to write <s>: queue it; false when the queue, <s> in it, is over sm_max_queue or
+ * sm_max_queue_size (session must end, which sends the queue elsewhere). */
 bool xmpp_sm_sent(struct xmpp_session *sess, struct xmpp_stanza *s);
 /* Called by the last unref of a stanza with a promise, on any thread. */
 void xmpp_promise_settle(struct xmpp_promise *p);

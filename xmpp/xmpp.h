@@ -72,6 +72,7 @@ struct xmpp_limits { /* from the configuration snapshot, per worker */
 	unsigned negotiation_timeout_ms;
 	unsigned sm_resume_timeout_s;
 	unsigned sm_max_queue;
+	uint64_t sm_max_bytes;
 	unsigned max_resources;
 	bool ack_stored; /* ack_policy = "stored" */
 	bool offline;	 /* keep offline messages */

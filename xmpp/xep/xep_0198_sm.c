@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "gateway/base/arena.h"
 #include "gateway/base/err.h"
 #include "xmpp/c2s.h"
 #include "xmpp/deliver.h"
@@ -30,7 +31,8 @@ struct xmpp_promise {
 struct sm_entry {
 	struct xmpp_stanza *s;
 	uint64_t row;
-	bool keeping; /* its store call is under way */
+	uint32_t size; /* of memory, as it came */
+	bool keeping;  /* its store call is under way */
 };
 
 struct xmpp_sm {
@@ -45,6 +47,7 @@ struct xmpp_sm {
 	/* out: a ring */
 	struct sm_entry *ring;
 	uint32_t cap, head, len;
+	uint64_t bytes;
 	uint32_t acked; /* the client's h */
 	bool asked;	/* an <r/> is on its way */
 	struct td_task ask;
@@ -144,6 +147,7 @@ drop_entry(struct xmpp_sm *sm, struct sm_entry *e)
 {
 	if (e->row != 0)
 		xmpp_user_row_end(sm->sess->user, e->row);
+	sm->bytes -= e->size;
 	xmpp_stanza_unref(&e->s);
 }
 
@@ -161,10 +165,10 @@ on_ask(struct td_task *t)
 bool
 xmpp_sm_sent(struct xmpp_session *sess, struct xmpp_stanza *s)
 {
+	const struct xmpp_limits *lim = &sess->env->lim;
 	struct xmpp_sm *sm = sess->sm;
+	uint32_t size = (uint32_t)td_arena_used(s->arena);
 
-	if (sm->len >= sess->env->lim.sm_max_queue)
-		return false;
 	if (sm->len == sm->cap) {
 		uint32_t cap = sm->cap > 0 ? sm->cap * 2 : 8;
 		struct sm_entry *ring = td_alloc(cap * sizeof(*ring));
@@ -176,11 +180,12 @@ xmpp_sm_sent(struct xmpp_session *sess, struct xmpp_stanza *s)
 		sm->cap = cap;
 		sm->head = 0;
 	}
-	*entry(sm, sm->len++) = (struct sm_entry){ xmpp_stanza_ref(s), s->row, false };
+	*entry(sm, sm->len++) = (struct sm_entry){ xmpp_stanza_ref(s), s->row, size, false };
+	sm->bytes += size;
 	td_loop_defer(sess->env->loop, &sm->ask);
 	if (s->promise != NULL && s->row == 0 && sess->env->lim.ack_stored && sm->keep.due == 0)
 		td_timer_set(sess->env->loop, &sm->keep, KEEP_AFTER_MS);
-	return true;
+	return sm->len <= lim->sm_max_queue && (sm->len == 1 || sm->bytes <= lim->sm_max_bytes);
 }
 
 /* h from the client; false when it counts what we never sent. */
