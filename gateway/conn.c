@@ -26,6 +26,7 @@
 
 #define SHUT_MS 10000u	/* to write what is queued */
 #define LINGER_MS 2000u /* for the peer to close too */
+#define LINGER_END_MS 500u /* the same while the process stops */
 #define OBUF_KEEP (256u << 10) /* larger buffers are not kept for the next writer */
 #define OBUF_POOL 32u
 #define CN_MAGIC 0x636f6e6eu /* "conn" */
@@ -419,7 +420,7 @@ conn_finish(struct xmpp_io *io)
 	io->state = CN_LINGER;
 	obuf_give(io->w->conns, io->out);
 	io->out = NULL;
-	td_timer_set(io->w->loop, &io->timer, LINGER_MS);
+	td_timer_set(io->w->loop, &io->timer, io->w->conns->ending != NULL ? LINGER_END_MS : LINGER_MS);
 	sync_read(io);
 	tell_closed(io);
 }

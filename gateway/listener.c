@@ -30,6 +30,7 @@ struct acceptor {
 	int fd;
 	struct event *ev; /* NULL = not accepting */
 	struct td_timer rest;
+	bool complained; /* told of resting once, until all is well again */
 	struct gw_conn_conf *cf;
 };
 
@@ -255,7 +256,9 @@ on_rest_over(struct td_timer *t)
 static void
 rest(struct acceptor *a, const char *why)
 {
-	td_log_warn(&a->w->gw->log, "accept-paused", "listen=%s why=%s", td_escz(a->l->name), why);
+	if (!a->complained)
+		td_log_warn(&a->w->gw->log, "accept-paused", "listen=%s why=%s", td_escz(a->l->name), why);
+	a->complained = true;
 	event_del(a->ev);
 	a->rest.fire = on_rest_over;
 	td_timer_set(a->w->loop, &a->rest, REST_MS);
@@ -344,6 +347,7 @@ on_accept(evutil_socket_t fd, short what, void *arg)
 			rest(a, "memory");
 			return;
 		} else if (errno == EAGAIN) {
+			a->complained = false;
 			return;
 		} /* else that connection is gone already */
 	}

@@ -78,3 +78,9 @@ gw_logging_apply(struct gw *gw, const struct conf *c, bool reload, struct td_err
 	apply_modules(c);
 	return 0;
 }
+
+bool
+gw_logging_to_file(void)
+{
+	return current != NULL;
+}

@@ -182,7 +182,8 @@ main(int argc, char **argv)
 		if (steps[i](&err) == 0)
 			continue;
 		(void)fprintf(stderr, "tandemd: %s\n", err.text);
-		td_log_error(&gw.log, "start-failed", "error=%s", td_escz(err.text));
+		if (gw_logging_to_file())
+			td_log_error(&gw.log, "start-failed", "error=%s", td_escz(err.text));
 		gw_listeners_discard(&gw, plan);
 		gw_stop(&gw);
 		_exit(1); /* what hangs half-made on other threads is not waited for */

@@ -95,10 +95,10 @@ milter_down(struct gw *gw)
 void
 gw_stop(struct gw *gw)
 {
-	bool calm = true;
+	bool calm = true, started = gw->workers[0] != NULL && gw->workers[0]->thread != NULL;
 
 	atomic_store(&gw->draining, true);
-	if (gw->workers[0] != NULL && gw->workers[0]->thread != NULL) {
+	if (started) {
 		gw_listeners_stop(gw);
 		gw_milter_drain(gw);
 		(void)gw_workers_each(gw, end_streams, NULL, STEP_MS);
@@ -127,5 +127,7 @@ gw_stop(struct gw *gw)
 		conf_unref(&gw->conf);
 	}
 	gw_process_fini();
-	td_log_notice(&gw->log, "stopped", "uptime_s=%llu", (unsigned long long)(td_wall_ms() - gw->started_ms) / 1000);
+	if (started)
+		td_log_notice(&gw->log, "stopped", "uptime_s=%llu",
+			      (unsigned long long)(td_wall_ms() - gw->started_ms) / 1000);
 }
