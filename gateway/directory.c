@@ -10,15 +10,15 @@
 
 struct resource {
 	struct resource *next; /* newest change first */
-	char *name;
+	char *status; /* NULL = none */
 	int priority;
 	char show[8];
-	char *status; /* NULL = none */
+	char name[];
 };
 
 struct account {
-	char *bare;
 	struct resource *first;
+	char bare[];
 };
 
 struct shard {
@@ -44,7 +44,6 @@ gw_directory_new(void)
 static void
 free_resource(struct resource *r)
 {
-	free(r->name);
 	free(r->status);
 	free(r);
 }
@@ -58,7 +57,6 @@ free_account(struct account *a)
 		a->first = r->next;
 		free_resource(r);
 	}
-	free(a->bare);
 	free(a);
 }
 
@@ -127,8 +125,8 @@ gw_directory_set(struct gw_directory *d, const struct xmpp_jid *full, int priori
 	pthread_rwlock_wrlock(&s->lock);
 	a = td_map_find(&s->accounts, full->bare);
 	if (a == NULL && available) {
-		a = td_zalloc(sizeof(*a));
-		a->bare = td_strndup(full->bare);
+		a = td_zalloc(sizeof(*a) + full->bare.len + 1);
+		memcpy(a->bare, full->bare.p, full->bare.len);
 		(void)td_map_set(&s->accounts, td_cstr(a->bare), a);
 		atomic_fetch_add(&d->count, 1);
 	}
@@ -137,8 +135,8 @@ gw_directory_set(struct gw_directory *d, const struct xmpp_jid *full, int priori
 	r = take_out(a, name);
 	if (available) {
 		if (r == NULL) {
-			r = td_zalloc(sizeof(*r));
-			r->name = td_strndup(name);
+			r = td_zalloc(sizeof(*r) + name.len + 1);
+			memcpy(r->name, name.p, name.len);
 		}
 		fill_resource(r, priority, show, status);
 		r->next = a->first;

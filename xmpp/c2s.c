@@ -67,15 +67,15 @@ struct xmpp_c2s {
 	const struct xmpp_c2s_conf *cc;
 	struct xmpp_session *session;
 	struct c2s_nego *nego;
-	char *domain; /* of the stream, prepared; malloc'd */
+	char *domain; /* of the stream, prepared; malloc'd, from authentication on part of <bare> */
 	char *bare;   /* authenticated; malloc'd */
 	char *lang;   /* the stream's xml:lang when given */
 	uint8_t mech; /* index into names, for session list */
 	struct xmpp_reader reader;
 	struct td_logctx log;
 	/* rate: one bucket each for stanzas and bytes, in microseconds of allowance */
-	uint64_t stanza_us, byte_us, rated_at;
-	uint32_t bytes_in; /* since the last stanza */
+	uint32_t stanza_us, byte_us, bytes_in; /* bytes: since the last stanza */
+	uint64_t rated_at;
 	struct c2s_pause *pause; /* NULL: not over the rate */
 	uint64_t *rows; /* store rows written and not yet with the kernel */
 	uint32_t n_rows, cap_rows;
@@ -306,7 +306,8 @@ c2s_free(struct xmpp_c2s *c)
 {
 	c->magic = 0;
 	xmpp_reader_fini(&c->reader);
-	free(c->domain);
+	if (c->bare == NULL)
+		free(c->domain);
 	free(c->bare);
 	free(c->lang);
 	free(c->rows);
@@ -592,6 +593,8 @@ sasl_success(struct xmpp_c2s *c, struct td_str more)
 	td_buf_addf(xmpp_c2s_out(c), "<success xmlns='" NS_SASL "'>%.*s</success>", TD_STR_ARG(more));
 	td_buf_addf(&bare, "%.*s@%s", TD_STR_ARG(xmpp_sasl_user(c->nego->sasl)), c->domain);
 	c->bare = td_strndup(td_buf_str(&bare));
+	free(c->domain);
+	c->domain = strrchr(c->bare, '@') + 1;
 	td_buf_fini(&bare);
 	td_log_info(&c->log, "auth-ok", "mech=%s tls=%d", xmpp_sasl_mechanism(c->nego->sasl), c->tls);
 	env->stats.logins++;
@@ -987,9 +990,10 @@ pause_free(struct xmpp_c2s *c)
 
 /* Take <us> of allowance out of a bucket that fills by <passed>; how long until it is even. */
 static uint64_t
-take(uint64_t *used, uint64_t passed, uint64_t us)
+take(uint32_t *used, uint64_t passed, uint64_t us)
 {
-	*used = (*used > passed ? *used - passed : 0) + us;
+	us += *used > passed ? *used - passed : 0;
+	*used = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
 	return *used > RATE_BURST_S * 1000000u ? *used - RATE_BURST_S * 1000000u : 0;
 }
 

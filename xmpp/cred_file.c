@@ -524,7 +524,7 @@ refresh(struct cred_file *s)
 		td_log_error(&cred_log, "credentials-unreadable", "path=%s error=\"%s\"", s->path,
 			     err.text);
 	else
-		td_log_info(&cred_log, "credentials-read", "path=%s users=%zu", s->path,
+		td_log_info(&cred_log, "credentials-read", "path=%s users=%u", s->path,
 			    t->users.len);
 	install(s, t, rc, &st);
 }

@@ -8,7 +8,7 @@
 /* Our places in env->module_data and session->module_data. */
 #define XMPP_SLOT_IM 31
 #define XMPP_SLOT_DISCO 30
-#define XMPP_SESSION_SLOT_REPLAY 7
+#define XMPP_SESSION_SLOT_REPLAY 0
 
 /* ---- calls to the store that outlive the turn ---- */
 

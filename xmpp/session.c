@@ -71,7 +71,8 @@ struct xmpp_session *
 xmpp_session_bind(struct xmpp_user *u, struct xmpp_c2s *stream, struct td_str resource, enum xmpp_error *e)
 {
 	struct xmpp_env *env = u->env;
-	struct td_arena *names = td_arena_new(128 + u->bare.len + resource.len);
+	/* exactly what most need: it lives as long as the session */
+	struct td_arena *names = td_arena_new((u->bare.len + (resource.len > 0 ? resource.len : 16) + 17) & ~(size_t)15);
 	struct xmpp_session *s, *old;
 	struct xmpp_jid jid;
 	char made[17];

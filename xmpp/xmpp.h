@@ -202,7 +202,7 @@ struct xmpp_session {
 	struct td_map directed;	     /* JIDs that got directed presence (RFC 6121 4.6); value = key's malloc */
 	uint64_t bound_at;	     /* wall ms */
 	struct td_grave grave;
-	void *module_data[8];	     /* by xmpp_module.session_slot */
+	void *module_data[4];	     /* XMPP_SESSION_SLOT_* */
 	void *script_data;	     /* the Lua session table's reference, host's */
 };
 

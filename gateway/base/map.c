@@ -6,6 +6,13 @@
 static char dead_mark;
 #define DEAD ((void *)&dead_mark)
 
+/* Callers pick threads and shards by the hash's low bits: what meets here shares them. */
+static size_t
+first_slot(const struct td_map *m, uint64_t hash)
+{
+	return (size_t)((hash * 0x9E3779B97F4A7C15ULL) >> 32) & (m->cap - 1);
+}
+
 void
 td_map_fini(struct td_map *m)
 {
@@ -18,7 +25,7 @@ find_slot(const struct td_map *m, struct td_str key, uint64_t hash)
 {
 	if (m->cap == 0)
 		return NULL;
-	for (size_t i = hash & (m->cap - 1);; i = (i + 1) & (m->cap - 1)) {
+	for (size_t i = first_slot(m, hash);; i = (i + 1) & (m->cap - 1)) {
 		struct td_map_slot *s = &m->slots[i];
 
 		if (s->value == NULL)
@@ -39,7 +46,7 @@ td_map_find(const struct td_map *m, struct td_str key)
 static void
 put_new(struct td_map *m, struct td_str key, uint64_t hash, void *value)
 {
-	size_t i = hash & (m->cap - 1);
+	size_t i = first_slot(m, hash);
 
 	while (m->slots[i].value != NULL && m->slots[i].value != DEAD)
 		i = (i + 1) & (m->cap - 1);
@@ -53,11 +60,11 @@ static void
 rehash(struct td_map *m)
 {
 	struct td_map old = *m;
-	size_t cap = 16;
+	uint32_t cap = 16;
 
 	while (cap < (old.len + 1) * 2)
 		cap *= 2;
-	m->slots = td_zalloc(cap * sizeof(*m->slots));
+	m->slots = td_zalloc((size_t)cap * sizeof(*m->slots));
 	m->cap = cap;
 	m->len = m->dead = 0;
 	for (size_t i = 0; i < old.cap; i++)
@@ -79,7 +86,7 @@ td_map_set(struct td_map *m, struct td_str key, void *value)
 		s->value = value;
 		return old;
 	}
-	if ((m->len + m->dead + 1) * 4 > m->cap * 3)
+	if (((uint64_t)m->len + m->dead + 1) * 4 > (uint64_t)m->cap * 3)
 		rehash(m);
 	put_new(m, key, hash, value);
 	return NULL;

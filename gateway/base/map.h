@@ -7,7 +7,7 @@
 
 struct td_map {
 	struct td_map_slot *slots;
-	size_t cap, len, dead;
+	uint32_t cap, len, dead;
 };
 struct td_map_slot {
 	uint64_t hash;

@@ -17,7 +17,7 @@
 #include "tests/unit/milter/recorder.h"
 
 struct rig {
-	char dir[40];
+	char dir[200];
 	struct gw gw;
 	struct gw_worker worker;
 	struct xmpp_env env;
@@ -75,10 +75,14 @@ gw_bridge_mail_to_chat(struct gw *gw, const struct gw_chat *chats, size_t n, str
 }
 
 int
-gw_outbox_submit(struct gw *gw, struct td_str from, struct td_str to, struct td_str data, struct td_err *err)
+gw_outbox_submit(struct gw *gw, struct td_str from, struct td_str to, struct td_str data, struct xmpp_env *env,
+		 struct xmpp_stanza *hold, struct td_err *err)
 {
 	(void)gw;
 	(void)err;
+	ck_assert(hold == NULL || env == &rig.env);
+	if (hold != NULL)
+		td_buf_addf(&rig.outbox, "held %.*s: ", TD_STR_ARG(hold->to.full));
 	td_buf_addf(&rig.outbox, "<%.*s> <%.*s>\n%.*s\n", TD_STR_ARG(from), TD_STR_ARG(to), TD_STR_ARG(data));
 	return 0;
 }
