@@ -457,7 +457,7 @@ strip_tags(struct writer *w, struct td_str s)
 static bool
 has_monster_tag(struct td_str s)
 {
-	const char *p = s.p, *end = s.p + s.len;
+	const char *p = s.p, *end = s.len > 0 ? s.p + s.len : p;
 
 	while (p < end && (p = memchr(p, '<', (size_t)(end - p))) != NULL) {
 		unsigned seps = 0;
