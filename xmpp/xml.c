@@ -768,6 +768,10 @@ xmpp_reader_feed(struct xmpp_reader *r, const char *data, size_t len)
 		}
 		r->parse = r->opened ? take_primed(r->pool, r->decls) : take_blank(r->pool);
 	}
+	/* expat takes UTF-16 for what it looks like, whatever it was told; our offsets and the bytes
+	 * we pass on are UTF-8 (RFC 6120 11.6) */
+	if (!r->opened && memchr(data, '\0', len) != NULL)
+		return fail(r, "unsupported-encoding");
 	p = r->parse;
 	p->max_bytes = r->max_stanza;
 	p->max_depth = r->max_depth + 1u; /* the stream element is one */

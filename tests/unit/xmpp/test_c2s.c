@@ -222,6 +222,31 @@ START_TEST(hibernated_make_room)
 }
 END_TEST
 
+/* ---- UTF-16 would pass bytes on that are no UTF-8, and may be XML (RFC 6120 11.6) ---- */
+
+START_TEST(utf16_is_refused)
+{
+	static const char text[] = RIG_HEADER;
+	struct td_buf b = { 0 };
+
+	for (unsigned i = 0; i < 4; i++) { /* big and little endian, with a mark and without */
+		struct xmpp_io *io = rig_connect(true);
+
+		td_buf_clear(&b);
+		if (i & 2)
+			td_buf_addz(&b, (i & 1) ? "\xfe\xff" : "\xff\xfe");
+		for (size_t k = 0; k < sizeof(text) - 1; k++) {
+			td_buf_addc(&b, (i & 1) ? '\0' : text[k]);
+			td_buf_addc(&b, (i & 1) ? text[k] : '\0');
+		}
+		rig_give(io, td_buf_str(&b));
+		rig_settle();
+		has(io, "unsupported-encoding");
+	}
+	td_buf_fini(&b);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -229,6 +254,7 @@ main(void)
 		ended_while_credentials_come, ended_while_account_loads,   ended_while_resuming, ahead_of_refused_bind,
 		ahead_of_refused_login,	      ahead_of_success_is_dropped, full_queue_goes_offline,
 		large_queue_goes_offline,     enabled_while_keeping,	   hibernated_make_room,
+		utf16_is_refused,
 	};
 	Suite *s = suite_create("c2s");
 	TCase *tc = tcase_create("c2s");
