@@ -82,6 +82,40 @@ tlua_set_script(struct tlua *t, const char *name)
 
 /* ---- memory ---- */
 
+/* "a.lua:3 < b.lua:9" of the innermost Lua frames.  It allocates nothing. */
+static void
+note_trace(lua_State *L, struct tlua *t)
+{
+	size_t len = 0;
+	lua_Debug ar;
+
+	t->trace[0] = '\0';
+	for (int level = 0, n = 0; n < 6 && lua_getstack(L, level, &ar); level++) {
+		const char *base;
+		int w;
+
+		if (lua_getinfo(L, "Sl", &ar) == 0 || ar.currentline <= 0)
+			continue;
+		base = strrchr(ar.short_src, '/');
+		w = snprintf(t->trace + len, sizeof(t->trace) - len, "%s%s:%d", n > 0 ? " < " : "",
+			     base != NULL ? base + 1 : ar.short_src, ar.currentline);
+		if (w < 0 || (size_t)w >= sizeof(t->trace) - len)
+			break;
+		len += (size_t)w;
+		n++;
+	}
+}
+
+/* Running out of memory unwinds the stack before anybody may look at it, so the place is noted
+ * when it is refused.  Only for new objects: while a block grows it may be the stack itself,
+ * with Lua's pointers into it not valid; then what on_count noted last must do. */
+static void
+refused(struct tlua *t, bool fresh)
+{
+	if (fresh && t->L != NULL && t->depth > 0)
+		note_trace(t->L, t);
+}
+
 static void *
 on_alloc(void *ud, void *p, size_t osize, size_t nsize)
 {
@@ -96,8 +130,10 @@ on_alloc(void *ud, void *p, size_t osize, size_t nsize)
 		return NULL;
 	}
 	if (nsize > osize &&
-	    (nsize - osize > t->limits.memory || t->mem + t->ext > t->limits.memory - (nsize - osize)))
+	    (nsize - osize > t->limits.memory || t->mem + t->ext > t->limits.memory - (nsize - osize))) {
+		refused(t, p == NULL);
 		return NULL;
+	}
 	n = realloc(p, nsize);
 	if (n != NULL)
 		t->mem += nsize - osize;
@@ -250,6 +286,8 @@ on_count(lua_State *L, lua_Debug *ar)
 	if (t->over == TO_NONE && lua_gethookcount(L) != HOOK_EVERY)
 		tlua_arm(L);
 	t->used += HOOK_EVERY;
+	if (t->mem + t->ext > t->limits.memory / 2)
+		note_trace(L, t); /* a block that doubles may be refused from here on */
 	check_budget(L, t);
 }
 
@@ -293,30 +331,6 @@ begin(struct tlua *t)
 
 /* ---- calls ---- */
 
-/* "a.lua:3 < b.lua:9" of the Lua frames below the error. */
-static void
-note_trace(lua_State *L, struct tlua *t)
-{
-	size_t len = 0;
-	lua_Debug ar;
-
-	t->trace[0] = '\0';
-	for (int level = 1, n = 0; n < 6 && lua_getstack(L, level, &ar); level++) {
-		const char *base;
-		int w;
-
-		if (lua_getinfo(L, "Sl", &ar) == 0 || ar.currentline <= 0)
-			continue;
-		base = strrchr(ar.short_src, '/');
-		w = snprintf(t->trace + len, sizeof(t->trace) - len, "%s%s:%d", n > 0 ? " < " : "",
-			     base != NULL ? base + 1 : ar.short_src, ar.currentline);
-		if (w < 0 || (size_t)w >= sizeof(t->trace) - len)
-			break;
-		len += (size_t)w;
-		n++;
-	}
-}
-
 /* Message handler: errors are made text here, where a __tostring still has a budget. */
 static int
 on_error(lua_State *L)
@@ -348,10 +362,13 @@ tlua_run(struct tlua *t, struct tlua_stats *stats, lua_CFunction fn, void *arg,
 	status = lua_pcall(L, 1, 0, top + 1);
 	if (status != LUA_OK) {
 		const char *text = lua_tostring(L, -1);
+		int where = (int)strcspn(t->trace, " ");
 
-		rc = td_fail(err, TD_E_SCRIPT, "%s",
-			     status == LUA_ERRMEM ? "not enough memory" :
-			     text != NULL	   ? text : "error without a message");
+		if (status == LUA_ERRMEM)
+			rc = td_fail(err, TD_E_SCRIPT, "%.*s%snot enough memory", where, t->trace,
+				     where > 0 ? ": " : "");
+		else
+			rc = td_fail(err, TD_E_SCRIPT, "%s", text != NULL ? text : "error without a message");
 	}
 	lua_settop(L, top + 1);
 	lua_pop(L, 1);
