@@ -165,7 +165,8 @@ gwl_msg_inject(lua_State *L)
 	for (size_t i = 0; i < n; i++) {
 		struct td_str data = td_str(td_buf_cstr(b), b->len);
 
-		if (gw_outbox_submit(st->set->gw, from, each[i], data, &err) == 0)
+		if (gw_outbox_submit(st->set->gw, from, each[i], data, st->call != NULL ? st->call->env : NULL,
+				     st->call != NULL ? st->call->stanza : NULL, &err) == 0)
 			continue;
 		td_log_warn(&blog, "script-inject", "script=%s to=%s text=%s",
 			    td_escz(tlua_script(st->t)), td_esc(each[i]), td_escz(err.text));

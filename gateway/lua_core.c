@@ -6,6 +6,7 @@
 #include "gateway/base/arena.h"
 #include "gateway/lua_priv.h"
 #include "gateway/scripts.h"
+#include "gateway/smtp_reply.h"
 
 static const struct td_logctx core_log = { .domain = "lua" };
 
@@ -274,6 +275,33 @@ do_invoke(lua_State *L)
 	return 0;
 }
 
+/* Into <err>: where the callout begins.  A tail call leaves no line of its own behind. */
+static int
+raise_place(lua_State *L)
+{
+	struct invocation *iv = lua_touserdata(L, 1);
+	lua_Debug ar;
+
+	lua_rawgeti(L, LUA_REGISTRYINDEX, iv->m->ref);
+	if (lua_getfield(L, -1, hooks[iv->call->hook].name) != LUA_TFUNCTION)
+		return 0;
+	lua_getinfo(L, ">S", &ar);
+	return luaL_error(L, "%s:%d", ar.short_src, ar.linedefined);
+}
+
+static void
+log_fault(struct invocation *iv, const struct gwl_script *sc, const struct td_err *err)
+{
+	struct td_err place = { 0 };
+	const char *trace = tlua_last_trace(iv->st->t);
+
+	if (trace[0] == '\0' && tlua_run(iv->st->t, NULL, raise_place, iv, &place) < 0)
+		trace = place.text;
+	td_log_warn(&core_log, "script-fault", "script=%s module=%s callout=%s text=%s trace=%s",
+		    td_escz(sc->name), td_escz(iv->m->name), hooks[iv->call->hook].name,
+		    td_escz(err->text), td_escz(trace));
+}
+
 static int
 end_stanza(lua_State *L)
 {
@@ -299,10 +327,7 @@ gwl_invoke(struct gwl_state *st, struct gwl_module *m, struct gwl_call *call, st
 	tlua_next_limits(st->t, sc->instructions, sc->time_ms);
 	rc = tlua_run(st->t, sc->stats, do_invoke, &iv, err);
 	if (rc < 0)
-		td_log_warn(&core_log, "script-fault",
-			    "script=%s module=%s callout=%s text=%s trace=%s",
-			    td_escz(sc->name), td_escz(m->name), hooks[call->hook].name,
-			    td_escz(err->text), td_escz(tlua_last_trace(st->t)));
+		log_fault(&iv, sc, err);
 	if (call->stanza != NULL) {
 		struct td_err ignored = { 0 };
 
@@ -508,7 +533,7 @@ c_unescape(lua_State *L)
 	return 1;
 }
 
-/* thread_by_mail(account, ids) -> thread id or nil */
+/* thread_by_mail(account, ids) -> thread id or nil, the correspondent's mail address or nil */
 static int
 c_thread_by_mail(lua_State *L)
 {
@@ -528,7 +553,19 @@ c_thread_by_mail(lua_State *L)
 		return 1;
 	}
 	tlua_pushstr(L, th.thread);
-	return 1;
+	tlua_pushstr(L, th.peer);
+	return 2;
+}
+
+/* mail_condition(status or reply) -> stanza error condition, status code or nil */
+static int
+c_mail_condition(lua_State *L)
+{
+	struct td_str status = gw_smtp_status(tlua_checkstr(L, 1));
+
+	lua_pushstring(L, gw_smtp_condition(status));
+	tlua_pushstr(L, status);
+	return 2;
 }
 
 /* in_mail() -> is a mail being looked at? (chats then wait for its end) */
@@ -557,6 +594,7 @@ gwl_open_core(lua_State *L)
 		{ "escape", c_escape },
 		{ "unescape", c_unescape },
 		{ "thread_by_mail", c_thread_by_mail },
+		{ "mail_condition", c_mail_condition },
 		{ "in_mail", c_in_mail },
 		{ NULL, NULL },
 	};

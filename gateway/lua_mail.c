@@ -541,6 +541,37 @@ push_mbox(lua_State *L, const struct milt_mbox *b)
 	push_field(L, "addr", b->addr);
 }
 
+/* report: false, or what it says */
+static void
+push_report(lua_State *L, const struct milt_report *r)
+{
+	static const char *const kinds[] = { [MR_NONE] = "", [MR_DSN] = "dsn", [MR_MDN] = "mdn",
+					     [MR_FEEDBACK] = "feedback" };
+
+	if (r->kind == MR_NONE) {
+		lua_pushboolean(L, 0);
+		return;
+	}
+	lua_createtable(L, 0, 4);
+	push_field(L, "kind", td_cstr(kinds[r->kind]));
+	push_field(L, "original_id", r->original_id);
+	push_field(L, "envelope_id", r->envelope_id);
+	lua_createtable(L, (int)r->n_rcpts, 0);
+	for (size_t i = 0; i < r->n_rcpts; i++) {
+		const struct milt_report_rcpt *rc = &r->rcpts[i];
+
+		tlua_charge(L, 20);
+		lua_createtable(L, 0, 5);
+		push_field(L, "original", rc->original);
+		push_field(L, "final", rc->final);
+		push_field(L, "action", rc->action);
+		push_field(L, "status", rc->status);
+		push_field(L, "diagnostic", rc->diagnostic);
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	lua_setfield(L, -2, "rcpts");
+}
+
 /* view() -> what the mail says, decoded: see docs/lua.md */
 static int
 m_view(lua_State *L)
@@ -563,7 +594,8 @@ m_view(lua_State *L)
 	push_flag(L, "automatic", milt_mail_is_auto(m, 0, &why));
 	if (why != NULL)
 		push_field(L, "automatic_why", td_cstr(why));
-	push_flag(L, "report", v->report.kind != MR_NONE);
+	push_report(L, &v->report);
+	lua_setfield(L, -2, "report");
 	lua_pushinteger(L, milt_mail_hops(m));
 	lua_setfield(L, -2, "hops");
 	lua_pushnumber(L, (lua_Number)v->date / 1000);

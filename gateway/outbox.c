@@ -17,6 +17,7 @@
 #include "gateway/base/arena.h"
 #include "gateway/base/err.h"
 #include "gateway/lmtp.h"
+#include "gateway/smtp_reply.h"
 
 struct sending {
 	TAILQ_ENTRY(sending) link;
@@ -135,24 +136,6 @@ sending_free(struct sending *s)
 	free(s);
 }
 
-/* The stanza error for an SMTP reply, by its enhanced status code (RFC 3463). */
-static const char *
-condition_for(const char *reply)
-{
-	static const struct {
-		const char *status, *condition;
-	} map[] = {
-		{ " 5.1.", "item-not-found" },	{ " 5.2.2", "resource-constraint" },
-		{ " 5.3.4", "policy-violation" }, { " 5.4.7", "remote-server-timeout" },
-		{ " 5.4.", "remote-server-not-found" }, { " 5.7.", "not-allowed" },
-	};
-
-	for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++)
-		if (strlen(reply) > 3 && strncmp(reply + 3, map[i].status, strlen(map[i].status)) == 0)
-			return map[i].condition;
-	return "recipient-unavailable";
-}
-
 struct bounce {
 	struct gw_outbox *o;
 	struct xmpp_stanza *s;
@@ -195,7 +178,8 @@ bounce(struct gw_outbox *o, const struct store_mail *m, const char *text)
 		td_buf_addz(&xml, "' id='");
 		td_buf_add_xml(&xml, m->stanza_id);
 	}
-	td_buf_addf(&xml, "'><error type='cancel'><%s xmlns='" NS_STANZA_ERRORS "'/>", condition_for(text));
+	td_buf_addf(&xml, "'><error type='cancel'><%s xmlns='" NS_STANZA_ERRORS "'/>", 
+		    gw_smtp_condition(gw_smtp_status(td_cstr(text))));
 	td_buf_addz(&xml, "<text xmlns='" NS_STANZA_ERRORS "' xml:lang='en'>");
 	td_buf_add_xml(&xml, td_cstr(text));
 	td_buf_addz(&xml, "</text></error></message>");
@@ -566,19 +550,28 @@ gw_outbox_kick(struct gw *gw)
 
 /* ---- mails of scripts ---- */
 
+/* On its way to the store. */
 struct submit {
 	struct gw *gw;
+	struct xmpp_env *env; /* the worker whose stanza is held; NULL = none is */
+	struct xmpp_stanza *s;
 };
 
 static void
 on_submitted(void *arg, const struct store_result *r)
 {
-	struct gw *gw = arg;
+	struct submit *sub = arg;
 
-	if (r->rc < 0)
-		td_log_error(&gw->log, "script-mail-failed", "error=%s", td_escz(r->error));
-	else
-		gw_outbox_kick(gw);
+	if (r->rc < 0) {
+		td_log_error(&sub->gw->log, "script-mail-failed", "error=%s", td_escz(r->error));
+		if (sub->s != NULL) /* before it counts as handled */
+			xmpp_bounce(sub->env, sub->s, XE_RESOURCE_CONSTRAINT,
+				    "The mail made of this could not be stored; try again later.");
+	} else {
+		gw_outbox_kick(sub->gw);
+	}
+	xmpp_stanza_unref(&sub->s);
+	free(sub);
 }
 
 static bool
@@ -592,7 +585,8 @@ on_a_loop(struct gw *gw)
 }
 
 int
-gw_outbox_submit(struct gw *gw, struct td_str from, struct td_str to, struct td_str data, struct td_err *err)
+gw_outbox_submit(struct gw *gw, struct td_str from, struct td_str to, struct td_str data, struct xmpp_env *env,
+		 struct xmpp_stanza *hold, struct td_err *err)
 {
 	uint64_t now = td_wall_ms();
 	struct store_mail m = { .account = TD_STR(""),
@@ -613,7 +607,13 @@ gw_outbox_submit(struct gw *gw, struct td_str from, struct td_str to, struct td_
 					     "message_expiration") * 1000;
 	conf_unref(&c);
 	if (on_a_loop(gw)) {
-		store_outbox_add(gw->store, &m, NULL, (struct store_to){ gw->main_loop, on_submitted, gw });
+		struct submit *sub = td_zalloc(sizeof(*sub));
+
+		sub->gw = gw;
+		sub->env = hold != NULL ? env : NULL;
+		sub->s = hold != NULL ? xmpp_stanza_ref(hold) : NULL;
+		store_outbox_add(gw->store, &m, NULL,
+				 (struct store_to){ hold != NULL ? env->loop : gw->main_loop, on_submitted, sub });
 		return 0;
 	}
 	w = store_wait_new();

@@ -66,27 +66,23 @@ function tandem.account_of(address)
 	return nil
 end
 
--- A JID that stands for mail address <address> so that an answer comes back as mail: at the
--- gateway domain when there is one, else itself when it is a mail address of ours and no
--- account (an account's address only when <authenticated>: a mail may claim any sender).
+-- A JID that stands for mail address <address> so that an answer comes back as mail: itself when
+-- it is a mail address of ours and no account (an account's only when <authenticated>: a mail may
+-- claim any sender), else at the gateway domain, if there is one.
 function tandem.jid_of_address(address, authenticated)
 	local user, domain = split(address or "")
 	if not user then
 		return nil
 	end
-	local gateway = core.gateway_domain()
-	if gateway then
-		return core.jid_make(core.escape(address), gateway)
-	end
 	local d = tandem.domain(domain)
-	if not d or not (d.kind == "mail" or d.mail) then
-		return nil
+	if d and (d.kind == "mail" or d.mail) then
+		local jid = core.jid_make(core.escape(user), domain)
+		if jid and (authenticated or not core.account_exists(jid)) then
+			return jid
+		end
 	end
-	local jid = core.jid_make(core.escape(user), domain)
-	if jid and core.account_exists(jid) and not authenticated then
-		return nil
-	end
-	return jid
+	local gateway = core.gateway_domain()
+	return gateway and core.jid_make(core.escape(address), gateway) or nil
 end
 
 -- ---- chat ----
@@ -144,6 +140,59 @@ function tandem.mail(o)
 	end
 	msg:build(headers, { ["text/plain"] = o.text or "" }, o.attachments)
 	return msg:inject(o.envelope_from or o.from, o.to)
+end
+
+-- ---- delivery reports ----
+
+-- What a report says of the recipient it could not reach: condition and text of a stanza error.
+local function failure(report)
+	for _, r in ipairs(report.rcpts) do
+		if r.action == "failed" then
+			local words = r.diagnostic or ""
+			local condition, status = core.mail_condition(r.status or words)
+			words = words ~= "" and words or "The mail could not be delivered."
+			if status and not words:find(status, 1, true) then
+				words = status .. " " .. words
+			end
+			return condition, words
+		end
+	end
+end
+
+-- The id of the stanza that a Message-ID of ours was made for ("" = it had none), as
+-- gateway/bridge.c writes it: random.hex@host.  nil: not ours.
+local function stanza_of(message_id)
+	local hex, host = (message_id or ""):match("^%w+%.(%x+)@(.+)$")
+	if not hex or host:lower() ~= core.hostname():lower() then
+		return nil
+	end
+	local id = hex:gsub("%x%x", function(h) return string.char(tonumber(h, 16)) end)
+	return hex ~= "0" and id or ""
+end
+
+-- When <msg> reports that a mail which <account> wrote as chat failed for good: send the error
+-- into that conversation and return true.  A report about anything else is a mail like others.
+function tandem.report(msg, account, notice)
+	local report = msg:mailfrom() == "" and msg:view().report
+	if not report or report.kind ~= "dsn" then
+		return false
+	end
+	local id = stanza_of(report.original_id)
+	local condition, words = failure(report)
+	if not id or not condition then
+		return false
+	end
+	local thread, peer = core.thread_by_mail(account, { report.original_id })
+	local from = tandem.jid_of_address(peer)
+	if not from then
+		return false
+	end
+	local e = xml.newnode("error", "jabber:client")
+	e:attr("type", "cancel")
+	e:addchild(condition, "urn:ietf:params:xml:ns:xmpp-stanzas")
+	e:addchild("text", "urn:ietf:params:xml:ns:xmpp-stanzas"):contents(words)
+	return tandem.chat { from = from, to = account, type = "error", id = id ~= "" and id or nil,
+		thread = thread, notice = notice, extra = { e } }
 end
 
 -- Did this mail already come from us?  Then it is neither told of nor turned into chat again.

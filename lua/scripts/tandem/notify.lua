@@ -1,4 +1,5 @@
 -- tandem.notify - tell people by chat that mail came for them.  The mail itself goes its way.
+-- A report that mail made from chat was not delivered is told as the error of that chat.
 --
 -- Options (docs/lua.md): from, type, lines, max_chars, content, only_online, exclude_lists,
 -- exclude_automatic.  A header "X-Tandem-Notify: no" (set by Sieve or the MTA) switches it off
@@ -9,7 +10,7 @@ local from = script:string("from")
 local lines = script:number("lines", 5)
 local max_chars = script:number("max_chars", 500)
 local content = script:bool("content", true)
-local only_online = script:bool("only_online", false)
+local only_online = script:bool("only_online", true)
 local exclude_lists = script:bool("exclude_lists", true)
 local exclude_automatic = script:bool("exclude_automatic", false)
 
@@ -100,7 +101,14 @@ local mod = {}
 
 function mod:core_ec_message_enqueue(msg)
 	local account = tandem.account_of(msg:rcptto())
-	if not account or (only_online and not tandem.online(account)) then
+	if not account then
+		return 0
+	end
+	if tandem.report(msg, account, true) then
+		tandem.count("reports")
+		return 0
+	end
+	if only_online and not tandem.online(account) then
 		return 0
 	end
 	local view = msg:view()

@@ -1,7 +1,8 @@
 -- tandem.route - mail for somebody who is online becomes chat; otherwise it stays mail.
 --
 -- Only what chat can carry whole leaves the mail: with attachments, a text longer than
--- max_chat_body, or encryption the mail stays, and the chat says so.  Options (docs/lua.md):
+-- max_chat_body, or encryption the mail stays, and the chat says so.  A report that mail made from
+-- chat was not delivered becomes the error of that chat, online or not.  Options (docs/lua.md):
 -- copy, automatic, max_chat_body, max_hops, from.
 
 local copy = script:bool("copy", false)
@@ -47,7 +48,15 @@ local mod = {}
 
 function mod:core_ec_message_enqueue(msg)
 	local account = tandem.account_of(msg:rcptto())
-	if not account or not tandem.online(account) then
+	if not account then
+		return msys.core.EC_MESSAGE_ENQUEUE_HOOK_CONT
+	end
+	if tandem.report(msg, account) then
+		tandem.count("reports")
+		msg.delivered = msys.core.EM_SUCCEEDED
+		return msys.core.EC_MESSAGE_ENQUEUE_HOOK_OK
+	end
+	if not tandem.online(account) then
 		return msys.core.EC_MESSAGE_ENQUEUE_HOOK_CONT
 	end
 	local view = msg:view()

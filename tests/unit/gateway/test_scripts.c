@@ -414,7 +414,7 @@ check_chat2mail(void)
 	ck_assert_uint_eq(rig.outbox.len, 0);
 	ck_assert(chat_in(sess, "<message from='ann@example.org/phone' to='zoe@partner.example/x'>"
 			  "<body>Yes, n\xc3\xb6\xc3\xb6n.</body></message>", NULL));
-	ck_has(rig.outbox, "<ann@example.org> <zoe@partner.example>\n");
+	ck_has(rig.outbox, "held zoe@partner.example/x: <ann@example.org> <zoe@partner.example>\n");
 	ck_has(rig.outbox, "From: ann@example.org\r\n");
 	ck_has(rig.outbox, "Auto-Submitted: auto-generated\r\n");
 	td_arena_free(a);
@@ -594,6 +594,7 @@ END_TEST
 START_TEST(notify_tells)
 {
 	ck_started(rig_start(base_conf, NOTIFY "lines = 2 }"));
+	rig_presence("ann@example.org/phone", 5, true);
 	ck_assert_int_eq(mail_in("<zoe@partner.example>", "<ann+x@example.org> <nobody@example.org>",
 		"From: =?utf-8?q?Zo=C3=AB?= <zoe@partner.example>\nSubject: Re: Lunch\nMessage-ID: <m2@p.example>\n"
 		"MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"
@@ -625,7 +626,6 @@ static const struct {
 	{ "exclude_automatic = true", "Auto-Submitted: auto-generated\n", false },
 	{ "", "X-Tandem-Loop: mx.example.org; hops=1\n", false },
 	{ "", "X-Tandem-Loop: other.example; hops=1\n", true },
-	{ "only_online = true", "", false },
 };
 
 START_TEST(notify_rule)
@@ -634,6 +634,7 @@ START_TEST(notify_rule)
 
 	(void)snprintf(stanza, sizeof(stanza), NOTIFY "%s }", notify_rules[_i].options);
 	ck_started(rig_start(base_conf, stanza));
+	rig_presence("ann@example.org/phone", 0, true);
 	(void)snprintf(mail, sizeof(mail), "From: z@p.example\nSubject: S\n%s\nText\n", notify_rules[_i].headers);
 	ck_assert_int_eq(mail_in("<z@p.example>", "<ann@example.org>", mail), MV_CONTINUE);
 	ck_assert_msg((rig.bridged.len > 0) == notify_rules[_i].told, "%s%s: %s", notify_rules[_i].options,
@@ -641,18 +642,42 @@ START_TEST(notify_rule)
 }
 END_TEST
 
-START_TEST(route_moves)
+START_TEST(notify_offline)
 {
-	struct store_thread th = { .account = TD_STR("ann@example.org"), .peer = TD_STR("zoe@partner.example"),
-				   .mail_id = TD_STR("known@partner.example"), .thread = TD_STR("thread-7") };
+	/* who is offline just has mail, unless it is asked for */
+	ck_started(rig_start(base_conf, NOTIFY "}"));
+	rig_presence("ann@example.org/tv", -1, true);
+	ck_assert_int_eq(mail_in("<z@p.example>", "<ann@example.org> <bob@example.org>", plain_mail), MV_CONTINUE);
+	ck_assert_uint_eq(rig.bridged.len, 0);
+}
+END_TEST
+
+START_TEST(notify_for_later)
+{
+	ck_started(rig_start(base_conf, NOTIFY "only_online = false }"));
+	ck_assert_int_eq(mail_in("<z@p.example>", "<ann@example.org>", plain_mail), MV_CONTINUE);
+	ck_has(rig.bridged, "New mail from");
+}
+END_TEST
+
+static void
+know_mail(const char *id, const char *peer, const char *thread)
+{
+	struct store_thread th = { .account = TD_STR("ann@example.org"), .peer = td_cstr(peer),
+				   .mail_id = td_cstr(id), .thread = td_cstr(thread) };
 	struct store_wait *w = store_wait_new();
 	struct td_err err = { 0 };
 
 	store_thread_put(rig.gw.store, &th, store_to_wait(w));
 	ck_assert_int_eq(store_wait_for(w, 10000, NULL, &err), 0);
 	store_wait_free(w);
-	ck_started(rig_start(base_conf, NOTIFY "}\n" ROUTE "}"));
-	/* offline: mail and a notice */
+}
+
+START_TEST(route_moves)
+{
+	know_mail("known@partner.example", "zoe@partner.example", "thread-7");
+	ck_started(rig_start(base_conf, NOTIFY "only_online = false }\n" ROUTE "}"));
+	/* offline: mail and, when it is asked for, a notice */
 	ck_assert_int_eq(mail_in("<zoe@partner.example>", "<ann@example.org>", plain_mail), MV_CONTINUE);
 	ck_has(rig.bridged, "New mail from");
 	td_buf_clear(&rig.bridged);
@@ -725,6 +750,92 @@ START_TEST(route_without_gateway)
 	/* an account's address in From proves nothing */
 	ck_assert_int_eq(mail_in("<bob@example.org>", "<ann@example.org>", "From: bob@example.org\n\nhi\n"), MV_DISCARD);
 	ck_has(rig.bridged, "from='mail@example.org'");
+}
+END_TEST
+
+/* ---- delivery reports ---- */
+
+/* as gateway/bridge.c makes them: random, "m7" in hex, our name */
+#define SENT_ID "abc123.6d37@mx.example.org"
+
+static enum milt_verdict
+report_in(const char *from, const char *original_id, const char *action, const char *status, const char *diagnostic)
+{
+	char mail[1500];
+
+	(void)snprintf(mail, sizeof(mail),
+		       "From: MAILER-DAEMON@mta.example\nTo: ann@example.org\nSubject: Undelivered\nMessage-ID: <dsn1@mta.example>\n"
+		       "Auto-Submitted: auto-replied\nMIME-Version: 1.0\n"
+		       "Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n"
+		       "--b\nContent-Type: text/plain\n\nSorry.\n"
+		       "--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mta.example\n\n"
+		       "Final-Recipient: rfc822; zoe@partner.example\nAction: %s\n%s%s\n"
+		       "--b\nContent-Type: text/rfc822-headers\n\nFrom: ann@example.org\nMessage-ID: <%s>\n\n--b--\n",
+		       action, status, diagnostic, original_id);
+	return mail_in(from, "<ann@example.org>", mail);
+}
+
+static const struct {
+	const char *id, *peer;		      /* of the thread known */
+	const char *from, *about, *action;    /* of the report */
+	const char *status, *diagnostic;
+	bool error;
+	const char *has[4];
+} reports[] = {
+	{ SENT_ID, "zoe@partner.example", "<>", SENT_ID, "failed", "Status: 5.2.2\n", "Diagnostic-Code: smtp; 550 5.2.2 over quota\n", true,
+	  { "from='zoe\\40partner.example@gateway.example'", "id='m7'", "<resource-constraint xmlns=", ">550 5.2.2 over quota</text>" } },
+	/* an address of ours is its own JID; the code is put before words without it */
+	{ SENT_ID, "zoe@example.org", "<>", SENT_ID, "failed", "Status: 5.1.1\n", "Diagnostic-Code: smtp; unknown user\n", true,
+	  { "from='zoe@example.org'", "type='error'", "<item-not-found xmlns=", ">5.1.1 unknown user</text>" } },
+	{ SENT_ID, "zoe@partner.example", "<>", SENT_ID, "Failed", "Status: 4.4.7\n", "", true,
+	  { "<remote-server-timeout xmlns=", ">4.4.7 The mail could not be delivered.</text>", "<error type='cancel'>", "<thread>t-1</thread>" } },
+	{ SENT_ID, "zoe@partner.example", "<>", SENT_ID, "failed", "", "", true, { "<recipient-unavailable xmlns=" } },
+	{ SENT_ID, "zoe@partner.example", "<>", SENT_ID, "failed", "", "Diagnostic-Code: smtp; 550 5.7.1 no\n", true, { "<not-allowed xmlns=" } },
+	/* a stanza without an id */
+	{ "abc.0@mx.example.org", "zoe@partner.example", "<>", "abc.0@mx.example.org", "failed", "Status: 5.7.1\n", "", true, { "<not-allowed xmlns=" } },
+	/* nothing failed for good */
+	{ SENT_ID, "zoe@partner.example", "<>", SENT_ID, "delayed", "Status: 4.4.1\n", "", false, { NULL } },
+	{ SENT_ID, "zoe@partner.example", "<>", SENT_ID, "delivered", "Status: 2.0.0\n", "", false, { NULL } },
+	/* forged: an id that we never made, one that is not known here, a report with a sender */
+	{ "m1@partner.example", "zoe@partner.example", "<>", "m1@partner.example", "failed", "Status: 5.1.1\n", "", false, { NULL } },
+	{ SENT_ID, "zoe@partner.example", "<>", "other.6d37@mx.example.org", "failed", "Status: 5.1.1\n", "", false, { NULL } },
+	{ SENT_ID, "zoe@partner.example", "<x@p.example>", SENT_ID, "failed", "Status: 5.1.1\n", "", false, { NULL } },
+	/* hex that is no text */
+	{ "abc.ff00ff@mx.example.org", "zoe@partner.example", "<>", "abc.ff00ff@mx.example.org", "failed", "Status: 5.1.1\n", "", true, { "<item-not-found" } },
+};
+
+static enum milt_verdict
+run_report(int i, const char *scripts)
+{
+	know_mail(reports[i].id, reports[i].peer, "t-1");
+	ck_started(rig_start(base_conf, scripts));
+	return report_in(reports[i].from, reports[i].about, reports[i].action, reports[i].status, reports[i].diagnostic);
+}
+
+START_TEST(report_is_an_error)
+{
+	/* taken by route, whoever is online; a mail that stays mail is told of by nobody */
+	ck_assert_int_eq(run_report(_i, ROUTE "}"), reports[_i].error ? MV_DISCARD : MV_CONTINUE);
+	ck_assert_int_eq(rig.bridged.len > 0, reports[_i].error);
+	for (int k = 0; k < 4 && reports[_i].has[k] != NULL; k++)
+		ck_has(rig.bridged, reports[_i].has[k]);
+}
+END_TEST
+
+START_TEST(report_with_notify)
+{
+	/* the mail stays; with both scripts there is one error */
+	ck_assert_int_eq(run_report(0, NOTIFY "}"), MV_CONTINUE);
+	ck_has(rig.bridged, "5.2.2 over quota</text>");
+	ck_has(rig.bridged, "to='ann@example.org'");
+}
+END_TEST
+
+START_TEST(report_with_both)
+{
+	ck_assert_int_eq(run_report(0, NOTIFY "}\n" ROUTE "}"), MV_DISCARD);
+	ck_has(rig.bridged, "5.2.2 over quota</text>");
+	ck_assert_ptr_null(strstr(strchr(td_buf_cstr(&rig.bridged), '\n') + 1, "over quota"));
 }
 END_TEST
 
@@ -961,9 +1072,14 @@ main(void)
 	tcase_add_loop_test(tc, xml_nodes, 0, N(xml_cases));
 	tcase_add_test(tc, notify_tells);
 	tcase_add_loop_test(tc, notify_rule, 0, N(notify_rules));
+	tcase_add_test(tc, notify_offline);
+	tcase_add_test(tc, notify_for_later);
 	tcase_add_test(tc, route_moves);
 	tcase_add_loop_test(tc, route_rule, 0, N(route_rules));
 	tcase_add_test(tc, route_without_gateway);
+	tcase_add_loop_test(tc, report_is_an_error, 0, N(reports));
+	tcase_add_test(tc, report_with_notify);
+	tcase_add_test(tc, report_with_both);
 	tcase_add_test(tc, refused_stanza_keeps_mail);
 	tcase_add_test(tc, failed_callout_sends_nothing);
 	tcase_add_test(tc, refused_mail_may_be_told_of);
