@@ -34,8 +34,8 @@ struct gather {
 	struct td_buf part[GW_MAX_WORKERS];
 	struct xmpp_stats stats[GW_MAX_WORKERS];
 	void (*ask)(struct gw_worker *w, struct gather *g); /* on each worker */
-	void (*end)(struct gather *g);			    /* on the main loop */
-	struct xmpp_jid jid;				    /* of the question, when there is one */
+	void (*end)(struct gather *g);                      /* on the main loop */
+	struct xmpp_jid jid;                                /* of the question, when there is one */
 };
 
 struct gather_reply {
@@ -72,8 +72,8 @@ ask_here(struct gw_worker *w, void *arg_)
 }
 
 static void
-gather(struct ctl_request *r, void (*ask)(struct gw_worker *, struct gather *), void (*end)(struct gather *),
-       const struct xmpp_jid *jid)
+gather(struct ctl_request *r, void (*ask)(struct gw_worker *, struct gather *),
+       void (*end)(struct gather *), const struct xmpp_jid *jid)
 {
 	struct gather *g = td_zalloc(sizeof(*g));
 
@@ -99,7 +99,8 @@ account_arg(struct ctl_request *r, size_t i, struct xmpp_jid *j)
 	struct gw_domain dom;
 	bool hosted;
 
-	if (xmpp_jid_parse(r->a, arg(r, i), j, &err) < 0 || j->local.p == NULL || j->resource.p != NULL) {
+	if (xmpp_jid_parse(r->a, arg(r, i), j, &err) < 0 || j->local.p == NULL ||
+	    j->resource.p != NULL) {
 		ctl_fail(r, "'%s' is not an account address (user@domain)", r->argv[i]);
 		return false;
 	}
@@ -310,7 +311,8 @@ static void
 next_export(struct walk *w)
 {
 	if (w->i < w->n)
-		store_account_get(w->r->gw->store, w->jids[w->i], w->r->gw->main_loop, on_export, w);
+		store_account_get(w->r->gw->store, w->jids[w->i], w->r->gw->main_loop, on_export,
+				  w);
 	else
 		ctl_done(w->r, 0);
 }
@@ -398,11 +400,14 @@ read_secret(struct store_account *a, struct td_str s, struct td_err *err)
 
 	if (td_str_starts(s, sha256)) {
 		s = td_str(s.p + sizeof(sha256) - 1, s.len - sizeof(sha256) + 1);
-		return read_verifier(s, &a->sha256) ? 0 : td_fail(err, TD_E_INVAL, "malformed verifier");
+		return read_verifier(s, &a->sha256)
+			       ? 0
+			       : td_fail(err, TD_E_INVAL, "malformed verifier");
 	}
 	if (td_str_starts(s, sha1)) {
 		s = td_str(s.p + sizeof(sha1) - 1, s.len - sizeof(sha1) + 1);
-		return read_verifier(s, &a->sha1) ? 0 : td_fail(err, TD_E_INVAL, "malformed verifier");
+		return read_verifier(s, &a->sha1) ? 0
+						  : td_fail(err, TD_E_INVAL, "malformed verifier");
 	}
 	return with_password(a, s, err);
 }
@@ -422,7 +427,8 @@ on_imported(void *arg_, const struct store_result *res)
 	if (res->rc == 0)
 		im->added++;
 	else
-		import_failed(im, res->rc == TD_E_EXISTS ? "the account exists already" : res->error);
+		import_failed(im,
+			      res->rc == TD_E_EXISTS ? "the account exists already" : res->error);
 	next_import(im);
 }
 
@@ -440,8 +446,8 @@ import_line(struct import *im, struct td_str line)
 		import_failed(im, "no TAB between address and password");
 		return false;
 	}
-	if (xmpp_jid_parse(im->r->a, td_str(line.p, (size_t)tab), &j, &err) < 0 || j.local.p == NULL ||
-	    j.resource.p != NULL) {
+	if (xmpp_jid_parse(im->r->a, td_str(line.p, (size_t)tab), &j, &err) < 0 ||
+	    j.local.p == NULL || j.resource.p != NULL) {
 		import_failed(im, "not an account address (user@domain)");
 		return false;
 	}
@@ -449,11 +455,13 @@ import_line(struct import *im, struct td_str line)
 	secret = td_str(line.p + tab + 1, line.len - (size_t)tab - 1);
 	tab = td_str_chr(secret, '\t');
 	if (read_secret(&a, tab < 0 ? secret : td_str(secret.p, (size_t)tab), &err) < 0 ||
-	    (tab >= 0 && read_secret(&a, td_str(secret.p + tab + 1, secret.len - (size_t)tab - 1), &err) < 0)) {
+	    (tab >= 0 &&
+	     read_secret(&a, td_str(secret.p + tab + 1, secret.len - (size_t)tab - 1), &err) < 0)) {
 		import_failed(im, err.text);
 		return false;
 	}
-	store_account_add(im->r->gw->store, &a, (struct store_to){ im->r->gw->main_loop, on_imported, im });
+	store_account_add(im->r->gw->store, &a,
+			  (struct store_to){ im->r->gw->main_loop, on_imported, im });
 	td_wipe(&a, sizeof(a));
 	return true;
 }
@@ -499,7 +507,9 @@ on_roster(void *arg_, const struct store_result *res, const struct store_roster 
 	struct ctl_request *r = arg_;
 
 	if (res->rc < 0 || !ro->account_exists) {
-		ctl_fail(r, res->rc < 0 && res->rc != TD_E_NOTFOUND ? "the store failed" : "there is no account %s",
+		ctl_fail(r,
+			 res->rc < 0 && res->rc != TD_E_NOTFOUND ? "the store failed"
+								 : "there is no account %s",
 			 r->argv[0]);
 		return;
 	}
@@ -570,8 +580,10 @@ cmd_roster_import(struct ctl_request *r)
 		return;
 	}
 	for (size_t i = 0; i < im->n; i++) {
-		if (xmpp_jid_parse(r->a, im->contacts[i].jid, &j, NULL) < 0 || j.resource.p != NULL) {
-			ctl_fail(r, "'%.*s' is not an address; nothing was imported", TD_STR_ARG(im->contacts[i].jid));
+		if (xmpp_jid_parse(r->a, im->contacts[i].jid, &j, NULL) < 0 ||
+		    j.resource.p != NULL) {
+			ctl_fail(r, "'%.*s' is not an address; nothing was imported",
+				 TD_STR_ARG(im->contacts[i].jid));
 			return;
 		}
 		im->contacts[i].jid = j.bare; /* prepared */
@@ -594,10 +606,13 @@ list_here(struct gw_worker *w, struct gather *g)
 		if (g->r->json) {
 			td_buf_addz(out, out->len > 0 ? ",{\"jid\":" : "{\"jid\":");
 			td_buf_add_json(out, s->jid.full);
-			td_buf_addf(out, ",\"sid\":\"%s\",\"worker\":%u,\"available\":%s,\"priority\":%d,"
-					 "\"sm\":%s,\"since\":%llu",
-				    s->sid, w->index, s->available ? "true" : "false", s->priority,
-				    s->sm != NULL ? "true" : "false", (unsigned long long)(s->bound_at / 1000));
+			td_buf_addf(
+				out,
+				",\"sid\":\"%s\",\"worker\":%u,\"available\":%s,\"priority\":%d,"
+				"\"sm\":%s,\"since\":%llu",
+				s->sid, w->index, s->available ? "true" : "false", s->priority,
+				s->sm != NULL ? "true" : "false",
+				(unsigned long long)(s->bound_at / 1000));
 			if (s->stream != NULL) {
 				td_buf_addc(out, ',');
 				xmpp_c2s_describe(s->stream, out);
@@ -607,7 +622,9 @@ list_here(struct gw_worker *w, struct gather *g)
 			td_buf_addc(out, '}');
 		} else {
 			td_buf_addf(out, "%.*s\t%s\t%s\t%d\n", TD_STR_ARG(s->jid.full), s->sid,
-				    s->stream == NULL ? "hibernated" : s->available ? "available" : "connected",
+				    s->stream == NULL ? "hibernated"
+				    : s->available    ? "available"
+						      : "connected",
 				    s->priority);
 		}
 	}
@@ -670,7 +687,8 @@ kick_end(struct gather *g)
 {
 	for (unsigned i = 0; i < g->r->gw->n_workers; i++)
 		if (g->part[i].len > 0) {
-			td_buf_addf(&g->r->out, g->r->json ? "{\"ended\":%s}\n" : "%s sessions ended\n",
+			td_buf_addf(&g->r->out,
+				    g->r->json ? "{\"ended\":%s}\n" : "%s sessions ended\n",
 				    td_buf_cstr(&g->part[i]));
 			ctl_done(g->r, 0);
 			return;
@@ -705,7 +723,8 @@ add_milter(void *arg_, const struct milt_session_info *i)
 	struct ctl_request *r = arg_;
 
 	if (!r->json) {
-		td_buf_addf(&r->out, "%s\t%s\t%s\t%s\t%u\n", i->id, i->peer, i->phase, i->qid, i->mails);
+		td_buf_addf(&r->out, "%s\t%s\t%s\t%s\t%u\n", i->id, i->peer, i->phase, i->qid,
+			    i->mails);
 		return;
 	}
 	td_buf_addz(&r->out, r->out.len > 1 ? ",{\"id\":" : "{\"id\":");
@@ -738,11 +757,12 @@ add_script(void *arg_, const struct gw_script_info *i)
 		td_buf_add_json(&r->out, td_cstr(i->name));
 		td_buf_addz(&r->out, ",\"source\":");
 		td_buf_add_json(&r->out, td_cstr(i->source));
-		td_buf_addf(&r->out, ",\"runs\":%llu,\"faults\":%llu,\"overruns\":%llu}", (unsigned long long)i->runs,
-			    (unsigned long long)i->faults, (unsigned long long)i->overruns);
-	} else {
-		td_buf_addf(&r->out, "%s\t%s\t%llu runs\t%llu faults\t%llu overruns\n", i->name, i->source,
+		td_buf_addf(&r->out, ",\"runs\":%llu,\"faults\":%llu,\"overruns\":%llu}",
 			    (unsigned long long)i->runs, (unsigned long long)i->faults,
+			    (unsigned long long)i->overruns);
+	} else {
+		td_buf_addf(&r->out, "%s\t%s\t%llu runs\t%llu faults\t%llu overruns\n", i->name,
+			    i->source, (unsigned long long)i->runs, (unsigned long long)i->faults,
 			    (unsigned long long)i->overruns);
 	}
 }
@@ -773,16 +793,19 @@ on_outbox(void *arg_, const struct store_result *res, const struct store_mail *m
 	for (size_t i = 0; i < n; i++) {
 		td_stamp(m[i].next_try, at);
 		if (!r->json) {
-			td_buf_addf(&r->out, "%llu\t%.*s\t%.*s\ttries=%u\tnext=%s\t%.*s\n", (unsigned long long)m[i].id,
-				    TD_STR_ARG(m[i].from), TD_STR_ARG(m[i].to), m[i].tries, at,
+			td_buf_addf(&r->out, "%llu\t%.*s\t%.*s\ttries=%u\tnext=%s\t%.*s\n",
+				    (unsigned long long)m[i].id, TD_STR_ARG(m[i].from),
+				    TD_STR_ARG(m[i].to), m[i].tries, at,
 				    TD_STR_ARG(m[i].last_error));
 			continue;
 		}
-		td_buf_addf(&r->out, "%s{\"id\":%llu,\"from\":", i > 0 ? "," : "", (unsigned long long)m[i].id);
+		td_buf_addf(&r->out, "%s{\"id\":%llu,\"from\":", i > 0 ? "," : "",
+			    (unsigned long long)m[i].id);
 		td_buf_add_json(&r->out, m[i].from);
 		td_buf_addz(&r->out, ",\"to\":");
 		td_buf_add_json(&r->out, m[i].to);
-		td_buf_addf(&r->out, ",\"tries\":%u,\"next_try\":\"%s\",\"last_error\":", m[i].tries, at);
+		td_buf_addf(&r->out,
+			    ",\"tries\":%u,\"next_try\":\"%s\",\"last_error\":", m[i].tries, at);
 		td_buf_add_json(&r->out, m[i].last_error);
 		td_buf_addc(&r->out, '}');
 	}
@@ -816,7 +839,10 @@ on_outbox_change(void *arg_, const struct store_result *res)
 	struct ctl_request *r = arg_;
 
 	if (res->rc < 0) {
-		ctl_fail(r, res->rc == TD_E_NOTFOUND ? "there is no mail %s" : "the store failed (mail %s)", r->argv[0]);
+		ctl_fail(r,
+			 res->rc == TD_E_NOTFOUND ? "there is no mail %s"
+						  : "the store failed (mail %s)",
+			 r->argv[0]);
 		return;
 	}
 	gw_outbox_kick(r->gw);
@@ -842,7 +868,8 @@ static void
 next_retry(struct retry_all *a)
 {
 	if (a->i < a->n) {
-		store_outbox_retry(a->r->gw->store, a->ids[a->i++], td_wall_ms(), TD_STR("retry asked for"),
+		store_outbox_retry(a->r->gw->store, a->ids[a->i++], td_wall_ms(),
+				   TD_STR("retry asked for"),
 				   (struct store_to){ a->r->gw->main_loop, on_retried, a });
 		return;
 	}
@@ -902,7 +929,8 @@ path_of(struct ctl_request *r, size_t tail)
 	for (size_t i = 0; i + tail < r->argc; i++) {
 		bool quote = strpbrk(r->argv[i], " \t#\"'") != NULL;
 
-		td_buf_addf(&b, "%s%s%s%s", i > 0 ? " " : "", quote ? "\"" : "", r->argv[i], quote ? "\"" : "");
+		td_buf_addf(&b, "%s%s%s%s", i > 0 ? " " : "", quote ? "\"" : "", r->argv[i],
+			    quote ? "\"" : "");
 	}
 	out = td_arena_str(r->a, td_str(b.p != NULL ? b.p : "", b.len));
 	td_buf_fini(&b);
@@ -999,7 +1027,8 @@ report_failed(struct ctl_request *r, struct conf_report *rep)
 }
 
 static void
-config_change(struct ctl_request *r, struct td_str path, struct td_str option, const struct td_str *value)
+config_change(struct ctl_request *r, struct td_str path, struct td_str option,
+	      const struct td_str *value)
 {
 	struct conf *base = gw_conf_get(r->gw), *next = NULL;
 	struct conf_report rep = { 0 };
@@ -1094,7 +1123,8 @@ static void
 add_number(struct ctl_request *r, const char *name, uint64_t v)
 {
 	if (r->json)
-		td_buf_addf(&r->out, "%s\"%s\":%llu", r->out.len > 1 ? "," : "", name, (unsigned long long)v);
+		td_buf_addf(&r->out, "%s\"%s\":%llu", r->out.len > 1 ? "," : "", name,
+			    (unsigned long long)v);
 	else
 		td_buf_addf(&r->out, "%-24s %llu\n", name, (unsigned long long)v);
 }
@@ -1133,7 +1163,8 @@ summary_end(struct gather *g)
 	for (unsigned k = 0; k < MK_COUNT; k++) {
 		char name[64];
 
-		(void)snprintf(name, sizeof(name), "milter_%s", milt_counter_name((enum milt_counter)k));
+		(void)snprintf(name, sizeof(name), "milter_%s",
+			       milt_counter_name((enum milt_counter)k));
 		for (char *c = name; *c != '\0'; c++)
 			if (*c == '-')
 				*c = '_';
@@ -1158,7 +1189,8 @@ cmd_summary(struct ctl_request *r)
 static void
 cmd_version(struct ctl_request *r)
 {
-	td_buf_addz(&r->out, r->json ? "{\"version\":\"" TANDEM_VERSION "\"}\n" : "tandem " TANDEM_VERSION "\n");
+	td_buf_addz(&r->out, r->json ? "{\"version\":\"" TANDEM_VERSION "\"}\n"
+				     : "tandem " TANDEM_VERSION "\n");
 	ctl_done(r, 0);
 }
 
@@ -1212,7 +1244,8 @@ static const struct command {
 static void
 usage(struct ctl_request *r, const char *fmt, const char *a, const char *b)
 {
-	td_buf_addf(&r->out, "%s: %s%s%s; see tandemctl --help\n", fmt, a, b != NULL ? " " : "", b != NULL ? b : "");
+	td_buf_addf(&r->out, "%s: %s%s%s; see tandemctl --help\n", fmt, a, b != NULL ? " " : "",
+		    b != NULL ? b : "");
 	ctl_done(r, 2);
 }
 
@@ -1227,8 +1260,9 @@ ctl_run(struct ctl_request *r, const char *const *args, size_t n)
 		    (words == 2 && strcmp(args[1], c->words[1]) != 0))
 			continue;
 		if (n - words < c->min || n - words > c->max) {
-			usage(r, n - words < c->min ? "an argument is missing" : "too many arguments", args[0],
-			      c->words[1]);
+			usage(r,
+			      n - words < c->min ? "an argument is missing" : "too many arguments",
+			      args[0], c->words[1]);
 			return;
 		}
 		{

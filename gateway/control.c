@@ -131,8 +131,8 @@ on_line(struct ctl_conn *c, struct td_str line)
 		return;
 	}
 	if (n > 0)
-		td_log_notice(&c->ctl->gw->log, "control", "uid=%u command=%s%s%s", c->uid, td_escz(args[0]),
-			      n > 1 ? " " : "", n > 1 ? td_escz(args[1]) : "");
+		td_log_notice(&c->ctl->gw->log, "control", "uid=%u command=%s%s%s", c->uid,
+			      td_escz(args[0]), n > 1 ? " " : "", n > 1 ? td_escz(args[1]) : "");
 	ctl_run(r, args, n);
 }
 
@@ -183,7 +183,8 @@ on_accept(struct evconnlistener *lev, evutil_socket_t fd, struct sockaddr *sa, i
 	(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n);
 	c->uid = cred.uid;
 	c->ctl = l->ctl;
-	c->bev = bufferevent_socket_new(td_loop_base(l->ctl->gw->main_loop), fd, BEV_OPT_CLOSE_ON_FREE);
+	c->bev = bufferevent_socket_new(td_loop_base(l->ctl->gw->main_loop), fd,
+					BEV_OPT_CLOSE_ON_FREE);
 	if (c->bev == NULL) {
 		close(fd);
 		free(c);
@@ -196,7 +197,8 @@ on_accept(struct evconnlistener *lev, evutil_socket_t fd, struct sockaddr *sa, i
 }
 
 static int
-listen_on(struct gw_control *ctl, const struct conf *conf, const struct conf_scope *scope, struct td_err *err)
+listen_on(struct gw_control *ctl, const struct conf *conf, const struct conf_scope *scope,
+	  struct td_err *err)
 {
 	struct conf_at at = { .scope = scope };
 	struct ctl_listener *l = &ctl->listeners[ctl->n_listeners];
@@ -210,7 +212,8 @@ listen_on(struct gw_control *ctl, const struct conf *conf, const struct conf_sco
 	if (conf_parse_listen(conf_scope_name(scope), &ss, &len, err) < 0)
 		return err->code;
 	if (ss.ss_family != AF_UNIX) {
-		td_log_warn(&ctl->gw->log, "control-listen", "address=%s reason=only-unix-sockets-are-served, ignoring",
+		td_log_warn(&ctl->gw->log, "control-listen",
+			    "address=%s reason=only-unix-sockets-are-served, ignoring",
 			    td_esc(conf_scope_name(scope)));
 		return 0;
 	}
@@ -220,8 +223,8 @@ listen_on(struct gw_control *ctl, const struct conf *conf, const struct conf_sco
 		(void)unlink(l->path);
 	old = umask(0177);
 	l->lev = evconnlistener_new_bind(td_loop_base(ctl->gw->main_loop), on_accept, l,
-					 LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 16, (struct sockaddr *)&ss,
-					 (int)len);
+					 LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 16,
+					 (struct sockaddr *)&ss, (int)len);
 	(void)umask(old);
 	if (l->lev == NULL) {
 		int rc = td_fail(err, TD_E_IO, "cannot listen on %s: %s", l->path, strerror(errno));

@@ -31,12 +31,12 @@ struct gw_worker {
 	struct td_loop *loop;
 	struct xmpp_env *env;
 	struct gw_domains *domains; /* of this worker's snapshot (refcounted) */
-	void *lua;		    /* struct tlua *, scripts loaded; NULL without scripts */
-	char *readbuf;		    /* lent to connections while they read */
+	void *lua;                  /* struct tlua *, scripts loaded; NULL without scripts */
+	char *readbuf;              /* lent to connections while they read */
 	size_t readbuf_len;
-	struct gw_conns *conns; /* list of this worker's connections (conn.c) */
+	struct gw_conns *conns;     /* list of this worker's connections (conn.c) */
 	struct gw_letters *letters; /* lines being collected, rates (bridge.c) */
-	void *thread;		/* pthread_t, worker.c's */
+	void *thread;               /* pthread_t, worker.c's */
 };
 
 struct gw {
@@ -49,18 +49,18 @@ struct gw {
 	struct gw_worker *workers[GW_MAX_WORKERS];
 	struct gw_directory *directory;
 	struct gw_listeners *listeners;
-	struct gw_outbox *outbox;   /* NULL without mail {} */
+	struct gw_outbox *outbox; /* NULL without mail {} */
 	struct gw_bridge *bridge;
 	struct gw_scripts *scripts; /* Lua states of the workers and of the milter threads */
 	struct gw_control *control;
 	struct gw_xmpp_log *xmpp_log;
-	bool milter;		      /* libmilter runs (there is one per process) */
-	struct td_loop *main_loop;    /* signals, control socket, outbox, timers; runs in main */
+	bool milter;               /* libmilter runs (there is one per process) */
+	struct td_loop *main_loop; /* signals, control socket, outbox, timers; runs in main */
 	uint64_t started_ms;
 	_Atomic bool draining;
 	/* conf: guarded by conf_lock; a reader takes a reference and lets go */
 	struct conf *conf;
-	void *conf_lock; /* pthread_mutex_t */
+	void *conf_lock;                           /* pthread_mutex_t */
 	bool skip_xmpp, skip_milter, skip_control; /* -n */
 };
 
@@ -108,8 +108,8 @@ void gw_worker_post(struct gw_worker *w, void (*fn)(struct gw_worker *, void *),
 struct gw_domain {
 	struct td_str name; /* display name, prepared */
 	enum xmpp_domain_kind kind;
-	bool mail;	     /* addresses that are no account become mail (mail {} present) */
-	char service[16];    /* "muc", "gateway", ...; "" = none */
+	bool mail;        /* addresses that are no account become mail (mail {} present) */
+	char service[16]; /* "muc", "gateway", ...; "" = none */
 };
 /* Built per snapshot; immutable, refcounted, shared by workers. */
 struct gw_domains *gw_domains_build(struct conf *c); /* keeps a reference to <c> */
@@ -124,14 +124,14 @@ struct td_str gw_domains_hosted(const struct gw_domains *d, size_t i);
 struct gw_presence {
 	bool available;
 	int priority;
-	char show[8];	   /* "", away, chat, dnd, xa */
+	char show[8]; /* "", away, chat, dnd, xa */
 	char status[256];
 	unsigned resources; /* available ones with priority >= 0 */
 };
 struct gw_directory *gw_directory_new(void);
 void gw_directory_free(struct gw_directory *d);
-void gw_directory_set(struct gw_directory *d, const struct xmpp_jid *full, int priority, struct td_str show,
-		      struct td_str status, bool available);
+void gw_directory_set(struct gw_directory *d, const struct xmpp_jid *full, int priority,
+		      struct td_str show, struct td_str status, bool available);
 /* Best resource of a bare JID, or that of a full one. False: not available. */
 bool gw_directory_get(struct gw_directory *d, struct td_str jid, struct gw_presence *out);
 size_t gw_directory_count(struct gw_directory *d);
@@ -153,19 +153,22 @@ struct gw_chat {
 };
 /* The worker stops: forget what is collected (it is in the outbox already). */
 void gw_bridge_worker_fini(struct gw_worker *w);
-int gw_bridge_mail_to_chat(struct gw *gw, const struct gw_chat *chats, size_t n, struct td_err *err);
+int gw_bridge_mail_to_chat(struct gw *gw, const struct gw_chat *chats, size_t n,
+			   struct td_err *err);
 
 /* ---- the parts main starts and stops; each in a file of its own, all called in main ----
  * start: 0 also when the configuration does not ask for the part.  stop: fine when it was not started. */
-int gw_scripts_start(struct gw *gw, struct td_err *err); /* after gw_workers_new, before the threads */
-void gw_scripts_stop(struct gw *gw);			 /* after the threads */
+int gw_scripts_start(struct gw *gw,
+		     struct td_err *err); /* after gw_workers_new, before the threads */
+void gw_scripts_stop(struct gw *gw);      /* after the threads */
 /* Load the scripts of <next> into fresh states and, when all went well, switch to them; else nothing changes. */
 int gw_scripts_reload(struct gw *gw, struct conf *next, struct td_err *err);
 int gw_outbox_start(struct gw *gw, struct td_err *err); /* on the main loop; after the workers */
 void gw_outbox_stop(struct gw *gw);
-int gw_milter_start(struct gw *gw, struct td_err *err); /* milter_glue.c; privileges are dropped already */
-void gw_milter_drain(struct gw *gw);			/* returns at once */
-void gw_milter_stop(struct gw *gw);			/* blocks; after the main loop ended */
+int gw_milter_start(struct gw *gw,
+		    struct td_err *err); /* milter_glue.c; privileges are dropped already */
+void gw_milter_drain(struct gw *gw);     /* returns at once */
+void gw_milter_stop(struct gw *gw);      /* blocks; after the main loop ended */
 int gw_control_start(struct gw *gw, struct td_err *err);
 void gw_control_stop(struct gw *gw);
 /* Close and open every log again (USR1, `log reopen`). Main loop only. */

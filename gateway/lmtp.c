@@ -10,7 +10,14 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-enum step { L_BANNER = 0, L_LHLO, L_MAIL, L_RCPT, L_DATA, L_DOT };
+enum step {
+	L_BANNER = 0,
+	L_LHLO,
+	L_MAIL,
+	L_RCPT,
+	L_DATA,
+	L_DOT
+};
 
 struct gw_lmtp {
 	struct bufferevent *bev;
@@ -64,23 +71,12 @@ next(struct gw_lmtp *l)
 	struct evbuffer *out = bufferevent_get_output(l->bev);
 
 	switch (l->step) {
-	case L_BANNER:
-		evbuffer_add_printf(out, "LHLO %s\r\n", l->helo);
-		break;
-	case L_LHLO:
-		evbuffer_add_printf(out, "MAIL FROM:<%.*s>\r\n", TD_STR_ARG(l->from));
-		break;
-	case L_MAIL:
-		evbuffer_add_printf(out, "RCPT TO:<%.*s>\r\n", TD_STR_ARG(l->to));
-		break;
-	case L_RCPT:
-		evbuffer_add_printf(out, "DATA\r\n");
-		break;
-	case L_DATA:
-		send_data(l);
-		break;
-	case L_DOT:
-		break;
+	case L_BANNER: evbuffer_add_printf(out, "LHLO %s\r\n", l->helo); break;
+	case L_LHLO: evbuffer_add_printf(out, "MAIL FROM:<%.*s>\r\n", TD_STR_ARG(l->from)); break;
+	case L_MAIL: evbuffer_add_printf(out, "RCPT TO:<%.*s>\r\n", TD_STR_ARG(l->to)); break;
+	case L_RCPT: evbuffer_add_printf(out, "DATA\r\n"); break;
+	case L_DATA: send_data(l); break;
+	case L_DOT: break;
 	}
 	l->step++;
 }
@@ -92,7 +88,8 @@ on_read(struct bufferevent *bev, void *arg)
 	char *line;
 	size_t n;
 
-	while ((line = evbuffer_readln(bufferevent_get_input(bev), &n, EVBUFFER_EOL_CRLF)) != NULL) {
+	while ((line = evbuffer_readln(bufferevent_get_input(bev), &n, EVBUFFER_EOL_CRLF)) !=
+	       NULL) {
 		char want = l->step == L_DATA ? '3' : '2';
 		bool more = n > 3 && line[3] == '-';
 
@@ -101,7 +98,9 @@ on_read(struct bufferevent *bev, void *arg)
 		if (more)
 			continue;
 		if (l->reply[0] != want) {
-			finish(l, l->reply[0] == '5' && l->step >= L_MAIL ? LMTP_REFUSED : LMTP_LATER, l->reply);
+			finish(l,
+			       l->reply[0] == '5' && l->step >= L_MAIL ? LMTP_REFUSED : LMTP_LATER,
+			       l->reply);
 			return;
 		}
 		if (l->step == L_DOT) {
@@ -120,8 +119,9 @@ on_event(struct bufferevent *bev, short what, void *arg)
 	(void)bev;
 	if (what & BEV_EVENT_CONNECTED)
 		return;
-	finish(arg, LMTP_LATER, what & BEV_EVENT_TIMEOUT ? "the LMTP server did not answer in time"
-							 : "no connection to the LMTP server");
+	finish(arg, LMTP_LATER,
+	       what & BEV_EVENT_TIMEOUT ? "the LMTP server did not answer in time"
+					: "no connection to the LMTP server");
 }
 
 static void
@@ -169,14 +169,17 @@ connect_to(struct bufferevent *bev, const char *url)
 }
 
 struct gw_lmtp *
-gw_lmtp_send(struct td_loop *loop, const char *url, const char *helo, struct td_str from, struct td_str to,
-	     struct td_str data, unsigned timeout_s, gw_lmtp_cb *cb, void *arg)
+gw_lmtp_send(struct td_loop *loop, const char *url, const char *helo, struct td_str from,
+	     struct td_str to, struct td_str data, unsigned timeout_s, gw_lmtp_cb *cb, void *arg)
 {
 	struct gw_lmtp *l = td_zalloc(sizeof(*l));
 	struct timeval tv = { (time_t)timeout_s, 0 };
 
-	*l = (struct gw_lmtp){ .helo = helo, .from = from, .to = to, .data = data, .cb = cb, .arg = arg };
-	l->bev = bufferevent_socket_new(td_loop_base(loop), -1, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
+	*l = (struct gw_lmtp){
+		.helo = helo, .from = from, .to = to, .data = data, .cb = cb, .arg = arg
+	};
+	l->bev = bufferevent_socket_new(td_loop_base(loop), -1,
+					BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
 	if (l->bev == NULL)
 		abort(); /* out of memory */
 	bufferevent_setcb(l->bev, on_read, NULL, on_event, l);

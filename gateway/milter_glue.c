@@ -25,7 +25,8 @@ on_stopped_main(struct td_mail *m, struct td_loop *loop)
 	(void)loop;
 	free(m);
 	if (!atomic_load(&gw->draining)) {
-		td_log_error(&gw->log, "milter-died", "%s", "libmilter returned by itself; stopping");
+		td_log_error(&gw->log, "milter-died", "%s",
+			     "libmilter returned by itself; stopping");
 		gw_shutdown(gw, "milter");
 	}
 }
@@ -82,7 +83,8 @@ gw_milter_start(struct gw *gw, struct td_err *err)
 	free(socket_name);
 	socket_name = libmilter_name(conf_scope_name(l));
 	if (socket_name == NULL) {
-		rc = td_fail(err, TD_E_INVAL, "%s: not an address for a milter", conf_scope_where(l));
+		rc = td_fail(err, TD_E_INVAL, "%s: not an address for a milter",
+			     conf_scope_where(l));
 		goto out;
 	}
 	sc.socket = socket_name;
@@ -109,7 +111,8 @@ gw_milter_stop(struct gw *gw)
 	if (!gw->milter)
 		return;
 	if (!milt_service_stop(DRAIN_MS))
-		td_log_warn(&gw->log, "milter-cut", "%s", "mails were open when the milter stopped, ignoring");
+		td_log_warn(&gw->log, "milter-cut", "%s",
+			    "mails were open when the milter stopped, ignoring");
 	gw->milter = false;
 	free(socket_name);
 	socket_name = NULL;

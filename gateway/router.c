@@ -99,7 +99,8 @@ to_service(struct xmpp_env *env, struct xmpp_stanza *s, const struct gw_domain *
 {
 	if (s->to.local.p == NULL) {
 		xmpp_deliver_server(env, s);
-	} else if (s->kind == XK_MESSAGE && strcmp(d->service, "gateway") == 0 && gw_bridge_to_mail(env, s)) {
+	} else if (s->kind == XK_MESSAGE && strcmp(d->service, "gateway") == 0 &&
+		   gw_bridge_to_mail(env, s)) {
 		xmpp_stanza_unref(&s);
 	} else if (s->kind == XK_PRESENCE) {
 		xmpp_stanza_unref(&s);
@@ -125,9 +126,7 @@ host_route(struct xmpp_env *env, struct xmpp_stanza *s)
 		else
 			to_account(env, s);
 		return;
-	case XD_SERVICE:
-		to_service(env, s, &d);
-		return;
+	case XD_SERVICE: to_service(env, s, &d); return;
 	case XD_MAIL:
 		if (s->kind == XK_MESSAGE && gw_bridge_to_mail(env, s))
 			xmpp_stanza_unref(&s);
@@ -137,9 +136,7 @@ host_route(struct xmpp_env *env, struct xmpp_stanza *s)
 			refuse(env, s, XE_SERVICE_UNAVAILABLE);
 		return;
 	case XD_REMOTE:
-	case XD_UNKNOWN:
-		refuse(env, s, XE_REMOTE_SERVER_NOT_FOUND);
-		return;
+	case XD_UNKNOWN: refuse(env, s, XE_REMOTE_SERVER_NOT_FOUND); return;
 	}
 }
 

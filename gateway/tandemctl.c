@@ -15,7 +15,8 @@
 static const char usage_text[] =
 	"usage: tandemctl [-s SOCKET] [--json] COMMAND...\n"
 	"\n"
-	"  account add JID             make an account; the password is asked for or read from stdin\n"
+	"  account add JID             make an account; the password is asked for or read from "
+	"stdin\n"
 	"  account password JID        change its password, likewise; its sessions end\n"
 	"  account delete JID          with its roster, messages and settings\n"
 	"  account list [DOMAIN]\n"
@@ -35,7 +36,8 @@ static const char usage_text[] =
 	"  log reopen | log level LEVEL [DOMAIN]\n"
 	"  summary | version | shutdown | help\n"
 	"\n"
-	"SOCKET: $TANDEM_CONTROL, else " DEFAULT_SOCKET ".  Exit: 0 done, 1 refused or failed, 2 usage.\n";
+	"SOCKET: $TANDEM_CONTROL, else " DEFAULT_SOCKET
+	".  Exit: 0 done, 1 refused or failed, 2 usage.\n";
 
 static int
 fail(const char *what)
@@ -195,7 +197,8 @@ run(const char *path, char **args, int n, bool json)
 	td_buf_addf(&req, ",\"json\":%s}\n", json ? "true" : "false");
 	fd = dial(path);
 	if (fd < 0) {
-		fprintf(stderr, "tandemctl: cannot reach the server at %s: %s\n", path, strerror(errno));
+		fprintf(stderr, "tandemctl: cannot reach the server at %s: %s\n", path,
+			strerror(errno));
 		status = 1;
 	} else if (!send_all(fd, req.p, req.len) || (status = read_reply(fd)) < 0) {
 		status = fail("the server closed the connection");
@@ -223,20 +226,11 @@ main(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "+s:jhV", longs, NULL)) != -1) {
 		switch (c) {
-		case 's':
-			path = optarg;
-			break;
-		case 'j':
-			json = true;
-			break;
-		case 'h':
-			fputs(usage_text, stdout);
-			return 0;
-		case 'V':
-			puts("tandemctl " TANDEM_VERSION);
-			return 0;
-		default:
-			return 2;
+		case 's': path = optarg; break;
+		case 'j': json = true; break;
+		case 'h': fputs(usage_text, stdout); return 0;
+		case 'V': puts("tandemctl " TANDEM_VERSION); return 0;
+		default: return 2;
 		}
 	}
 	/* --json is also fine behind the command */

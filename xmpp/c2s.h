@@ -38,19 +38,20 @@ struct xmpp_io_ops {
 /* What a Listen allows; built by the host from the snapshot, refcounted there. */
 struct xmpp_c2s_conf {
 	const struct xmpp_io_ops *ops;
-	unsigned mechs_plain;	      /* SASL_M_* without TLS */
-	unsigned mechs_tls;	      /* with TLS */
+	unsigned mechs_plain; /* SASL_M_* without TLS */
+	unsigned mechs_tls;   /* with TLS */
 	bool tls_required;
 	struct xmpp_cred_source *creds;
-	unsigned auth_max_failures; /* 0 = 3 */
-	unsigned auth_delay_ms;	    /* before the next attempt is read */
+	unsigned auth_max_failures;            /* 0 = 3 */
+	unsigned auth_delay_ms;                /* before the next attempt is read */
 	unsigned stanza_count, stanza_seconds; /* stanza_rate; count 0 = unlimited */
 	unsigned byte_count, byte_seconds;     /* byte_rate */
 	bool provision; /* credentials are elsewhere (file://): a first login makes the account in the store */
 };
 
 /* A new connection. <direct_tls>: the handshake is done already (XEP-0368). <cc> must outlive it. */
-struct xmpp_c2s *xmpp_c2s_new(struct xmpp_env *env, struct xmpp_io *io, const struct xmpp_c2s_conf *cc, bool direct_tls);
+struct xmpp_c2s *xmpp_c2s_new(struct xmpp_env *env, struct xmpp_io *io,
+			      const struct xmpp_c2s_conf *cc, bool direct_tls);
 /* Bytes arrived; <data> is only valid during the call. */
 void xmpp_c2s_input(struct xmpp_c2s *c, const char *data, size_t len);
 void xmpp_c2s_tls_ready(struct xmpp_c2s *c);
@@ -63,7 +64,8 @@ void xmpp_c2s_flushed(struct xmpp_c2s *c);
 /* End the stream with a stream error (RFC 6120 4.9.3 name; NULL = plain close). */
 void xmpp_c2s_end(struct xmpp_c2s *c, const char *condition, const char *text);
 /* With an application-specific element in the error (4.9.4). */
-void xmpp_c2s_end_with(struct xmpp_c2s *c, const char *condition, const char *text, const char *app_xml);
+void xmpp_c2s_end_with(struct xmpp_c2s *c, const char *condition, const char *text,
+		       const char *app_xml);
 /* The idle timer of the listener fired: nothing read for idle_time. */
 void xmpp_c2s_idle(struct xmpp_c2s *c);
 

@@ -117,7 +117,8 @@ try_slot(struct xmpp_iq *iq, const struct iq_slot *slot, bool own)
 }
 
 void
-xmpp_iq_dispatch(struct xmpp_env *env, struct xmpp_user *u, struct xmpp_session *sess, struct xmpp_stanza *s)
+xmpp_iq_dispatch(struct xmpp_env *env, struct xmpp_user *u, struct xmpp_session *sess,
+		 struct xmpp_stanza *s)
 {
 	struct xmpp_iq iq = { env, s, xmpp_stanza_payload(s), u, sess };
 	bool own = u != NULL && td_str_eq(s->from.bare, u->bare);
@@ -144,16 +145,16 @@ xmpp_iq_dispatch(struct xmpp_env *env, struct xmpp_user *u, struct xmpp_session 
 
 enum rule {
 	R_IGNORE = 0,
-	R_ERROR,   /* service-unavailable */
-	R_BEST,	   /* the resources of the highest priority, else offline */
-	R_ALL,	   /* every resource with priority >= 0, else ignore */
+	R_ERROR, /* service-unavailable */
+	R_BEST,  /* the resources of the highest priority, else offline */
+	R_ALL,   /* every resource with priority >= 0, else ignore */
 };
 /* RFC 6121 8.5.4, by enum xmpp_type from XT_NONE to XT_HEADLINE. */
 static const struct {
 	uint8_t bare, no_match;
 } message_rules[] = {
-	[XT_NONE] = { R_BEST, R_ERROR },      [XT_ERROR] = { R_IGNORE, R_IGNORE },
-	[XT_CHAT] = { R_BEST, R_BEST },	      [XT_NORMAL] = { R_BEST, R_ERROR },
+	[XT_NONE] = { R_BEST, R_ERROR },       [XT_ERROR] = { R_IGNORE, R_IGNORE },
+	[XT_CHAT] = { R_BEST, R_BEST },        [XT_NORMAL] = { R_BEST, R_ERROR },
 	[XT_GROUPCHAT] = { R_ERROR, R_ERROR }, [XT_HEADLINE] = { R_ALL, R_IGNORE },
 };
 
@@ -164,8 +165,8 @@ best_priority(struct xmpp_user *u)
 	int best = -1;
 
 	TAILQ_FOREACH(x, &u->sessions, link)
-		if (x->available && x->priority > best)
-			best = x->priority;
+	if (x->available && x->priority > best)
+		best = x->priority;
 	return best;
 }
 
@@ -192,14 +193,9 @@ message_by_rule(struct xmpp_user *u, struct xmpp_stanza *s, enum rule rule)
 	struct xmpp_session *x, *next;
 
 	switch (rule) {
-	case R_IGNORE:
-		break;
-	case R_ERROR:
-		xmpp_bounce(u->env, s, XE_SERVICE_UNAVAILABLE, NULL);
-		break;
-	case R_BEST:
-		xmpp_deliver_message_bare(u, s);
-		break;
+	case R_IGNORE: break;
+	case R_ERROR: xmpp_bounce(u->env, s, XE_SERVICE_UNAVAILABLE, NULL); break;
+	case R_BEST: xmpp_deliver_message_bare(u, s); break;
 	case R_ALL:
 		for (x = TAILQ_FIRST(&u->sessions); x != NULL; x = next) {
 			next = TAILQ_NEXT(x, link);
@@ -215,7 +211,7 @@ deliver_message(struct xmpp_user *u, struct xmpp_stanza *s)
 {
 	struct xmpp_session *x = xmpp_session_find(u, s->to.resource);
 	enum rule rule = (enum rule)(s->to.resource.p == NULL ? message_rules[s->type].bare
-							       : message_rules[s->type].no_match);
+							      : message_rules[s->type].no_match);
 
 	if (s->row != 0 && rule != R_ALL)
 		rule = R_BEST; /* it is in the store to reach somebody: a mail, or the failure of one */
@@ -231,7 +227,8 @@ deliver_unknown(struct xmpp_user *u, struct xmpp_stanza *s)
 	struct xmpp_env *env = u->env;
 
 	if (u->failed) {
-		xmpp_bounce(env, s, XE_INTERNAL_SERVER_ERROR, "The store did not answer; try again later.");
+		xmpp_bounce(env, s, XE_INTERNAL_SERVER_ERROR,
+			    "The store did not answer; try again later.");
 		return;
 	}
 	if (s->kind == XK_MESSAGE && env->host->to_mail != NULL && env->host->to_mail(env, s))
@@ -241,7 +238,7 @@ deliver_unknown(struct xmpp_user *u, struct xmpp_stanza *s)
 		return;
 	}
 	if (s->kind == XK_PRESENCE && s->type == XT_PROBE)
-		xmpp_presence_in(u, s); /* as for a stranger's probe of an account that exists */
+		xmpp_presence_in(u, s);  /* as for a stranger's probe of an account that exists */
 	else if (s->kind != XK_PRESENCE) /* 8.5.1: presence to nobody is ignored */
 		xmpp_bounce(env, s, XE_SERVICE_UNAVAILABLE, NULL);
 }
@@ -314,8 +311,10 @@ bad_request(struct xmpp_session *sess, struct xmpp_stanza *s, enum xmpp_error e)
 static bool
 hooked(struct xmpp_session *sess, struct xmpp_stanza *s)
 {
-	static const enum xmpp_hook hooks[] = { [XK_OTHER] = XH_COUNT, [XK_MESSAGE] = XH_CLIENT_MESSAGE,
-						[XK_PRESENCE] = XH_CLIENT_PRESENCE, [XK_IQ] = XH_CLIENT_IQ };
+	static const enum xmpp_hook hooks[] = { [XK_OTHER] = XH_COUNT,
+						[XK_MESSAGE] = XH_CLIENT_MESSAGE,
+						[XK_PRESENCE] = XH_CLIENT_PRESENCE,
+						[XK_IQ] = XH_CLIENT_IQ };
 	enum xmpp_hook h = hooks[s->kind];
 
 	return (sess->env->hooks & (1u << h)) != 0 && sess->env->host->hook(sess->env, h, sess, s);
@@ -336,9 +335,7 @@ presence_from_client(struct xmpp_session *sess, struct xmpp_stanza *s)
 		else
 			bad_request(sess, s, XE_BAD_REQUEST);
 		break;
-	case XT_UNKNOWN:
-		bad_request(sess, s, XE_BAD_REQUEST);
-		break;
+	case XT_UNKNOWN: bad_request(sess, s, XE_BAD_REQUEST); break;
 	default:
 		if (addressed)
 			xmpp_presence_directed(sess, s);

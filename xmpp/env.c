@@ -20,7 +20,8 @@ read_limits(struct xmpp_env *env)
 	l->max_stanza = (uint32_t)conf_int(env->conf, &at, "max_stanza_size");
 	l->max_stanza_unauth = (uint32_t)conf_int(env->conf, &at, "max_stanza_size_unauth");
 	l->max_depth = (uint16_t)conf_int(env->conf, &at, "max_depth");
-	l->negotiation_timeout_ms = (unsigned)conf_int(env->conf, &at, "negotiation_timeout") * 1000;
+	l->negotiation_timeout_ms =
+		(unsigned)conf_int(env->conf, &at, "negotiation_timeout") * 1000;
 	l->sm_resume_timeout_s = (unsigned)conf_int(env->conf, &at, "sm_resume_timeout");
 	l->sm_max_queue = (unsigned)conf_int(env->conf, &at, "sm_max_queue");
 	l->sm_max_bytes = (uint64_t)conf_int(env->conf, &at, "sm_max_queue_size");
@@ -35,7 +36,8 @@ read_limits(struct xmpp_env *env)
 static void
 env_fields(const struct td_logctx *self, struct td_buf *out)
 {
-	const struct xmpp_env *env = (const struct xmpp_env *)((const char *)self - offsetof(struct xmpp_env, log));
+	const struct xmpp_env *env =
+		(const struct xmpp_env *)((const char *)self - offsetof(struct xmpp_env, log));
 
 	td_buf_addf(out, " worker=%u", env->index);
 }

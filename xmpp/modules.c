@@ -1,6 +1,7 @@
 /* modules - the features, one line each, in start order. */
 #include "xmpp/modules.h"
 
+// clang-format off
 const struct xmpp_module *const xmpp_modules[] = {
 	&xmpp_rfc6121,
 	&xep_0030_disco,
@@ -11,3 +12,4 @@ const struct xmpp_module *const xmpp_modules[] = {
 	&xep_0202_time,
 	NULL,
 };
+// clang-format on

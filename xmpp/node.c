@@ -71,7 +71,8 @@ attr_slot(struct xmpp_node *n, const char *name, const char *ns)
 
 	for (; *at != NULL; at = &(*at)->next)
 		if (strcmp((*at)->name, name) == 0 &&
-		    (ns == NULL ? (*at)->ns == NULL : (*at)->ns != NULL && strcmp((*at)->ns, ns) == 0))
+		    (ns == NULL ? (*at)->ns == NULL
+				: (*at)->ns != NULL && strcmp((*at)->ns, ns) == 0))
 			break;
 	return at;
 }

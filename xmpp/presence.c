@@ -430,8 +430,8 @@ note_goodbye(struct xmpp_user *u, const struct xmpp_stanza *s)
 	struct xmpp_session *sess;
 
 	TAILQ_FOREACH(sess, &u->sessions, link)
-		if (s->to.resource.p == NULL || td_str_eq(s->to.resource, sess->jid.resource))
-			(void)drop_directed(sess, s->from.full);
+	if (s->to.resource.p == NULL || td_str_eq(s->to.resource, sess->jid.resource))
+		(void)drop_directed(sess, s->from.full);
 }
 
 /* 4.6.6: may <who> know about this session because it wrote to them? */

@@ -20,30 +20,30 @@ xmpp_session_find(struct xmpp_user *u, struct td_str resource)
 	if (resource.p == NULL)
 		return NULL;
 	TAILQ_FOREACH(s, &u->sessions, link)
-		if (td_str_eq(s->jid.resource, resource))
-			return s;
+	if (td_str_eq(s->jid.resource, resource))
+		return s;
 	return NULL;
 }
 
 /* ---- binding ---- */
 
 static bool
-settle_conflict(struct xmpp_user *u, struct xmpp_session *old, struct xmpp_jid *jid, struct td_arena *a,
-		enum xmpp_error *e)
+settle_conflict(struct xmpp_user *u, struct xmpp_session *old, struct xmpp_jid *jid,
+		struct td_arena *a, enum xmpp_error *e)
 {
 	struct xmpp_c2s *c = old->stream;
 	char id[9];
 
 	switch (u->env->lim.conflict) {
-	case XC_REJECT:
-		*e = XE_CONFLICT;
-		return false;
+	case XC_REJECT: *e = XE_CONFLICT; return false;
 	case XC_RENAME:
 		td_random_id(id, 8);
-		return xmpp_jid_with_resource(a, jid, td_str(td_arena_printf(a, "%.*s-%s", TD_STR_ARG(jid->resource), id),
-							     jid->resource.len + 9), jid, NULL) == 0;
-	case XC_REPLACE:
-		break;
+		return xmpp_jid_with_resource(
+			       a, jid,
+			       td_str(td_arena_printf(a, "%.*s-%s", TD_STR_ARG(jid->resource), id),
+				      jid->resource.len + 9),
+			       jid, NULL) == 0;
+	case XC_REPLACE: break;
 	}
 	xmpp_session_end(old, "replaced");
 	if (c != NULL)
@@ -60,19 +60,21 @@ make_room(struct xmpp_user *u)
 	if (u->n_sessions < u->env->lim.max_resources)
 		return true;
 	TAILQ_FOREACH(s, &u->sessions, link) /* oldest first */
-		if (s->stream == NULL) {
-			xmpp_session_end(s, "too-many-resources");
-			return true;
-		}
+	if (s->stream == NULL) {
+		xmpp_session_end(s, "too-many-resources");
+		return true;
+	}
 	return false;
 }
 
 struct xmpp_session *
-xmpp_session_bind(struct xmpp_user *u, struct xmpp_c2s *stream, struct td_str resource, enum xmpp_error *e)
+xmpp_session_bind(struct xmpp_user *u, struct xmpp_c2s *stream, struct td_str resource,
+		  enum xmpp_error *e)
 {
 	struct xmpp_env *env = u->env;
 	/* exactly what most need: it lives as long as the session */
-	struct td_arena *names = td_arena_new((u->bare.len + (resource.len > 0 ? resource.len : 16) + 17) & ~(size_t)15);
+	struct td_arena *names = td_arena_new(
+		(u->bare.len + (resource.len > 0 ? resource.len : 16) + 17) & ~(size_t)15);
 	struct xmpp_session *s, *old;
 	struct xmpp_jid jid;
 	char made[17];
@@ -201,13 +203,15 @@ xmpp_session_send(struct xmpp_session *sess, struct xmpp_stanza *s)
 {
 	struct xmpp_env *env = sess->env;
 
-	if (sess->dead || xmpp_offline_holds(sess, s)) /* held: what waited in the store goes first */
+	if (sess->dead ||
+	    xmpp_offline_holds(sess, s)) /* held: what waited in the store goes first */
 		return;
-	if ((env->hooks & (1u << XH_BEFORE_SEND)) != 0 && env->host->hook(env, XH_BEFORE_SEND, sess, s))
+	if ((env->hooks & (1u << XH_BEFORE_SEND)) != 0 &&
+	    env->host->hook(env, XH_BEFORE_SEND, sess, s))
 		return;
 	env->stats.delivered++;
-	if (sess->sm == NULL && sess->stream != NULL && s->row == 0 && s->promise != NULL && s->kind == XK_MESSAGE &&
-	    env->lim.ack_stored)
+	if (sess->sm == NULL && sess->stream != NULL && s->row == 0 && s->promise != NULL &&
+	    s->kind == XK_MESSAGE && env->lim.ack_stored)
 		keep_then_write(sess, s);
 	else
 		hand_over(sess, s);
@@ -218,7 +222,8 @@ xmpp_session_send(struct xmpp_session *sess, struct xmpp_stanza *s)
 static void
 session_free(struct td_grave *g)
 {
-	struct xmpp_session *s = (struct xmpp_session *)((char *)g - offsetof(struct xmpp_session, grave));
+	struct xmpp_session *s =
+		(struct xmpp_session *)((char *)g - offsetof(struct xmpp_session, grave));
 	size_t i = 0;
 	void *v;
 
@@ -238,7 +243,8 @@ xmpp_session_end(struct xmpp_session *sess, const char *why)
 
 	if (sess->dead)
 		return;
-	td_log_info(&env->log, "session-end", "sid=%s jid=%s reason=%s", sess->sid, td_esc(sess->jid.full), why);
+	td_log_info(&env->log, "session-end", "sid=%s jid=%s reason=%s", sess->sid,
+		    td_esc(sess->jid.full), why);
 	xmpp_user_hold(u);
 	xmpp_presence_session_end(sess);
 	sess->dead = true;

@@ -6,11 +6,20 @@
 #include "xmpp/sm.h"
 
 static const char *const type_names[XT_COUNT] = {
-	[XT_ERROR] = "error",	    [XT_CHAT] = "chat",		    [XT_NORMAL] = "normal",
-	[XT_GROUPCHAT] = "groupchat", [XT_HEADLINE] = "headline",   [XT_UNAVAILABLE] = "unavailable",
-	[XT_SUBSCRIBE] = "subscribe", [XT_SUBSCRIBED] = "subscribed", [XT_UNSUBSCRIBE] = "unsubscribe",
-	[XT_UNSUBSCRIBED] = "unsubscribed", [XT_PROBE] = "probe",   [XT_GET] = "get",
-	[XT_SET] = "set",	    [XT_RESULT] = "result",
+	[XT_ERROR] = "error",
+	[XT_CHAT] = "chat",
+	[XT_NORMAL] = "normal",
+	[XT_GROUPCHAT] = "groupchat",
+	[XT_HEADLINE] = "headline",
+	[XT_UNAVAILABLE] = "unavailable",
+	[XT_SUBSCRIBE] = "subscribe",
+	[XT_SUBSCRIBED] = "subscribed",
+	[XT_UNSUBSCRIBE] = "unsubscribe",
+	[XT_UNSUBSCRIBED] = "unsubscribed",
+	[XT_PROBE] = "probe",
+	[XT_GET] = "get",
+	[XT_SET] = "set",
+	[XT_RESULT] = "result",
 };
 
 /* Which types a kind knows: [first, last], and error. */
@@ -79,7 +88,8 @@ xmpp_stanza_new(enum xmpp_kind kind, enum xmpp_type type)
 }
 
 int
-xmpp_stanza_from_node(struct td_arena *a, struct xmpp_node *root, struct xmpp_stanza **out, struct td_err *err)
+xmpp_stanza_from_node(struct td_arena *a, struct xmpp_node *root, struct xmpp_stanza **out,
+		      struct td_err *err)
 {
 	struct xmpp_stanza *s = stanza_in(a);
 	struct td_str v;
@@ -150,8 +160,9 @@ xmpp_stanza_dup(const struct xmpp_stanza *s)
 struct xmpp_stanza *
 xmpp_stanza_readdress(const struct xmpp_stanza *s, const struct xmpp_jid *to)
 {
-	struct td_arena *a = td_arena_new(sizeof(*s) + sizeof(struct xmpp_node) + 192 + s->inner.len +
-					  s->from.full.len + to->full.len + s->id.len);
+	struct td_arena *a =
+		td_arena_new(sizeof(*s) + sizeof(struct xmpp_node) + 192 + s->inner.len +
+			     s->from.full.len + to->full.len + s->id.len);
 	struct xmpp_stanza *n = stanza_in(a);
 
 	n->kind = s->kind;
@@ -252,8 +263,9 @@ add_other_attrs(struct td_buf *out, const struct xmpp_attr *at)
 	for (; at != NULL; at = at->next) {
 		struct xmpp_attr one = *at;
 
-		if (at->ns == NULL && (strcmp(at->name, "from") == 0 || strcmp(at->name, "to") == 0 ||
-				       strcmp(at->name, "id") == 0 || strcmp(at->name, "type") == 0))
+		if (at->ns == NULL &&
+		    (strcmp(at->name, "from") == 0 || strcmp(at->name, "to") == 0 ||
+		     strcmp(at->name, "id") == 0 || strcmp(at->name, "type") == 0))
 			continue;
 		if (at->ns != NULL && strcmp(at->ns, NS_XML) == 0 && strcmp(at->name, "lang") == 0)
 			continue;
@@ -348,7 +360,8 @@ xmpp_stanza_error(const struct xmpp_stanza *s, enum xmpp_error e, struct td_str 
 	struct xmpp_stanza *r;
 	struct xmpp_node *err, *n;
 
-	if (s->kind == XK_OTHER || s->type == XT_ERROR || s->type == XT_RESULT || (s->flags & XF_NO_BOUNCE))
+	if (s->kind == XK_OTHER || s->type == XT_ERROR || s->type == XT_RESULT ||
+	    (s->flags & XF_NO_BOUNCE))
 		return NULL;
 	r = reply_to(s, XT_ERROR);
 	if (s->kind != XK_PRESENCE)

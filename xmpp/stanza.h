@@ -23,11 +23,21 @@ enum xmpp_type {
 	XT_NONE = 0, /* attribute absent: normal message, available presence */
 	XT_ERROR,
 	/* message */
-	XT_CHAT, XT_NORMAL, XT_GROUPCHAT, XT_HEADLINE,
+	XT_CHAT,
+	XT_NORMAL,
+	XT_GROUPCHAT,
+	XT_HEADLINE,
 	/* presence */
-	XT_UNAVAILABLE, XT_SUBSCRIBE, XT_SUBSCRIBED, XT_UNSUBSCRIBE, XT_UNSUBSCRIBED, XT_PROBE,
+	XT_UNAVAILABLE,
+	XT_SUBSCRIBE,
+	XT_SUBSCRIBED,
+	XT_UNSUBSCRIBE,
+	XT_UNSUBSCRIBED,
+	XT_PROBE,
 	/* iq */
-	XT_GET, XT_SET, XT_RESULT,
+	XT_GET,
+	XT_SET,
+	XT_RESULT,
 	XT_UNKNOWN,
 	XT_COUNT /* must be last */
 };
@@ -37,7 +47,7 @@ const char *xmpp_type_name(enum xmpp_type t); /* "chat"; NULL for NONE and UNKNO
 #define XF_FROM_MAIL 0x02u   /* made from a mail: never becomes mail again */
 #define XF_NO_STORE 0x04u    /* do not keep for later (hint, chat state only) */
 #define XF_NO_BOUNCE 0x08u   /* no error back: the origin cannot hear it */
-#define XF_BAD_TO 0x20u	     /* 'to' was there but is no address */
+#define XF_BAD_TO 0x20u      /* 'to' was there but is no address */
 #define XF_BAD_FROM 0x40u    /* likewise 'from' */
 #define XF_FROM_STORE 0x10u  /* an offline message being replayed; row is set */
 
@@ -53,9 +63,9 @@ struct xmpp_stanza {
 	struct xmpp_node *root;
 	struct xmpp_jid from, to; /* .full.p NULL = absent */
 	struct td_str id, lang;
-	struct td_str inner;	  /* bytes between the tags, valid once sealed */
-	bool inner_raw;		  /* inner came off the wire and may be sent as it is */
-	uint64_t row;		  /* its row in the message store; 0 = none */
+	struct td_str inner;          /* bytes between the tags, valid once sealed */
+	bool inner_raw;               /* inner came off the wire and may be sent as it is */
+	uint64_t row;                 /* its row in the message store; 0 = none */
 	struct xmpp_promise *promise; /* settled at the last unref (sm.h); NULL = none */
 };
 
@@ -64,7 +74,8 @@ struct xmpp_stanza *xmpp_stanza_new(enum xmpp_kind kind, enum xmpp_type type);
 /* Make from a parsed element (reader, Lua, store): reads id, type, lang; from/to are parsed.
  * <root> lives in <a>, which the stanza takes over.  TD_E_INVAL: bad address in from/to
  * (err says which; the stanza is made all the same with that address absent). */
-int xmpp_stanza_from_node(struct td_arena *a, struct xmpp_node *root, struct xmpp_stanza **out, struct td_err *err);
+int xmpp_stanza_from_node(struct td_arena *a, struct xmpp_node *root, struct xmpp_stanza **out,
+			  struct td_err *err);
 struct xmpp_stanza *xmpp_stanza_ref(struct xmpp_stanza *s);
 void xmpp_stanza_unref(struct xmpp_stanza **s);
 /* A private, unsealed deep copy (flags kept, promise and row not). */
@@ -90,11 +101,27 @@ void xmpp_stanza_write(struct xmpp_stanza *s, bool ns, struct td_buf *out);
 
 /* Error conditions of RFC 6120 8.3.3. */
 enum xmpp_error {
-	XE_BAD_REQUEST = 0, XE_CONFLICT, XE_FEATURE_NOT_IMPLEMENTED, XE_FORBIDDEN, XE_GONE,
-	XE_INTERNAL_SERVER_ERROR, XE_ITEM_NOT_FOUND, XE_JID_MALFORMED, XE_NOT_ACCEPTABLE,
-	XE_NOT_ALLOWED, XE_NOT_AUTHORIZED, XE_POLICY_VIOLATION, XE_RECIPIENT_UNAVAILABLE, XE_REDIRECT,
-	XE_REGISTRATION_REQUIRED, XE_REMOTE_SERVER_NOT_FOUND, XE_REMOTE_SERVER_TIMEOUT,
-	XE_RESOURCE_CONSTRAINT, XE_SERVICE_UNAVAILABLE, XE_SUBSCRIPTION_REQUIRED, XE_UNDEFINED_CONDITION,
+	XE_BAD_REQUEST = 0,
+	XE_CONFLICT,
+	XE_FEATURE_NOT_IMPLEMENTED,
+	XE_FORBIDDEN,
+	XE_GONE,
+	XE_INTERNAL_SERVER_ERROR,
+	XE_ITEM_NOT_FOUND,
+	XE_JID_MALFORMED,
+	XE_NOT_ACCEPTABLE,
+	XE_NOT_ALLOWED,
+	XE_NOT_AUTHORIZED,
+	XE_POLICY_VIOLATION,
+	XE_RECIPIENT_UNAVAILABLE,
+	XE_REDIRECT,
+	XE_REGISTRATION_REQUIRED,
+	XE_REMOTE_SERVER_NOT_FOUND,
+	XE_REMOTE_SERVER_TIMEOUT,
+	XE_RESOURCE_CONSTRAINT,
+	XE_SERVICE_UNAVAILABLE,
+	XE_SUBSCRIPTION_REQUIRED,
+	XE_UNDEFINED_CONDITION,
 	XE_UNEXPECTED_REQUEST,
 	XE_COUNT /* must be last */
 };
@@ -102,7 +129,8 @@ const char *xmpp_error_name(enum xmpp_error e);
 /* The error reply to <s>: from and to swapped, the default error type of the condition, <text>
  * optional, the original payload included for iq and message.  NULL when <s> must not be
  * answered (it is an error or result, or XF_NO_BOUNCE). */
-struct xmpp_stanza *xmpp_stanza_error(const struct xmpp_stanza *s, enum xmpp_error e, struct td_str text);
+struct xmpp_stanza *xmpp_stanza_error(const struct xmpp_stanza *s, enum xmpp_error e,
+				      struct td_str text);
 /* Empty result for iq <s>; payload may be added before sealing. */
 struct xmpp_stanza *xmpp_stanza_result(const struct xmpp_stanza *s);
 /* First child element of an iq get/set; NULL when there is none. */

@@ -300,7 +300,8 @@ hold(struct xmpp_user *u, struct td_str peer, bool out, struct xmpp_stanza *s)
 {
 	struct xmpp_sub *sub;
 
-	LIST_FOREACH(sub, &u->subs, link) {
+	LIST_FOREACH(sub, &u->subs, link)
+	{
 		struct xmpp_waiting *w;
 
 		if (sub->out != out || !td_str_eq(sub->ch.jid, peer))
@@ -555,8 +556,8 @@ is_coming(const struct xmpp_user *u, struct td_str jid)
 	const struct xmpp_sub *sub;
 
 	LIST_FOREACH(sub, &u->subs, link)
-		if (!sub->out && sub->type == ST_SUBSCRIBE && td_str_eq(sub->ch.jid, jid))
-			return true;
+	if (!sub->out && sub->type == ST_SUBSCRIBE && td_str_eq(sub->ch.jid, jid))
+		return true;
 	return false;
 }
 

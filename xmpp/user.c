@@ -133,7 +133,8 @@ find_or_load(struct xmpp_env *env, struct td_str bare)
 }
 
 static void
-wait_for(struct xmpp_user *u, struct xmpp_stanza *s, void (*fn)(struct xmpp_user *, void *), void *arg)
+wait_for(struct xmpp_user *u, struct xmpp_stanza *s, void (*fn)(struct xmpp_user *, void *),
+	 void *arg)
 {
 	struct xmpp_waiting *w = td_zalloc(sizeof(*w));
 
@@ -144,7 +145,8 @@ wait_for(struct xmpp_user *u, struct xmpp_stanza *s, void (*fn)(struct xmpp_user
 }
 
 void
-xmpp_user_with(struct xmpp_env *env, struct td_str bare, void (*fn)(struct xmpp_user *, void *), void *arg)
+xmpp_user_with(struct xmpp_env *env, struct td_str bare, void (*fn)(struct xmpp_user *, void *),
+	       void *arg)
 {
 	struct xmpp_user *u = find_or_load(env, bare);
 
@@ -255,8 +257,8 @@ xmpp_user_kick(struct xmpp_user *u, const char *condition)
 	}
 	u->busy--;
 	/* what we know of the account may be wrong now */
-	if (u->n_sessions == 0 && u->busy == 0 && u->state == XU_READY && STAILQ_EMPTY(&u->waiting) &&
-	    u->n_in_flight == 0)
+	if (u->n_sessions == 0 && u->busy == 0 && u->state == XU_READY &&
+	    STAILQ_EMPTY(&u->waiting) && u->n_in_flight == 0)
 		user_free(u);
 }
 

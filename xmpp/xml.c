@@ -18,24 +18,25 @@
 
 #define SEP '\x01'
 #define STANZA_ARENA 1536u
-#define DECLS_MAX 2048u	    /* bytes of namespace declarations in a stream header */
-#define POOL_KEEP 16u	    /* idle parsers kept per header */
-#define POOL_HEADERS 32u    /* headers remembered when no stream uses them */
-#define TOKEN_MAX 16384L     /* one tag: expat reads an unfinished one again at each feed */
+#define DECLS_MAX 2048u        /* bytes of namespace declarations in a stream header */
+#define POOL_KEEP 16u          /* idle parsers kept per header */
+#define POOL_HEADERS 32u       /* headers remembered when no stream uses them */
+#define TOKEN_MAX 16384L       /* one tag: expat reads an unfinished one again at each feed */
 #define RETIRE_BYTES (8 << 20) /* expat keeps every name it met: start afresh now and then */
 
 /* expat 2.6, and 2.5 with Debian's security fixes */
-extern XML_Bool XML_SetReparseDeferralEnabled(XML_Parser parser, XML_Bool enabled) __attribute__((weak));
+extern XML_Bool XML_SetReparseDeferralEnabled(XML_Parser parser, XML_Bool enabled)
+	__attribute__((weak));
 
 struct xmpp_parse {
 	struct xmpp_parse *next; /* in a free list */
 	XML_Parser xp;
 	const char *chunk; /* the caller's bytes of this feed */
 	size_t chunk_len;
-	long base;     /* stream offset of chunk[0] */
-	long total;    /* bytes given to expat */
-	long boundary; /* where the last top-level thing ended */
-	long progress; /* how far the callbacks came */
+	long base;           /* stream offset of chunk[0] */
+	long total;          /* bytes given to expat */
+	long boundary;       /* where the last top-level thing ended */
+	long progress;       /* how far the callbacks came */
 	long start, tag_end; /* of the stanza being read */
 	struct td_arena *arena;
 	struct xmpp_node *root, *cur;
@@ -225,7 +226,8 @@ raw_bytes(struct xmpp_parse *p, long from, long to)
 	if (to <= from)
 		return TD_STR("");
 	if (from >= p->base) {
-		return td_str(td_arena_strndup(p->arena, p->chunk + (from - p->base), (size_t)(to - from)),
+		return td_str(td_arena_strndup(p->arena, p->chunk + (from - p->base),
+					       (size_t)(to - from)),
 			      (size_t)(to - from));
 	}
 	out = td_arena_alloc(p->arena, (size_t)(to - from));
@@ -563,7 +565,8 @@ give_primed(struct xmpp_xmlpool *pool, struct xmpp_decls *d, struct xmpp_parse *
 /* ---- readers ---- */
 
 void
-xmpp_reader_init(struct xmpp_reader *r, struct xmpp_xmlpool *pool, uint32_t max_stanza, uint16_t max_depth)
+xmpp_reader_init(struct xmpp_reader *r, struct xmpp_xmlpool *pool, uint32_t max_stanza,
+		 uint16_t max_depth)
 {
 	*r = (struct xmpp_reader){ .pool = pool, .max_stanza = max_stanza, .max_depth = max_depth };
 }
@@ -620,13 +623,10 @@ expat_condition(XML_Parser xp)
 	case XML_ERROR_UNDEFINED_ENTITY:
 	case XML_ERROR_RECURSIVE_ENTITY_REF:
 	case XML_ERROR_ASYNC_ENTITY:
-	case XML_ERROR_EXTERNAL_ENTITY_HANDLING:
-		return "restricted-xml";
+	case XML_ERROR_EXTERNAL_ENTITY_HANDLING: return "restricted-xml";
 	case XML_ERROR_UNKNOWN_ENCODING:
-	case XML_ERROR_INCORRECT_ENCODING:
-		return "unsupported-encoding";
-	default:
-		return "not-well-formed";
+	case XML_ERROR_INCORRECT_ENCODING: return "unsupported-encoding";
+	default: return "not-well-formed";
 	}
 }
 
@@ -678,8 +678,8 @@ after_parse(struct xmpp_reader *r, struct xmpp_parse *p, enum XML_Status st)
 	if (p->event != XR_MORE)
 		return take_event(r, p);
 	if (st == XML_STATUS_ERROR) {
-		if (XML_GetErrorCode(p->xp) == XML_ERROR_TAG_MISMATCH && p->depth == 1 && p->root == NULL &&
-		    r->opened) {
+		if (XML_GetErrorCode(p->xp) == XML_ERROR_TAG_MISMATCH && p->depth == 1 &&
+		    p->root == NULL && r->opened) {
 			r->closed = true; /* "<" and "/stream:stream>" came apart */
 			return XR_CLOSE;
 		}
@@ -838,7 +838,8 @@ xmpp_xml_parse(struct td_arena *a, struct td_str text, const char *default_ns, c
 	(void)XML_Parse(p->xp, b.p, (int)b.len, 0);
 	p->priming = false;
 	p->depth = 1;
-	if (text.len > INT32_MAX / 2 || XML_Parse(p->xp, text.p, (int)text.len, 0) == XML_STATUS_ERROR)
+	if (text.len > INT32_MAX / 2 ||
+	    XML_Parse(p->xp, text.p, (int)text.len, 0) == XML_STATUS_ERROR)
 		*why = p->error != NULL ? p->error : expat_condition(p->xp);
 	else if (p->event != XR_STANZA || p->depth != 1)
 		*why = "not-well-formed";

@@ -31,7 +31,8 @@ struct xmpp_node {
 
 struct xmpp_node *xmpp_node_new(struct td_arena *a, const char *name, const char *ns);
 /* Append a new child element; ns NULL = the parent's. */
-struct xmpp_node *xmpp_node_add(struct td_arena *a, struct xmpp_node *parent, const char *name, const char *ns);
+struct xmpp_node *xmpp_node_add(struct td_arena *a, struct xmpp_node *parent, const char *name,
+				const char *ns);
 void xmpp_node_add_text(struct td_arena *a, struct xmpp_node *parent, struct td_str text);
 void xmpp_node_append(struct xmpp_node *parent, struct xmpp_node *child);
 void xmpp_node_unlink(struct xmpp_node *n);
@@ -53,10 +54,12 @@ void xmpp_node_write(struct td_buf *out, const struct xmpp_node *n, const char *
 /* Serialise only the children of <n>. */
 /* Attributes only, each with a leading blank. */
 void xmpp_node_write_attrs(struct td_buf *out, const struct xmpp_attr *at);
-void xmpp_node_write_children(struct td_buf *out, const struct xmpp_node *n, const char *inherited_ns);
+void xmpp_node_write_children(struct td_buf *out, const struct xmpp_node *n,
+			      const char *inherited_ns);
 /* Parse one element from memory (Lua, stored stanzas): restricted XML as on a stream, depth
  * at most 100.  <default_ns> applies when the text declares none.  NULL + *why on failure. */
-struct xmpp_node *xmpp_xml_parse(struct td_arena *a, struct td_str text, const char *default_ns, const char **why);
+struct xmpp_node *xmpp_xml_parse(struct td_arena *a, struct td_str text, const char *default_ns,
+				 const char **why);
 
 /* ---- streams ---- */
 
@@ -67,26 +70,27 @@ struct xmpp_xmlpool *xmpp_xmlpool_new(void);
 void xmpp_xmlpool_free(struct xmpp_xmlpool *p);
 
 enum xmpp_read {
-	XR_MORE = 0,	  /* all input used, nothing complete */
-	XR_OPEN,	  /* stream header: reader.header (valid until the next call) */
-	XR_STANZA,	  /* reader.stanza: yours (one reference) */
-	XR_CLOSE,	  /* </stream:stream> */
-	XR_ERROR,	  /* reader.error: a stream error condition name */
+	XR_MORE = 0, /* all input used, nothing complete */
+	XR_OPEN,     /* stream header: reader.header (valid until the next call) */
+	XR_STANZA,   /* reader.stanza: yours (one reference) */
+	XR_CLOSE,    /* </stream:stream> */
+	XR_ERROR,    /* reader.error: a stream error condition name */
 };
 
 /* Embed in a stream; zeroed + xmpp_reader_init.  64 bytes and nothing else while idle. */
 struct xmpp_reader {
 	struct xmpp_xmlpool *pool;
-	struct xmpp_parse *parse;   /* lent state, NULL between stanzas */
-	struct xmpp_decls *decls;   /* the header's namespace declarations, shared in the pool */
-	const char *error;	    /* static */
+	struct xmpp_parse *parse; /* lent state, NULL between stanzas */
+	struct xmpp_decls *decls; /* the header's namespace declarations, shared in the pool */
+	const char *error;        /* static */
 	const struct xmpp_node *header;
 	struct xmpp_stanza *stanza;
-	uint32_t max_stanza;	    /* bytes */
+	uint32_t max_stanza; /* bytes */
 	uint16_t max_depth;
 	bool opened, closed;
 };
-void xmpp_reader_init(struct xmpp_reader *r, struct xmpp_xmlpool *pool, uint32_t max_stanza, uint16_t max_depth);
+void xmpp_reader_init(struct xmpp_reader *r, struct xmpp_xmlpool *pool, uint32_t max_stanza,
+		      uint16_t max_depth);
 void xmpp_reader_fini(struct xmpp_reader *r);
 /* Start over for a new stream header (after TLS, after SASL); unread input is dropped. */
 void xmpp_reader_restart(struct xmpp_reader *r);

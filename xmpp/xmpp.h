@@ -59,9 +59,11 @@ struct xmpp_host {
 	void (*presence)(struct xmpp_env *env, const struct xmpp_jid *full, int priority,
 			 struct td_str show, struct td_str status, bool available);
 	/* Scripts: true = consumed. <sess> may be NULL.  Only called for hooks in env->hooks. */
-	bool (*hook)(struct xmpp_env *env, enum xmpp_hook h, struct xmpp_session *sess, struct xmpp_stanza *s);
+	bool (*hook)(struct xmpp_env *env, enum xmpp_hook h, struct xmpp_session *sess,
+		     struct xmpp_stanza *s);
 	/* xmpp_logger: received (true) or delivered stanza. Only called when env->log_stanzas. */
-	void (*log_stanza)(struct xmpp_env *env, bool received, const struct xmpp_stanza *s, const char *peer);
+	void (*log_stanza)(struct xmpp_env *env, bool received, const struct xmpp_stanza *s,
+			   const char *peer);
 	/* Run fn on worker <index> (any order guarantee: FIFO per pair). */
 	struct td_loop *(*loop_of)(struct xmpp_env *env, unsigned index);
 };
@@ -75,12 +77,17 @@ struct xmpp_limits { /* from the configuration snapshot, per worker */
 	uint64_t sm_max_bytes;
 	unsigned max_resources;
 	bool ack_stored; /* ack_policy = "stored" */
-	bool offline;	 /* keep offline messages */
-	enum { XC_REPLACE = 0, XC_REJECT, XC_RENAME } conflict;
+	bool offline;    /* keep offline messages */
+	enum {
+		XC_REPLACE = 0,
+		XC_REJECT,
+		XC_RENAME
+	} conflict;
 };
 
 struct xmpp_stats {
-	uint64_t messages_in, presences_in, iqs_in, delivered, stored, errors, logins, auth_failures;
+	uint64_t messages_in, presences_in, iqs_in, delivered, stored, errors, logins,
+		auth_failures;
 	uint64_t streams, sessions, hibernated; /* now */
 };
 
@@ -95,7 +102,7 @@ struct xmpp_env {
 	struct xmpp_xmlpool *xmlpool;
 	struct td_map users; /* bare JID -> struct xmpp_user */
 	struct td_map iqs;   /* "ns name" -> iq handlers of the modules */
-	uint32_t hooks;	     /* bits 1 << enum xmpp_hook that scripts use */
+	uint32_t hooks;      /* bits 1 << enum xmpp_hook that scripts use */
 	bool log_stanzas;
 	struct td_logctx log;
 	struct xmpp_stats stats;
@@ -123,17 +130,18 @@ void xmpp_deliver_server(struct xmpp_env *env, struct xmpp_stanza *s);
 /* Seal and hand to the host's router. Takes the reference. */
 void xmpp_route(struct xmpp_env *env, struct xmpp_stanza *s);
 /* Answer <s> with an error if it may be answered (routes it). Does not take <s>. */
-void xmpp_bounce(struct xmpp_env *env, const struct xmpp_stanza *s, enum xmpp_error e, const char *text);
+void xmpp_bounce(struct xmpp_env *env, const struct xmpp_stanza *s, enum xmpp_error e,
+		 const char *text);
 /* A stanza just came from <sess>'s client: stamped, parsed, not sealed. Takes the reference. */
 void xmpp_from_client(struct xmpp_session *sess, struct xmpp_stanza *s);
 
 /* ---- users ---- */
 
 struct xmpp_contact {
-	struct td_str jid;     /* bare; this struct is one malloc with its strings */
-	struct td_str name;    /* .p NULL = none */
-	uint8_t sub;	       /* enum store_subscription */
-	uint8_t flags;	       /* STORE_ROSTER_* */
+	struct td_str jid;  /* bare; this struct is one malloc with its strings */
+	struct td_str name; /* .p NULL = none */
+	uint8_t sub;        /* enum store_subscription */
+	uint8_t flags;      /* STORE_ROSTER_* */
 	uint16_t n_groups;
 	struct td_str *groups;
 	struct td_str pending; /* stored subscribe stanza */
@@ -142,35 +150,39 @@ struct xmpp_contact {
 
 struct xmpp_waiting {
 	STAILQ_ENTRY(xmpp_waiting) link;
-	struct xmpp_stanza *s;		       /* a stanza for the user, or */
+	struct xmpp_stanza *s;                  /* a stanza for the user, or */
 	void (*fn)(struct xmpp_user *, void *); /* something to run once loaded */
 	void *arg;
 };
 
-enum xmpp_user_state { XU_LOADING = 0, XU_READY };
+enum xmpp_user_state {
+	XU_LOADING = 0,
+	XU_READY
+};
 struct xmpp_user {
 	struct xmpp_env *env;
 	struct td_str bare;
 	struct td_str local, domain;
 	uint8_t state;
 	bool exists, disabled, failed; /* failed: the store could not say */
-	struct td_map roster;	       /* contact bare JID -> struct xmpp_contact */
+	struct td_map roster;          /* contact bare JID -> struct xmpp_contact */
 	uint64_t roster_ver;
-	uint64_t offline_count;	 /* rows waiting in the store, as far as we know */
+	uint64_t offline_count;           /* rows waiting in the store, as far as we know */
 	unsigned n_sessions, n_available; /* available with priority >= 0 count in n_available */
 	TAILQ_HEAD(, xmpp_session) sessions;
 	STAILQ_HEAD(, xmpp_waiting) waiting;
 	uint64_t *in_flight; /* rows being delivered to a session now */
 	size_t n_in_flight, cap_in_flight;
 	struct td_timer idle;
-	unsigned busy; /* calls in progress that point here: not unloaded while > 0 */
+	unsigned busy;              /* calls in progress that point here: not unloaded while > 0 */
 	LIST_HEAD(, xmpp_sub) subs; /* subscription changes being committed, latest first */
 };
 
 /* Find a loaded or loading user; NULL when nothing is known in memory. */
 struct xmpp_user *xmpp_user_find(struct xmpp_env *env, struct td_str bare);
 /* Run fn(user, arg) once the user is loaded: maybe now.  user->exists may be false. */
-void xmpp_user_with(struct xmpp_env *env, struct td_str bare, void (*fn)(struct xmpp_user *, void *), void *arg);
+void xmpp_user_with(struct xmpp_env *env, struct td_str bare,
+		    void (*fn)(struct xmpp_user *, void *), void *arg);
 struct xmpp_contact *xmpp_user_contact(struct xmpp_user *u, struct td_str bare);
 bool xmpp_user_row_in_flight(const struct xmpp_user *u, uint64_t row);
 void xmpp_user_row_begin(struct xmpp_user *u, uint64_t row);
@@ -184,30 +196,32 @@ void xmpp_user_kick(struct xmpp_user *u, const char *condition);
 /* ---- sessions ---- */
 
 struct xmpp_session {
-	TAILQ_ENTRY(xmpp_session) link;	    /* user->sessions */
+	TAILQ_ENTRY(xmpp_session) link;     /* user->sessions */
 	TAILQ_ENTRY(xmpp_session) env_link; /* env->sessions */
 	struct xmpp_env *env;
 	struct xmpp_user *user;
 	struct xmpp_c2s *stream; /* NULL while hibernated */
-	struct xmpp_sm *sm;	 /* NULL = not enabled */
-	struct xmpp_jid jid;	 /* full; strings in <names> */
+	struct xmpp_sm *sm;      /* NULL = not enabled */
+	struct xmpp_jid jid;     /* full; strings in <names> */
 	struct td_arena *names;
-	char sid[13];		 /* random id for logs, kick */
+	char sid[13]; /* random id for logs, kick */
 	bool available;
 	bool interested; /* asked for the roster: gets pushes (RFC 6121 2.2) */
-	bool probed;	 /* initial presence was handled */
-	bool dead;	 /* unbound; buried at the end of the turn */
+	bool probed;     /* initial presence was handled */
+	bool dead;       /* unbound; buried at the end of the turn */
 	int8_t priority;
-	struct td_str presence;	     /* content of its last available presence, malloc'd */
-	struct td_map directed;	     /* JIDs that got directed presence (RFC 6121 4.6); value = key's malloc */
-	uint64_t bound_at;	     /* wall ms */
+	struct td_str presence; /* content of its last available presence, malloc'd */
+	struct td_map
+		directed; /* JIDs that got directed presence (RFC 6121 4.6); value = key's malloc */
+	uint64_t bound_at; /* wall ms */
 	struct td_grave grave;
-	void *module_data[4];	     /* XMPP_SESSION_SLOT_* */
-	void *script_data;	     /* the Lua session table's reference, host's */
+	void *module_data[4]; /* XMPP_SESSION_SLOT_* */
+	void *script_data;    /* the Lua session table's reference, host's */
 };
 
 /* Bind <resource> for a loaded user on <stream>; conflict per limits. NULL + *e when refused. */
-struct xmpp_session *xmpp_session_bind(struct xmpp_user *u, struct xmpp_c2s *stream, struct td_str resource, enum xmpp_error *e);
+struct xmpp_session *xmpp_session_bind(struct xmpp_user *u, struct xmpp_c2s *stream,
+				       struct td_str resource, enum xmpp_error *e);
 struct xmpp_session *xmpp_session_find(struct xmpp_user *u, struct td_str resource);
 /* Send <s> to this resource (does not take the reference): socket or SM queue. */
 void xmpp_session_send(struct xmpp_session *sess, struct xmpp_stanza *s);
@@ -241,7 +255,8 @@ void xmpp_subscription_pending_to(struct xmpp_session *sess);
 /* Push one item to every interested resource (2.1.6); removed: subscription='remove'. */
 void xmpp_roster_push(struct xmpp_user *u, const struct xmpp_contact *c, bool removed);
 /* Change or create the contact in memory and in the store; then calls done(u, rc, arg) after the commit. */
-void xmpp_roster_save(struct xmpp_user *u, struct xmpp_contact *c, void (*done)(struct xmpp_user *, int rc, void *), void *arg);
+void xmpp_roster_save(struct xmpp_user *u, struct xmpp_contact *c,
+		      void (*done)(struct xmpp_user *, int rc, void *), void *arg);
 
 /* ---- offline messages (xep/xep_0160_offline.c) ---- */
 
@@ -255,19 +270,25 @@ bool xmpp_offline_holds(struct xmpp_session *sess, struct xmpp_stanza *s);
 
 /* ---- modules ---- */
 
-enum { XMPP_PASS = 0, XMPP_DONE, XMPP_LATER };
+enum {
+	XMPP_PASS = 0,
+	XMPP_DONE,
+	XMPP_LATER
+};
 #define IQ_GET 0x01u
 #define IQ_SET 0x02u
 #define IQ_TO_HOST 0x04u    /* to one of our domains */
 #define IQ_TO_ACCOUNT 0x08u /* to a bare local JID (or no 'to': one's own account) */
-#define IQ_OWN_ONLY 0x10u   /* IQ_TO_ACCOUNT only from the account itself; others get forbidden/service-unavailable */
+#define IQ_OWN_ONLY \
+	0x10u /* IQ_TO_ACCOUNT only from the account itself; others get forbidden/service-unavailable */
 
 struct xmpp_iq {
 	struct xmpp_env *env;
-	struct xmpp_stanza *s;	    /* borrowed; ref it for XMPP_LATER */
+	struct xmpp_stanza *s; /* borrowed; ref it for XMPP_LATER */
 	struct xmpp_node *payload;
-	struct xmpp_user *user;	    /* IQ_TO_ACCOUNT: the loaded account; else NULL */
-	struct xmpp_session *sess;  /* sender's session when it is here on this worker; may be NULL */
+	struct xmpp_user *user; /* IQ_TO_ACCOUNT: the loaded account; else NULL */
+	struct xmpp_session
+		*sess; /* sender's session when it is here on this worker; may be NULL */
 };
 struct xmpp_iq_entry {
 	const char *ns, *name;
@@ -276,11 +297,11 @@ struct xmpp_iq_entry {
 	int (*handle)(struct xmpp_iq *iq);
 };
 struct xmpp_module {
-	const char *name; /* "xep-0199-ping" */
-	const char *xep;  /* "0199"; NULL = RFC */
-	const char *doc;  /* one line for docs/reference/xeps.md */
-	const char *version; /* of the XEP as read */
-	const char *const *features;	     /* disco#info of our domains; NULL-terminated */
+	const char *name;                    /* "xep-0199-ping" */
+	const char *xep;                     /* "0199"; NULL = RFC */
+	const char *doc;                     /* one line for docs/reference/xeps.md */
+	const char *version;                 /* of the XEP as read */
+	const char *const *features;         /* disco#info of our domains; NULL-terminated */
 	const char *const *account_features; /* disco#info of an account */
 	const struct xmpp_iq_entry *iqs;     /* ends with ns == NULL */
 	/* All optional. */

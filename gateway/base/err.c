@@ -45,9 +45,9 @@ td_wrap(struct td_err *err, const char *fmt, ...)
 const char *
 td_errname(int code)
 {
-	static const char *const names[] = { "ok",	"invalid", "not-found", "exists",
-					     "denied",	"limit",   "io",	"full",
-					     "busy",	"timeout", "unsupported", "corrupt",
+	static const char *const names[] = { "ok",     "invalid", "not-found",   "exists",
+					     "denied", "limit",   "io",          "full",
+					     "busy",   "timeout", "unsupported", "corrupt",
 					     "script" };
 	unsigned i = (unsigned)-code;
 

@@ -133,7 +133,8 @@ bool
 td_log_on(const struct td_logctx *ctx, enum td_loglevel level)
 {
 	int n = atomic_load_explicit(&n_domains, memory_order_acquire);
-	enum td_loglevel max = (enum td_loglevel)atomic_load_explicit(&global_level, memory_order_relaxed);
+	enum td_loglevel max =
+		(enum td_loglevel)atomic_load_explicit(&global_level, memory_order_relaxed);
 	size_t best = 0;
 
 	if (n > 0) {
@@ -144,7 +145,8 @@ td_log_on(const struct td_logctx *ctx, enum td_loglevel level)
 
 			if (len >= best && td_str_starts(d, domains[i].prefix)) {
 				best = len;
-				max = (enum td_loglevel)atomic_load_explicit(&domains[i].level, memory_order_relaxed);
+				max = (enum td_loglevel)atomic_load_explicit(&domains[i].level,
+									     memory_order_relaxed);
 			}
 		}
 	}
@@ -162,7 +164,8 @@ add_fields(const struct td_logctx *ctx, struct td_buf *out)
 }
 
 void
-td_log_write(const struct td_logctx *ctx, enum td_loglevel level, const char *event, const char *fmt, ...)
+td_log_write(const struct td_logctx *ctx, enum td_loglevel level, const char *event,
+	     const char *fmt, ...)
 {
 	struct td_buf b = { 0 };
 	struct timespec ts;

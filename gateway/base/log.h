@@ -14,7 +14,7 @@
 
 enum td_loglevel {
 	TD_LOG_ERROR = 0, /* we are broken, act */
-	TD_LOG_WARN,	  /* we go on */
+	TD_LOG_WARN,      /* we go on */
 	TD_LOG_NOTICE,
 	TD_LOG_INFO, /* one line per session or mail */
 	TD_LOG_DEBUG,
@@ -24,7 +24,7 @@ enum td_loglevel {
 /* Fields are written on demand, so a context costs three pointers per session. */
 struct td_logctx {
 	const struct td_logctx *parent; /* its fields come first; may be NULL */
-	const char *domain;		/* "xmpp.c2s"; NULL = the parent's */
+	const char *domain;             /* "xmpp.c2s"; NULL = the parent's */
 	/* Append " key=value"... ; may be NULL. */
 	void (*fields)(const struct td_logctx *self, struct td_buf *out);
 };
@@ -49,9 +49,9 @@ unsigned long td_log_errors(void);
 const char *td_esc(struct td_str s);
 const char *td_escz(const char *s);
 
-#define TD_LOG_(ctx, lvl, ...)                               \
-	do {                                                 \
-		if (td_log_on((ctx), (lvl)))                 \
+#define TD_LOG_(ctx, lvl, ...)                                   \
+	do {                                                     \
+		if (td_log_on((ctx), (lvl)))                     \
 			td_log_write((ctx), (lvl), __VA_ARGS__); \
 	} while (0)
 /* (ctx, event, fmt, ...): fmt may be "" */

@@ -49,10 +49,10 @@ td_str_eqc(struct td_str a, const char *b)
 	return td_str_eq(a, td_cstr(b));
 }
 
-bool td_str_ieq(struct td_str a, struct td_str b);      /* ASCII case folded */
+bool td_str_ieq(struct td_str a, struct td_str b); /* ASCII case folded */
 bool td_str_starts(struct td_str s, const char *prefix);
 bool td_str_ends(struct td_str s, const char *suffix);
-struct td_str td_str_trim(struct td_str s);             /* blanks, tabs, CR, LF */
+struct td_str td_str_trim(struct td_str s); /* blanks, tabs, CR, LF */
 /* Index of byte <c>, or -1. */
 ptrdiff_t td_str_chr(struct td_str s, char c);
 /* Parse a decimal/0x/0-leading number in [min, max]; false when it is none. */
@@ -83,7 +83,8 @@ void td_buf_adds(struct td_buf *b, struct td_str s);
 void td_buf_addc(struct td_buf *b, char c);
 void td_buf_addz(struct td_buf *b, const char *s);
 void td_buf_addf(struct td_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void td_buf_vaddf(struct td_buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
+void td_buf_vaddf(struct td_buf *b, const char *fmt, va_list ap)
+	__attribute__((format(printf, 2, 0)));
 /* Drop the first <n> bytes. */
 void td_buf_drain(struct td_buf *b, size_t n);
 /* NUL-terminate (the NUL is not counted) and return the bytes. */

@@ -93,8 +93,8 @@ disco_info(struct xmpp_iq *iq)
 		td_buf_addz(&b, "<identity category='server' type='im' name='Tandem'/>");
 		td_buf_adds(&b, features(&d->host_features, false));
 		STAILQ_FOREACH(ext, &d->exts, link)
-			if (ext->info != NULL)
-				ext->info(ext, iq->env, iq->s->to.domain, &b);
+		if (ext->info != NULL)
+			ext->info(ext, iq->env, iq->s->to.domain, &b);
 	}
 	td_buf_addz(&b, "</query>");
 	xmpp_iq_result(iq, td_buf_str(&b));
@@ -131,12 +131,12 @@ disco_items(struct xmpp_iq *iq)
 	td_buf_addz(&b, "<query xmlns='" NS_DISCO_ITEMS "'>");
 	if (iq->user != NULL) {
 		TAILQ_FOREACH(sess, &iq->user->sessions, link)
-			if (sess->available && !sess->dead)
-				xmpp_disco_write_item(&b, sess->jid.full, TD_STR_NULL);
+		if (sess->available && !sess->dead)
+			xmpp_disco_write_item(&b, sess->jid.full, TD_STR_NULL);
 	} else {
 		STAILQ_FOREACH(ext, &d->exts, link)
-			if (ext->items != NULL)
-				ext->items(ext, iq->env, iq->s->to.domain, &b);
+		if (ext->items != NULL)
+			ext->items(ext, iq->env, iq->s->to.domain, &b);
 	}
 	td_buf_addz(&b, "</query>");
 	xmpp_iq_result(iq, td_buf_str(&b));

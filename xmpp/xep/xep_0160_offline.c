@@ -84,9 +84,9 @@ give_now(struct xmpp_user *u)
 	struct xmpp_session *sess, *best = NULL;
 
 	TAILQ_FOREACH(sess, &u->sessions, link)
-		if (sess->available && !sess->dead && sess->priority >= 0 &&
-		    (best == NULL || sess->priority > best->priority))
-			best = sess;
+	if (sess->available && !sess->dead && sess->priority >= 0 &&
+	    (best == NULL || sess->priority > best->priority))
+		best = sess;
 	if (best != NULL)
 		xmpp_offline_replay(best);
 }

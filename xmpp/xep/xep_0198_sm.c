@@ -49,7 +49,7 @@ struct xmpp_sm {
 	uint32_t cap, head, len;
 	uint64_t bytes;
 	uint32_t acked; /* the client's h */
-	bool asked;	/* an <r/> is on its way */
+	bool asked;     /* an <r/> is on its way */
 	struct td_task ask;
 	struct td_timer keep, expire;
 };
@@ -66,7 +66,8 @@ static void
 send_answer(struct xmpp_sm *sm)
 {
 	if (sm->sess->stream != NULL)
-		td_buf_addf(xmpp_c2s_out(sm->sess->stream), "<a xmlns='" NS_SM "' h='%u'/>", sm->settled);
+		td_buf_addf(xmpp_c2s_out(sm->sess->stream), "<a xmlns='" NS_SM "' h='%u'/>",
+			    sm->settled);
 	sm->answer_owed = false;
 }
 
@@ -209,7 +210,8 @@ acknowledge(struct xmpp_sm *sm, uint32_t h)
 			rows[n_rows++] = e.row;
 		drop_entry(sm, &e);
 		if (n_rows == 64) {
-			store_message_del(sm->sess->env->store, rows, n_rows, (struct store_to){ 0 });
+			store_message_del(sm->sess->env->store, rows, n_rows,
+					  (struct store_to){ 0 });
 			n_rows = 0;
 		}
 	}
@@ -237,8 +239,8 @@ session_by_sid(struct xmpp_env *env, const char *bare, const char *sid)
 	if (u == NULL)
 		return NULL;
 	TAILQ_FOREACH(s, &u->sessions, link)
-		if (strcmp(s->sid, sid) == 0)
-			return s;
+	if (strcmp(s->sid, sid) == 0)
+		return s;
 	return NULL;
 }
 
@@ -313,7 +315,8 @@ on_keep(struct td_timer *t)
 static void
 failed(struct xmpp_c2s *c, const char *condition)
 {
-	td_buf_addf(xmpp_c2s_out(c), "<failed xmlns='" NS_SM "'><%s xmlns='" NS_STANZA_ERRORS "'/></failed>",
+	td_buf_addf(xmpp_c2s_out(c),
+		    "<failed xmlns='" NS_SM "'><%s xmlns='" NS_STANZA_ERRORS "'/></failed>",
 		    condition);
 }
 
@@ -334,7 +337,8 @@ xmpp_sm_hibernate(struct xmpp_session *sess)
 		return false;
 	sm->asked = false;
 	td_loop_undefer(sess->env->loop, &sm->ask);
-	td_timer_set(sess->env->loop, &sm->expire, (uint64_t)sess->env->lim.sm_resume_timeout_s * 1000);
+	td_timer_set(sess->env->loop, &sm->expire,
+		     (uint64_t)sess->env->lim.sm_resume_timeout_s * 1000);
 	td_log_info(&sess->env->log, "session-hibernate", "sid=%s jid=%s unacked=%u", sess->sid,
 		    td_esc(sess->jid.full), sm->len);
 	return true;
@@ -348,8 +352,8 @@ reroute(struct xmpp_session *sess, struct sm_entry *e)
 	if (e->row != 0) { /* it is in the store: there it waits */
 		xmpp_user_row_end(u, e->row);
 		u->offline_count++;
-	} else if (e->s->kind == XK_MESSAGE && e->s->type != XT_ERROR && e->s->type != XT_GROUPCHAT &&
-		   e->s->type != XT_HEADLINE) {
+	} else if (e->s->kind == XK_MESSAGE && e->s->type != XT_ERROR &&
+		   e->s->type != XT_GROUPCHAT && e->s->type != XT_HEADLINE) {
 		xmpp_deliver_message_bare(u, e->s);
 	} else if (e->s->kind == XK_IQ) {
 		xmpp_bounce(sess->env, e->s, XE_RECIPIENT_UNAVAILABLE, NULL);
@@ -390,10 +394,10 @@ xmpp_sm_end(struct xmpp_session *sess)
 	if (!stored)
 		return;
 	TAILQ_FOREACH(x, &sess->user->sessions, link)
-		if (x->available && x->priority >= 0 && x->stream != NULL) {
-			xmpp_offline_replay(x);
-			return;
-		}
+	if (x->available && x->priority >= 0 && x->stream != NULL) {
+		xmpp_offline_replay(x);
+		return;
+	}
 }
 
 /* ---- the elements ---- */
@@ -420,7 +424,8 @@ on_enable(struct xmpp_c2s *c, const struct xmpp_node *n)
 	td_buf_addz(out, "<enabled xmlns='" NS_SM "'");
 	if (td_str_eqc(resume, "true") || td_str_eqc(resume, "1")) {
 		td_random_id(sm->id, sizeof(sm->id) - 1);
-		td_buf_addf(out, " id='%s' resume='true' max='%u'", sm->id, sess->env->lim.sm_resume_timeout_s);
+		td_buf_addf(out, " id='%s' resume='true' max='%u'", sm->id,
+			    sess->env->lim.sm_resume_timeout_s);
 	}
 	td_buf_addz(out, "/>");
 }
@@ -441,10 +446,11 @@ too_high(struct xmpp_c2s *c, uint32_t h, const struct xmpp_sm *sm)
 {
 	char text[160], xml[160];
 
-	(void)snprintf(text, sizeof(text),
-		       "You acknowledged %u stanzas, but %u were sent", h, sm->acked + sm->len);
+	(void)snprintf(text, sizeof(text), "You acknowledged %u stanzas, but %u were sent", h,
+		       sm->acked + sm->len);
 	td_log_notice(xmpp_c2s_log(c), "sm-h-too-high", "h=%u sent=%u", h, sm->acked + sm->len);
-	(void)snprintf(xml, sizeof(xml), "<handled-count-too-high xmlns='" NS_SM "' h='%u' send-count='%u'/>", h,
+	(void)snprintf(xml, sizeof(xml),
+		       "<handled-count-too-high xmlns='" NS_SM "' h='%u' send-count='%u'/>", h,
 		       sm->acked + sm->len);
 	xmpp_c2s_end_with(c, "undefined-condition", text, xml);
 }
@@ -490,8 +496,8 @@ find_resumable(struct xmpp_c2s *c, struct td_str previd)
 	if (u == NULL || previd.len == 0)
 		return NULL;
 	TAILQ_FOREACH(s, &u->sessions, link)
-		if (s->sm != NULL && td_str_eqc(previd, s->sm->id))
-			return s;
+	if (s->sm != NULL && td_str_eqc(previd, s->sm->id))
+		return s;
 	return NULL;
 }
 
@@ -521,7 +527,8 @@ finish_resume(struct xmpp_sm *sm)
 	td_timer_clear(sess->env->loop, &sm->expire);
 	(void)acknowledge(sm, sm->resume_h);
 	sm->answer_owed = false;
-	td_buf_addf(xmpp_c2s_out(c), "<resumed xmlns='" NS_SM "' h='%u' previd='%s'/>", sm->settled, sm->id);
+	td_buf_addf(xmpp_c2s_out(c), "<resumed xmlns='" NS_SM "' h='%u' previd='%s'/>", sm->settled,
+		    sm->id);
 	for (uint32_t i = 0; i < sm->len; i++)
 		xmpp_c2s_write(c, entry(sm, i)->s);
 	sm->asked = false;
@@ -569,8 +576,8 @@ xmpp_sm_stream_gone(struct xmpp_env *env, struct td_str bare, const struct xmpp_
 	if (u == NULL)
 		return;
 	TAILQ_FOREACH(s, &u->sessions, link)
-		if (s->sm != NULL && s->sm->resume_to == c)
-			s->sm->resume_to = NULL;
+	if (s->sm != NULL && s->sm->resume_to == c)
+		s->sm->resume_to = NULL;
 }
 
 static int

@@ -21,8 +21,8 @@ static const struct {
 	{ "a\rb", "a&#13;b" },
 	{ "a\x01z", "a\xEF\xBF\xBDz" },
 	{ "\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80", "\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80" },
-	{ "\xEF\xBF\xBE", "\xEF\xBF\xBD" },		      /* U+FFFE is no XML character */
-	{ "\xC3", "\xEF\xBF\xBD" },			      /* cut short */
+	{ "\xEF\xBF\xBE", "\xEF\xBF\xBD" },                         /* U+FFFE is no XML character */
+	{ "\xC3", "\xEF\xBF\xBD" },                                 /* cut short */
 	{ "\xED\xA0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD" }, /* a surrogate */
 };
 
@@ -41,8 +41,10 @@ static const struct {
 	bool ok;
 	int64_t v;
 } numbers[] = {
-	{ "0", true, 0 },	{ "42", true, 42 }, { "-7", true, -7 },	   { "0x1f", true, 31 },
-	{ "010", true, 8 },	{ "", false, 0 },   { "1x", false, 0 },	   { " 1", false, 0 },
+	{ "0", true, 0 },        { "42", true, 42 },
+	{ "-7", true, -7 },      { "0x1f", true, 31 },
+	{ "010", true, 8 },      { "", false, 0 },
+	{ "1x", false, 0 },      { " 1", false, 0 },
 	{ "1000000", false, 0 }, { "99999999999999999999", false, 0 },
 };
 
@@ -58,7 +60,8 @@ END_TEST
 
 START_TEST(test_base64)
 {
-	static const char *const bad[] = { "A", "AB=C", "====", "AB==CD==", "A===", "AB=", "AB!=", "AR==", "AAF=" };
+	static const char *const bad[] = { "A",   "AB=C", "====", "AB==CD==", "A===",
+					   "AB=", "AB!=", "AR==", "AAF=" };
 	unsigned char raw[64];
 
 	for (size_t n = 0; n < sizeof(raw); n++) {
@@ -145,7 +148,9 @@ END_TEST
 
 START_TEST(test_map)
 {
-	enum { N = 5000 };
+	enum {
+		N = 5000
+	};
 	static char keys[N][16];
 	struct td_map m = { 0 };
 	size_t pos = 0, seen = 0;
@@ -160,7 +165,8 @@ START_TEST(test_map)
 		for (int i = 0; i < N; i += 2)
 			ck_assert_ptr_eq(td_map_del(&m, td_cstr(keys[i])), keys[i]);
 		for (int i = 0; i < N; i++)
-			ck_assert_ptr_eq(td_map_find(&m, td_cstr(keys[i])), i % 2 == 0 ? NULL : keys[i]);
+			ck_assert_ptr_eq(td_map_find(&m, td_cstr(keys[i])),
+					 i % 2 == 0 ? NULL : keys[i]);
 		for (int i = 0; i < N; i += 2)
 			(void)td_map_set(&m, td_cstr(keys[i]), keys[i]);
 	}
@@ -169,7 +175,8 @@ START_TEST(test_map)
 		seen++;
 	ck_assert_uint_eq(seen, N);
 	pos = 0;
-	for (void *v; (v = td_map_next(&m, &pos)) != NULL;) /* deleting the entry just seen is fine */
+	for (void *v;
+	     (v = td_map_next(&m, &pos)) != NULL;) /* deleting the entry just seen is fine */
 		ck_assert_ptr_eq(td_map_del(&m, td_cstr(v)), v);
 	ck_assert_uint_eq(m.len, 0);
 	td_map_fini(&m);

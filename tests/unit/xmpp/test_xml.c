@@ -5,7 +5,9 @@
 #include "xmpp/stanza.h"
 #include "xmpp/xml.h"
 
-#define HEADER "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='" NS_STREAM "' to='d' version='1.0'>"
+#define HEADER                                                                               \
+	"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='" NS_STREAM \
+	"' to='d' version='1.0'>"
 
 static struct xmpp_xmlpool *pool;
 
@@ -56,7 +58,8 @@ static const struct {
 	  "O|<message to='a@b'><body>hi</body></message>|" },
 	{ HEADER "<presence/><iq id='1' type='get'><q xmlns='x'/></iq></stream:stream>",
 	  "O|<presence/>|<iq type='get' id='1'><q xmlns='x'/></iq>|C|" },
-	{ HEADER " \n<presence/> \n \n<presence/>\n </stream:stream>", "O|<presence/>|<presence/>|C|" },
+	{ HEADER " \n<presence/> \n \n<presence/>\n </stream:stream>",
+	  "O|<presence/>|<presence/>|C|" },
 	/* what is between the tags goes as it came */
 	{ HEADER "<message><body>a &amp; b &#x41; <![CDATA[<x>]]></body>\n</message>",
 	  "O|<message><body>a &amp; b &#x41; <![CDATA[<x>]]></body>\n</message>|" },
@@ -89,8 +92,8 @@ START_TEST(test_streams)
 
 		xmpp_reader_init(&r, pool, 4096, 5);
 		run_into(&r, streams[_i].in, steps[k], &out);
-		ck_assert_msg(strcmp(td_buf_cstr(&out), streams[_i].out) == 0, "step %zu: got %s want %s", steps[k],
-			      out.p, streams[_i].out);
+		ck_assert_msg(strcmp(td_buf_cstr(&out), streams[_i].out) == 0,
+			      "step %zu: got %s want %s", steps[k], out.p, streams[_i].out);
 		xmpp_reader_fini(&r);
 		td_buf_fini(&out);
 	}
@@ -130,8 +133,13 @@ START_TEST(test_idle_holds_no_parser)
 	for (int round = 0; round < 3; round++)
 		for (int i = 0; i < 10; i++) {
 			td_buf_clear(&out);
-			run_into(&r[i], round < 2 ? "<message id='q'><body>x</body></message> " : "</stream:stream>", 5, &out);
-			ck_assert_str_eq(td_buf_cstr(&out), round < 2 ? "<message id='q'><body>x</body></message>|" : "C|");
+			run_into(&r[i],
+				 round < 2 ? "<message id='q'><body>x</body></message> "
+					   : "</stream:stream>",
+				 5, &out);
+			ck_assert_str_eq(td_buf_cstr(&out),
+					 round < 2 ? "<message id='q'><body>x</body></message>|"
+						   : "C|");
 			ck_assert_ptr_null(r[i].parse);
 		}
 	for (int i = 0; i < 10; i++)
@@ -164,7 +172,8 @@ START_TEST(test_parse_one)
 {
 	struct td_arena *a = td_arena_new(0);
 	const char *why;
-	struct xmpp_node *n = xmpp_xml_parse(a, TD_STR("<message to='x@y'><body>a&lt;</body></message>"), NS_CLIENT, &why);
+	struct xmpp_node *n = xmpp_xml_parse(
+		a, TD_STR("<message to='x@y'><body>a&lt;</body></message>"), NS_CLIENT, &why);
 	struct xmpp_stanza *s, *e;
 	struct td_buf b = { 0 };
 
@@ -175,9 +184,11 @@ START_TEST(test_parse_one)
 	e = xmpp_stanza_error(s, XE_SERVICE_UNAVAILABLE, TD_STR("no <such>"));
 	xmpp_stanza_write(e, true, &b);
 	ck_assert_str_eq(td_buf_cstr(&b),
-			 "<message xmlns='jabber:client' from='x@y' type='error'><body>a&lt;</body><error type='cancel'>"
+			 "<message xmlns='jabber:client' from='x@y' "
+			 "type='error'><body>a&lt;</body><error type='cancel'>"
 			 "<service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/><text "
-			 "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>no &lt;such&gt;</text></error></message>");
+			 "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>no "
+			 "&lt;such&gt;</text></error></message>");
 	td_buf_fini(&b);
 	xmpp_stanza_unref(&e);
 	xmpp_stanza_unref(&s);
@@ -194,7 +205,9 @@ START_TEST(test_copies)
 {
 	struct td_arena *a = td_arena_new(0);
 	const char *why;
-	struct xmpp_node *n = xmpp_xml_parse(a, TD_STR("<presence from='x@y/r' id='i'><show>away</show></presence>"), NS_CLIENT, &why);
+	struct xmpp_node *n = xmpp_xml_parse(
+		a, TD_STR("<presence from='x@y/r' id='i'><show>away</show></presence>"), NS_CLIENT,
+		&why);
 	struct xmpp_stanza *s, *d, *t;
 	struct xmpp_jid to;
 	struct td_buf b = { 0 };
@@ -207,8 +220,9 @@ START_TEST(test_copies)
 	xmpp_stanza_append_raw(d, TD_STR("<x/>"));
 	xmpp_stanza_write(d, false, &b);
 	xmpp_stanza_write(t, false, &b);
-	ck_assert_str_eq(td_buf_cstr(&b), "<presence from='x@y/r' id='i'><show>away</show><x/></presence>"
-					  "<presence from='x@y/r' to='q@z' id='i'><show>away</show></presence>");
+	ck_assert_str_eq(td_buf_cstr(&b),
+			 "<presence from='x@y/r' id='i'><show>away</show><x/></presence>"
+			 "<presence from='x@y/r' to='q@z' id='i'><show>away</show></presence>");
 	td_buf_fini(&b);
 	xmpp_stanza_unref(&s);
 	xmpp_stanza_unref(&d);
