@@ -24,7 +24,8 @@ gw_net_parse(struct td_str s, struct gw_net *out)
 	else
 		return false;
 	bits = n.family == AF_INET ? 32 : 128;
-	if (slash >= 0 && !td_str_to_i64(td_str(s.p + slash + 1, s.len - (size_t)slash - 1), 0, bits, &bits))
+	if (slash >= 0 &&
+	    !td_str_to_i64(td_str(s.p + slash + 1, s.len - (size_t)slash - 1), 0, bits, &bits))
 		return false;
 	n.bits = (unsigned)bits;
 	*out = n;
@@ -39,9 +40,11 @@ gw_net_has(const struct gw_net *n, const struct sockaddr *sa)
 	unsigned whole = n->bits / 8, rest = n->bits % 8;
 
 	if (family == AF_INET) {
-		addr = (const unsigned char *)&((const struct sockaddr_in *)(const void *)sa)->sin_addr;
+		addr = (const unsigned char *)&((const struct sockaddr_in *)(const void *)sa)
+			       ->sin_addr;
 	} else if (family == AF_INET6) {
-		const struct in6_addr *in6 = &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
+		const struct in6_addr *in6 =
+			&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
 
 		addr = in6->s6_addr;
 		if (IN6_IS_ADDR_V4MAPPED(in6)) {

@@ -24,9 +24,9 @@
 #include "gateway/proxy.h"
 #include "gateway/tls.h"
 
-#define SHUT_MS 10000u	/* to write what is queued */
-#define LINGER_MS 2000u /* for the peer to close too */
-#define LINGER_END_MS 500u /* the same while the process stops */
+#define SHUT_MS 10000u         /* to write what is queued */
+#define LINGER_MS 2000u        /* for the peer to close too */
+#define LINGER_END_MS 500u     /* the same while the process stops */
 #define OBUF_KEEP (256u << 10) /* larger buffers are not kept for the next writer */
 #define OBUF_POOL 32u
 #define CN_MAGIC 0x636f6e6eu /* "conn" */
@@ -79,7 +79,7 @@ struct xmpp_io {
 	uint8_t state; /* enum conn_state */
 	uint8_t move_to;
 	uint16_t proxy_seen; /* bytes of an unfinished PROXY header */
-	bool reading : 1; /* rd is added */
+	bool reading : 1;    /* rd is added */
 	bool paused : 1;
 	bool moving : 1;
 	bool eof : 1;
@@ -177,17 +177,12 @@ sync_read(struct xmpp_io *io)
 	switch ((enum conn_state)io->state) {
 	case CN_PROXY:
 	case CN_HANDSHAKE:
-	case CN_LINGER:
-		want = true;
-		break;
-	case CN_OPEN:
-		want = !io->paused && !io->moving && !io->eof;
-		break;
+	case CN_LINGER: want = true; break;
+	case CN_OPEN: want = !io->paused && !io->moving && !io->eof; break;
 	case CN_STARTTLS:
 	case CN_SHUT:
 	case CN_DEAD:
-	case CN_COUNT:
-		break;
+	case CN_COUNT: break;
 	}
 	if (want == io->reading)
 		return;
@@ -219,7 +214,8 @@ disarm_write(struct xmpp_io *io)
 static void
 run_again(struct td_mail *m, struct td_loop *loop)
 {
-	struct gw_conns *cs = (struct gw_conns *)((char *)m - offsetof(struct gw_conns, again_mail));
+	struct gw_conns *cs =
+		(struct gw_conns *)((char *)m - offsetof(struct gw_conns, again_mail));
 	size_t n = 0;
 	struct xmpp_io *io;
 
@@ -227,7 +223,7 @@ run_again(struct td_mail *m, struct td_loop *loop)
 	cs->again_posted = false;
 	/* those that queue themselves again wait for the next turn */
 	TAILQ_FOREACH(io, &cs->again, again)
-		n++;
+	n++;
 	while (n-- > 0 && (io = TAILQ_FIRST(&cs->again)) != NULL) {
 		TAILQ_REMOVE(&cs->again, io, again);
 		io->is_again = false;
@@ -292,6 +288,12 @@ static size_t
 waiting(const struct xmpp_io *io)
 {
 	return io->out != NULL ? io->out->b.len - io->out->off : 0;
+}
+
+static const char *
+state_name(const struct xmpp_io *io)
+{
+	return io->state < CN_COUNT ? state_names[io->state] : "?";
 }
 
 static void
@@ -364,7 +366,8 @@ static void
 attach(struct xmpp_io *io, struct gw_worker *w)
 {
 	io->w = w;
-	if (event_assign(&io->rd, td_loop_base(w->loop), io->fd, EV_READ | EV_PERSIST, on_read, io) < 0)
+	if (event_assign(&io->rd, td_loop_base(w->loop), io->fd, EV_READ | EV_PERSIST, on_read,
+			 io) < 0)
 		abort();
 	TAILQ_INSERT_TAIL(&w->conns->list, io, link);
 	w->conns->n++;
@@ -388,7 +391,8 @@ conn_close(struct xmpp_io *io, const char *why)
 		return;
 	if (io->why == NULL)
 		io->why = why;
-	td_log_debug(&io->w->gw->log, "conn-closed", "peer=%s state=%s why=%s", io->peer, state_names[io->state], io->why);
+	td_log_debug(&io->w->gw->log, "conn-closed", "peer=%s state=%s why=%s", io->peer,
+		     state_name(io), io->why);
 	detach(io);
 	io->state = CN_DEAD;
 	SSL_free(io->ssl);
@@ -420,7 +424,8 @@ conn_finish(struct xmpp_io *io)
 	io->state = CN_LINGER;
 	obuf_give(io->w->conns, io->out);
 	io->out = NULL;
-	td_timer_set(io->w->loop, &io->timer, io->w->conns->ending != NULL ? LINGER_END_MS : LINGER_MS);
+	td_timer_set(io->w->loop, &io->timer,
+		     io->w->conns->ending != NULL ? LINGER_END_MS : LINGER_MS);
 	sync_read(io);
 	tell_closed(io);
 }
@@ -635,7 +640,8 @@ read_tls(struct xmpp_io *io, char *buf, size_t len)
 		if (SSL_read_ex(io->ssl, buf + got, len - got, &n) == 1) {
 			got += n;
 			if (SSL_has_pending(io->ssl) == 0)
-				return (ssize_t)got; /* level-triggered: no need to ask for EAGAIN */
+				return (ssize_t)
+					got; /* level-triggered: no need to ask for EAGAIN */
 			continue;
 		}
 		e = SSL_get_error(io->ssl, 0);
@@ -648,10 +654,11 @@ read_tls(struct xmpp_io *io, char *buf, size_t len)
 		}
 		io->eof = true; /* close_notify, FIN or rubbish: no byte comes after it */
 		if (e != SSL_ERROR_ZERO_RETURN && io->why == NULL)
-			io->why = ERR_peek_error() != 0 &&
-						  ERR_GET_REASON(ERR_peek_error()) != SSL_R_UNEXPECTED_EOF_WHILE_READING ?
-					  "tls-error" :
-					  "eof";
+			io->why =
+				ERR_peek_error() != 0 && ERR_GET_REASON(ERR_peek_error()) !=
+								 SSL_R_UNEXPECTED_EOF_WHILE_READING
+					? "tls-error"
+					: "eof";
 		return (ssize_t)got;
 	}
 	read_again(io);
@@ -681,7 +688,8 @@ static void
 read_stream(struct xmpp_io *io)
 {
 	struct gw_worker *w = io->w;
-	ssize_t n = io->ssl != NULL ? read_tls(io, w->readbuf, w->readbuf_len) : read_plain(io, w->readbuf, w->readbuf_len);
+	ssize_t n = io->ssl != NULL ? read_tls(io, w->readbuf, w->readbuf_len)
+				    : read_plain(io, w->readbuf, w->readbuf_len);
 
 	if (n == -1)
 		return;
@@ -710,12 +718,8 @@ on_read(evutil_socket_t fd, short what, void *arg)
 		td_loop_defer(io->w->loop, &io->task);
 	}
 	switch ((enum conn_state)io->state) {
-	case CN_PROXY:
-		read_proxy(io);
-		break;
-	case CN_HANDSHAKE:
-		handshake(io);
-		break;
+	case CN_PROXY: read_proxy(io); break;
+	case CN_HANDSHAKE: handshake(io); break;
 	case CN_OPEN:
 		if (io->eof)
 			end_of_input(io);
@@ -737,8 +741,7 @@ on_read(evutil_socket_t fd, short what, void *arg)
 	case CN_STARTTLS:
 	case CN_SHUT:
 	case CN_DEAD:
-	case CN_COUNT:
-		break;
+	case CN_COUNT: break;
 	}
 }
 
@@ -794,7 +797,8 @@ flush(struct xmpp_io *io)
 		return io->out == NULL; /* else queued again */
 	}
 	if (waiting(io) > io->cf->max_pending) {
-		td_log_info(&io->w->gw->log, "conn-slow", "peer=%s pending=%zu", io->peer, waiting(io));
+		td_log_info(&io->w->gw->log, "conn-slow", "peer=%s pending=%zu", io->peer,
+			    waiting(io));
 		conn_close(io, "slow-reader");
 		return false;
 	}
@@ -1093,10 +1097,11 @@ gw_conns_each(struct gw_worker *w, void (*cb)(void *arg, const struct gw_conn_in
 {
 	const struct xmpp_io *io;
 
-	TAILQ_FOREACH(io, &w->conns->list, link) {
+	TAILQ_FOREACH(io, &w->conns->list, link)
+	{
 		struct gw_conn_info i = {
 			.peer = io->peer,
-			.state = state_names[io->state],
+			.state = state_name(io),
 			.tls = io->ssl != NULL,
 			.idle_s = (unsigned)((td_loop_now(w->loop) - io->last_read) / 1000),
 			.pending = waiting(io),

@@ -26,13 +26,13 @@ void gw_budget_unref(struct gw_budget **b);
 struct gw_conn_conf {
 	_Atomic int refs;
 	struct xmpp_c2s_conf cc; /* cc.creds: one reference */
-	struct gw_tls *tls;	 /* NULL = no TLS */
-	bool direct_tls;	 /* XEP-0368: TLS from the first byte */
-	bool local;		 /* a Unix socket */
-	bool proxy;		 /* a PROXY header comes first */
+	struct gw_tls *tls;      /* NULL = no TLS */
+	bool direct_tls;         /* XEP-0368: TLS from the first byte */
+	bool local;              /* a Unix socket */
+	bool proxy;              /* a PROXY header comes first */
 	unsigned proxy_timeout_ms;
-	unsigned handshake_ms;	 /* for direct TLS; STARTTLS is under xmpp's own timeout */
-	size_t max_pending;	 /* bytes waiting for a slow reader */
+	unsigned handshake_ms; /* for direct TLS; STARTTLS is under xmpp's own timeout */
+	size_t max_pending;    /* bytes waiting for a slow reader */
 	/* After the PROXY header: may this peer come in?  NULL = yes. */
 	bool (*admit)(struct gw_conn_conf *cf, const struct sockaddr *peer, struct xmpp_io *io);
 	void (*free)(struct gw_conn_conf *cf); /* at the last unref; NULL = free() */
@@ -60,12 +60,14 @@ struct gw_conn_info {
 	size_t pending;
 	const struct xmpp_c2s *c2s; /* NULL before there is a stream */
 };
-void gw_conns_each(struct gw_worker *w, void (*cb)(void *arg, const struct gw_conn_info *i), void *arg);
+void gw_conns_each(struct gw_worker *w, void (*cb)(void *arg, const struct gw_conn_info *i),
+		   void *arg);
 
 /* ---- one connection ---- */
 
 /* Take over <fd> (non-blocking); refs <cf>. */
-void gw_conn_accept(struct gw_worker *w, int fd, struct gw_conn_conf *cf, const struct sockaddr *peer);
+void gw_conn_accept(struct gw_worker *w, int fd, struct gw_conn_conf *cf,
+		    const struct sockaddr *peer);
 /* For admit(): idle time of this connection; budgets it uses (given back at its end). */
 void gw_conn_set_idle(struct xmpp_io *io, unsigned ms);
 void gw_conn_use_budget(struct xmpp_io *io, struct gw_budget *b);

@@ -10,7 +10,7 @@
 
 struct resource {
 	struct resource *next; /* newest change first */
-	char *status; /* NULL = none */
+	char *status;          /* NULL = none */
 	int priority;
 	char show[8];
 	char name[];
@@ -114,8 +114,8 @@ fill_resource(struct resource *r, int priority, struct td_str show, struct td_st
 }
 
 void
-gw_directory_set(struct gw_directory *d, const struct xmpp_jid *full, int priority, struct td_str show,
-		 struct td_str status, bool available)
+gw_directory_set(struct gw_directory *d, const struct xmpp_jid *full, int priority,
+		 struct td_str show, struct td_str status, bool available)
 {
 	struct shard *s = shard_of(d, full->bare);
 	struct td_str name = full->resource.p != NULL ? full->resource : TD_STR("");
@@ -178,7 +178,8 @@ gw_directory_get(struct gw_directory *d, struct td_str jid, struct gw_presence *
 {
 	ptrdiff_t slash = td_str_chr(jid, '/');
 	struct td_str bare = slash < 0 ? jid : td_str(jid.p, (size_t)slash);
-	struct td_str name = slash < 0 ? TD_STR_NULL : td_str(jid.p + slash + 1, jid.len - (size_t)slash - 1);
+	struct td_str name =
+		slash < 0 ? TD_STR_NULL : td_str(jid.p + slash + 1, jid.len - (size_t)slash - 1);
 	struct shard *s = shard_of(d, bare);
 	const struct resource *best = NULL;
 	const struct account *a;
@@ -190,7 +191,8 @@ gw_directory_get(struct gw_directory *d, struct td_str jid, struct gw_presence *
 		/* RFC 6121 4.7.2.3: a negative priority takes nothing sent to the account */
 		if (r->priority >= 0)
 			out->resources++;
-		if (name.p != NULL ? td_str_eqc(name, r->name) : r->priority >= 0 && better(r, best))
+		if (name.p != NULL ? td_str_eqc(name, r->name)
+				   : r->priority >= 0 && better(r, best))
 			best = r;
 	}
 	if (best != NULL) {

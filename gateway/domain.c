@@ -73,17 +73,21 @@ kind_of(const struct conf *c, struct td_str name, bool plain)
 
 /* <asked>: the name as its stanza writes it (perhaps with A-labels), which is what conf knows. */
 static void
-fill(const struct gw_domains *d, struct td_str name, struct td_str asked, bool plain, struct gw_domain *out)
+fill(const struct gw_domains *d, struct td_str name, struct td_str asked, bool plain,
+     struct gw_domain *out)
 {
 	struct conf_at at = at_domain(asked);
 	struct td_str service = conf_str(d->conf, &at, "service");
 
 	out->name = name;
 	out->kind = kind_of(d->conf, asked, plain);
-	out->mail = d->mail != NULL && plain && (out->kind == XD_MAIL || out->kind == XD_LOCAL) && is_mail_domain(d, name);
+	out->mail = d->mail != NULL && plain && (out->kind == XD_MAIL || out->kind == XD_LOCAL) &&
+		    is_mail_domain(d, name);
 	out->service[0] = '\0';
 	for (size_t i = 0; i < service.len && i < sizeof(out->service) - 1; i++) {
-		out->service[i] = (char)(service.p[i] >= 'A' && service.p[i] <= 'Z' ? service.p[i] + 32 : service.p[i]);
+		out->service[i] =
+			(char)(service.p[i] >= 'A' && service.p[i] <= 'Z' ? service.p[i] + 32
+									  : service.p[i]);
 		out->service[i + 1] = '\0';
 	}
 }
@@ -160,7 +164,8 @@ gw_domains_build(struct conf *c)
 			d->has_regex = true;
 			continue;
 		}
-		if (!display_name(conf_scope_name(s), &asked, &plain) || (name = prepared(d, asked)).p == NULL)
+		if (!display_name(conf_scope_name(s), &asked, &plain) ||
+		    (name = prepared(d, asked)).p == NULL)
 			continue;
 		if (td_map_find(&d->by_name, name) == NULL) {
 			order = td_realloc(order, (n + 1) * sizeof(*order));

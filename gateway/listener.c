@@ -45,7 +45,7 @@ struct listen {
 	bool is_unix, wanted;
 	dev_t dev; /* of the Unix socket: unlink only our own */
 	ino_t ino;
-	unsigned n; /* acceptors */
+	unsigned n;    /* acceptors */
 	unsigned next; /* Unix: worker that gets the next connection; worker 0's */
 	struct acceptor acc[];
 };
@@ -53,7 +53,7 @@ TAILQ_HEAD(listen_list, listen);
 
 struct gw_listeners {
 	struct listen_list list; /* main */
-	pthread_mutex_t lock;	 /* guards budgets */
+	pthread_mutex_t lock;    /* guards budgets */
 	struct td_map budgets;
 	unsigned max_open; /* connections, so that some descriptors are left for the rest */
 	int reserve[GW_MAX_WORKERS];
@@ -98,10 +98,13 @@ static int
 fail_bind(const char *name, int e, struct td_err *err)
 {
 	if (e == EADDRINUSE)
-		return td_fail(err, TD_E_EXISTS, "Listen \"%s\": the address is in use by another program", name);
+		return td_fail(err, TD_E_EXISTS,
+			       "Listen \"%s\": the address is in use by another program", name);
 	if (e == EACCES)
-		return td_fail(err, TD_E_DENIED,
-			       "Listen \"%s\": not permitted; start as root or keep cap_net_bind_service", name);
+		return td_fail(
+			err, TD_E_DENIED,
+			"Listen \"%s\": not permitted; start as root or keep cap_net_bind_service",
+			name);
 	return td_fail(err, TD_E_IO, "Listen \"%s\": %s", name, strerror(e));
 }
 
@@ -127,7 +130,8 @@ static int
 bind_tcp(struct listen *l, int backlog, struct td_err *err)
 {
 	for (unsigned i = 0; i < l->n; i++) {
-		int one = 1, fd = socket(l->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		int one = 1,
+		    fd = socket(l->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 		if (fd < 0)
 			return fail_bind(l->name, errno, err);
@@ -157,7 +161,9 @@ clear_stale(const struct listen *l, struct td_err *err)
 	if (lstat(un->sun_path, &st) < 0)
 		return 0;
 	if (!S_ISSOCK(st.st_mode))
-		return td_fail(err, TD_E_EXISTS, "Listen \"%s\": there is a file of that name that is no socket", l->name);
+		return td_fail(err, TD_E_EXISTS,
+			       "Listen \"%s\": there is a file of that name that is no socket",
+			       l->name);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return fail_bind(l->name, errno, err);
@@ -181,7 +187,8 @@ bind_unix(struct listen *l, int backlog, mode_t mode, const char *group, struct 
 	if (rc < 0)
 		return rc;
 	if (group != NULL && g == NULL)
-		return td_fail(err, TD_E_NOTFOUND, "Listen \"%s\": there is no group %s", l->name, group);
+		return td_fail(err, TD_E_NOTFOUND, "Listen \"%s\": there is no group %s", l->name,
+			       group);
 	fd = l->acc[0].fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return fail_bind(l->name, errno, err);
@@ -191,8 +198,8 @@ bind_unix(struct listen *l, int backlog, mode_t mode, const char *group, struct 
 	if (rc < 0)
 		return fail_bind(l->name, errno, err);
 	gw_process_own(l->gw, un->sun_path);
-	if ((g != NULL && chown(un->sun_path, (uid_t)-1, g->gr_gid) < 0) || chmod(un->sun_path, mode) < 0 ||
-	    listen(fd, backlog) < 0 || stat(un->sun_path, &st) < 0)
+	if ((g != NULL && chown(un->sun_path, (uid_t)-1, g->gr_gid) < 0) ||
+	    chmod(un->sun_path, mode) < 0 || listen(fd, backlog) < 0 || stat(un->sun_path, &st) < 0)
 		return fail_bind(l->name, errno, err);
 	l->dev = st.st_dev;
 	l->ino = st.st_ino;
@@ -218,12 +225,13 @@ unlink_own(const struct listen *l)
 	const struct sockaddr_un *un = (const struct sockaddr_un *)&l->addr;
 	struct stat st;
 
-	if (l->is_unix && l->ino != 0 && lstat(un->sun_path, &st) == 0 && st.st_ino == l->ino && st.st_dev == l->dev)
+	if (l->is_unix && l->ino != 0 && lstat(un->sun_path, &st) == 0 && st.st_ino == l->ino &&
+	    st.st_dev == l->dev)
 		(void)unlink(un->sun_path);
 }
 
-static int
-listen_new(struct gw *gw, struct td_str name, const struct sockaddr_storage *addr, socklen_t len, struct listen **out)
+static struct listen *
+listen_new(struct gw *gw, struct td_str name, const struct sockaddr_storage *addr, socklen_t len)
 {
 	bool is_unix = addr->ss_family == AF_UNIX;
 	unsigned n = is_unix ? 1 : gw->n_workers;
@@ -238,8 +246,7 @@ listen_new(struct gw *gw, struct td_str name, const struct sockaddr_storage *add
 	l->n = n;
 	for (unsigned i = 0; i < n; i++)
 		l->acc[i] = (struct acceptor){ .l = l, .fd = -1 };
-	*out = l;
-	return 0;
+	return l;
 }
 
 /* ---- accepting (on a worker) ---- */
@@ -257,7 +264,8 @@ static void
 rest(struct acceptor *a, const char *why)
 {
 	if (!a->complained)
-		td_log_warn(&a->w->gw->log, "accept-paused", "listen=%s why=%s", td_escz(a->l->name), why);
+		td_log_warn(&a->w->gw->log, "accept-paused", "listen=%s why=%s",
+			    td_escz(a->l->name), why);
 	a->complained = true;
 	event_del(a->ev);
 	a->rest.fire = on_rest_over;
@@ -304,7 +312,8 @@ take_in(struct acceptor *a, int fd, const struct sockaddr_storage *peer)
 	struct handout *h;
 
 	if (a->cf->proxy && !gw_lconf_trusts(a->cf, (const struct sockaddr *)peer)) {
-		td_log_info(&gw->log, "conn-refused", "listen=%s why=proxy_protocol_hosts", td_escz(a->l->name));
+		td_log_info(&gw->log, "conn-refused", "listen=%s why=proxy_protocol_hosts",
+			    td_escz(a->l->name));
 		close(fd);
 		return;
 	}
@@ -404,7 +413,8 @@ post_change(struct gw *gw, struct listen *l, struct gw_conn_conf *cf, bool start
 
 		c->a = &l->acc[i];
 		c->cf = cf != NULL ? gw_conn_conf_ref(cf) : NULL;
-		atomic_fetch_add(&l->refs, start ? 2 : 1); /* the mail, and the acceptor while it runs */
+		atomic_fetch_add(&l->refs,
+				 start ? 2 : 1); /* the mail, and the acceptor while it runs */
 		gw_worker_post(gw->workers[i], on_change, c);
 	}
 }
@@ -463,8 +473,8 @@ find_running(struct gw *gw, const char *name)
 	struct listen *l;
 
 	TAILQ_FOREACH(l, &gw->listeners->list, link)
-		if (strcmp(l->name, name) == 0)
-			return l;
+	if (strcmp(l->name, name) == 0)
+		return l;
 	return NULL;
 }
 
@@ -483,8 +493,8 @@ port_is_ours(const struct gw_lplan *p, uint16_t port)
 	struct listen *l;
 
 	TAILQ_FOREACH(l, &p->share.gw->listeners->list, link)
-		if (!l->is_unix && port_of(&l->addr) == port)
-			return true;
+	if (!l->is_unix && port_of(&l->addr) == port)
+		return true;
 	for (size_t i = 0; i < p->n; i++)
 		if (!p->items[i].l->is_unix && port_of(&p->items[i].l->addr) == port)
 			return true;
@@ -499,7 +509,8 @@ bind_listen(struct gw_lplan *p, struct listen *l, const struct conf_at *at, stru
 	int backlog = (int)conf_int(c, at, "listen_backlog"), rc = 0;
 
 	if (l->is_unix)
-		return bind_unix(l, backlog, (mode_t)conf_int(c, at, "file_mode"), group.len > 0 ? group.p : NULL, err);
+		return bind_unix(l, backlog, (mode_t)conf_int(c, at, "file_mode"),
+				 group.len > 0 ? group.p : NULL, err);
 	if (port_of(&l->addr) != 0 && !port_is_ours(p, port_of(&l->addr)))
 		rc = probe(l, err);
 	return rc < 0 ? rc : bind_tcp(l, backlog, err);
@@ -525,8 +536,9 @@ plan_listen(struct gw_lplan *p, const struct conf_scope *s, struct td_err *err)
 	if (!p->share.check_only) {
 		it.l = find_running(gw, conf_scope_name(s).p);
 		it.is_new = it.l == NULL;
-		if (it.is_new && (rc = listen_new(gw, conf_scope_name(s), &ss, len, &it.l)) == 0 &&
-		    (rc = bind_listen(p, it.l, &at, err)) < 0) {
+		if (it.is_new)
+			it.l = listen_new(gw, conf_scope_name(s), &ss, len);
+		if (it.is_new && bind_listen(p, it.l, &at, err) < 0) {
 			unlink_own(it.l);
 			listen_unref(it.l);
 			gw_conn_conf_unref(&it.cf);
@@ -539,8 +551,8 @@ plan_listen(struct gw_lplan *p, const struct conf_scope *s, struct td_err *err)
 }
 
 int
-gw_listeners_plan(struct gw *gw, struct conf *c, const struct gw_domains *d, bool check_only, struct gw_lplan **out,
-		  struct td_err *err)
+gw_listeners_plan(struct gw *gw, struct conf *c, const struct gw_domains *d, bool check_only,
+		  struct gw_lplan **out, struct td_err *err)
 {
 	struct gw_lplan *p = td_zalloc(sizeof(*p));
 	const struct conf_scope *ls = NULL, *s;
@@ -615,13 +627,14 @@ gw_listeners_commit(struct gw *gw, struct gw_lplan *p)
 	struct listen *l, *next;
 
 	TAILQ_FOREACH(l, &ls->list, link)
-		l->wanted = false;
+	l->wanted = false;
 	for (size_t i = 0; i < p->n; i++) {
 		l = p->items[i].l;
 		l->wanted = true;
 		if (p->items[i].is_new) {
 			TAILQ_INSERT_TAIL(&ls->list, l, link);
-			td_log_info(&gw->log, "listening", "listen=%s port=%u", td_escz(l->name), port_of(&l->addr));
+			td_log_info(&gw->log, "listening", "listen=%s port=%u", td_escz(l->name),
+				    port_of(&l->addr));
 		}
 		post_change(gw, l, p->items[i].cf, p->items[i].is_new);
 	}

@@ -40,20 +40,20 @@ struct gw_lshare {
 	struct {
 		char *key;
 		struct gw_tls *tls;
-	} *tls;
+	} * tls;
 	size_t n_tls;
 	struct {
 		char *uri;
 		struct xmpp_cred_source *src;
-	} *creds;
+	} * creds;
 	size_t n_creds;
 };
-int gw_lshare_init(struct gw_lshare *s, struct gw *gw, struct conf *c, const struct gw_domains *d, bool check_only,
-		   struct td_err *err);
+int gw_lshare_init(struct gw_lshare *s, struct gw *gw, struct conf *c, const struct gw_domains *d,
+		   bool check_only, struct td_err *err);
 void gw_lshare_fini(struct gw_lshare *s);
 /* What connections of this Listen get; cc.creds comes with gw_lconf_creds. */
-int gw_lconf_new(struct gw_lshare *s, const struct conf_scope *listen, bool is_unix, struct gw_conn_conf **out,
-		 struct td_err *err);
+int gw_lconf_new(struct gw_lshare *s, const struct conf_scope *listen, bool is_unix,
+		 struct gw_conn_conf **out, struct td_err *err);
 int gw_lconf_creds(struct gw_lshare *s, struct gw_conn_conf *cf, struct td_err *err);
 /* May this address give a PROXY header? */
 bool gw_lconf_trusts(const struct gw_conn_conf *cf, const struct sockaddr *sa);

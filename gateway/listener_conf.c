@@ -66,7 +66,8 @@ own_below_data(struct gw *gw, const char *path)
 
 /* Make a certificate that the configuration names and that is not there. */
 static int
-ensure_cert(struct gw_lshare *s, const char *cert, const char *key, const char *cn, struct td_err *err)
+ensure_cert(struct gw_lshare *s, const char *cert, const char *key, const char *cn,
+	    struct td_err *err)
 {
 	struct td_str names[100];
 	size_t n = 0;
@@ -82,7 +83,8 @@ ensure_cert(struct gw_lshare *s, const char *cert, const char *key, const char *
 	own_below_data(s->gw, cert);
 	if (key != NULL)
 		own_below_data(s->gw, key);
-	td_log_warn(&s->gw->log, "self-signed-made", "path=%s name=%s hint=clients-will-complain", td_escz(cert), td_escz(cn));
+	td_log_warn(&s->gw->log, "self-signed-made", "path=%s name=%s hint=clients-will-complain",
+		    td_escz(cert), td_escz(cn));
 	return 0;
 }
 
@@ -120,13 +122,15 @@ add_domain_cert(struct gw_lshare *s, struct td_str name, struct td_err *err)
 }
 
 int
-gw_lshare_init(struct gw_lshare *s, struct gw *gw, struct conf *c, const struct gw_domains *d, bool check_only,
-	       struct td_err *err)
+gw_lshare_init(struct gw_lshare *s, struct gw *gw, struct conf *c, const struct gw_domains *d,
+	       bool check_only, struct td_err *err)
 {
 	struct td_str name;
 	int rc = 0;
 
-	*s = (struct gw_lshare){ .gw = gw, .conf = conf_ref(c), .domains = d, .check_only = check_only };
+	*s = (struct gw_lshare){
+		.gw = gw, .conf = conf_ref(c), .domains = d, .check_only = check_only
+	};
 	s->certs = gw_certs_new();
 	for (size_t i = 0; rc == 0 && (name = gw_domains_hosted(d, i)).p != NULL; i++)
 		rc = add_domain_cert(s, name, err);
@@ -161,15 +165,18 @@ zstr(struct td_str s)
 
 /* The context for <tc>: one that a Listen before had, or a new one. */
 static int
-shared_tls(struct gw_lshare *s, const struct gw_tls_conf *tc, struct gw_tls **out, struct td_err *err)
+shared_tls(struct gw_lshare *s, const struct gw_tls_conf *tc, struct gw_tls **out,
+	   struct td_err *err)
 {
 	struct td_buf key = { 0 };
 	struct gw_tls *t;
 	int rc;
 
 	td_buf_addf(&key, "%s|%s|%s|%s|%s|%d|%s", tc->cert, tc->key != NULL ? tc->key : "",
-		    tc->client_ca != NULL ? tc->client_ca : "", tc->ciphers != NULL ? tc->ciphers : "",
-		    tc->protocols != NULL ? tc->protocols : "", (int)tc->verify, tc->alpn != NULL ? tc->alpn : "");
+		    tc->client_ca != NULL ? tc->client_ca : "",
+		    tc->ciphers != NULL ? tc->ciphers : "",
+		    tc->protocols != NULL ? tc->protocols : "", (int)tc->verify,
+		    tc->alpn != NULL ? tc->alpn : "");
 	for (size_t i = 0; i < s->n_tls; i++) {
 		if (!td_str_eqc(td_buf_str(&key), s->tls[i].key))
 			continue;
@@ -194,13 +201,14 @@ load_tls(struct gw_lshare *s, const struct conf_at *at, struct gw_conn_conf *cf,
 	struct td_str mode = conf_str(s->conf, at, "tls_verify_mode");
 	bool named = conf_is_set(s->conf, at, "tls_certificate");
 	char *cert = path_option(s, at, "tls_certificate"), *key = path_option(s, at, "tls_key");
-	char *ca = path_option(s, at, "tls_client_ca"), *ciphers = zstr(conf_str(s->conf, at, "tls_ciphers"));
+	char *ca = path_option(s, at, "tls_client_ca"),
+	     *ciphers = zstr(conf_str(s->conf, at, "tls_ciphers"));
 	char *protocols = zstr(conf_str(s->conf, at, "tls_protocols"));
 	struct gw_tls_conf tc = {
 		.client_ca = ca,
 		.ciphers = ciphers,
 		.protocols = protocols,
-		.verify = td_str_ieq(mode, TD_STR("require"))	 ? GW_VERIFY_REQUIRE
+		.verify = td_str_ieq(mode, TD_STR("require"))    ? GW_VERIFY_REQUIRE
 			  : td_str_ieq(mode, TD_STR("optional")) ? GW_VERIFY_OPTIONAL
 								 : GW_VERIFY_NONE,
 		.alpn = cf->direct_tls ? "xmpp-client" : NULL,
@@ -209,7 +217,7 @@ load_tls(struct gw_lshare *s, const struct conf_at *at, struct gw_conn_conf *cf,
 	int rc = 0;
 
 	if (named && cert == NULL)
-		goto out; /* none: explicitly nothing */
+		goto out;   /* none: explicitly nothing */
 	if (cert == NULL) { /* a server that cannot do TLS is of no use: there is always one */
 		struct td_buf name = { 0 };
 
@@ -253,7 +261,8 @@ named_mechs(struct td_str list)
 #define SCRAM_PLUS (SASL_M_SCRAM_SHA1_PLUS | SASL_M_SCRAM_SHA256_PLUS)
 
 static int
-shared_source(struct gw_lshare *s, struct td_str uri, struct xmpp_cred_source **out, struct td_err *err)
+shared_source(struct gw_lshare *s, struct td_str uri, struct xmpp_cred_source **out,
+	      struct td_err *err)
 {
 	char *z = td_strndup(uri);
 	struct xmpp_cred_source *src;
@@ -329,8 +338,10 @@ ask_policy(const struct lconf *lc, const struct sockaddr *peer, struct policy *p
 	p->idle_ms = (unsigned)conf_int(lc->conf, &at, "idle_time") * 1000u;
 	p->listener_max = (unsigned)conf_int(lc->conf, &at, "listener_sessions");
 	p->service_max = (unsigned)conf_int(lc->conf, &at, "service_sessions");
-	p->listener_from = p->listener_max > 0 ? conf_origin(lc->conf, &at, "listener_sessions") : NULL;
-	p->service_from = p->service_max > 0 ? conf_origin(lc->conf, &at, "service_sessions") : NULL;
+	p->listener_from =
+		p->listener_max > 0 ? conf_origin(lc->conf, &at, "listener_sessions") : NULL;
+	p->service_from =
+		p->service_max > 0 ? conf_origin(lc->conf, &at, "service_sessions") : NULL;
 }
 
 /* The count a limit is about: that of the scope which set it, the same in every generation. */
@@ -349,8 +360,8 @@ budget_key(const char *what, const struct conf_scope *from, bool whole_service, 
 
 /* Take one of a limited number; false: none is left. */
 static bool
-take(const struct lconf *lc, struct xmpp_io *io, const char *what, const struct conf_scope *from, bool whole_service,
-     unsigned max)
+take(const struct lconf *lc, struct xmpp_io *io, const char *what, const struct conf_scope *from,
+     bool whole_service, unsigned max)
 {
 	struct td_buf key = { 0 };
 	struct gw_budget *b;
@@ -374,13 +385,18 @@ static bool
 admit(struct gw_conn_conf *cf, const struct sockaddr *peer, struct xmpp_io *io)
 {
 	/* a Unix socket counts as loopback where Peers are matched (momentum.md 2.1) */
-	const struct sockaddr_in loopback = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	const struct sockaddr_in loopback = { .sin_family = AF_INET,
+					      .sin_addr = { htonl(INADDR_LOOPBACK) } };
 	const struct lconf *lc = lconf_of(cf);
 	struct policy p = lc->policy;
 	const char *why = NULL;
 
 	if (lc->has_peers)
-		ask_policy(lc, peer->sa_family == AF_UNIX ? (const struct sockaddr *)(const void *)&loopback : peer, &p);
+		ask_policy(lc,
+			   peer->sa_family == AF_UNIX
+				   ? (const struct sockaddr *)(const void *)&loopback
+				   : peer,
+			   &p);
 	if (p.deny)
 		why = "denied";
 	else if (!take(lc, io, "listener", p.listener_from, false, p.listener_max))
@@ -388,7 +404,8 @@ admit(struct gw_conn_conf *cf, const struct sockaddr *peer, struct xmpp_io *io)
 	else if (!take(lc, io, "service", p.service_from, true, p.service_max))
 		why = "service_sessions";
 	if (why != NULL) {
-		td_log_info(&lc->gw->log, "conn-refused", "peer=%s why=%s", gw_io_ops.peer(io), why);
+		td_log_info(&lc->gw->log, "conn-refused", "peer=%s why=%s", gw_io_ops.peer(io),
+			    why);
 		return false;
 	}
 	gw_conn_set_idle(io, p.idle_ms);
@@ -453,13 +470,14 @@ load_proxies(struct lconf *lc, const struct conf_at *at, struct td_err *err)
 	lc->proxies = td_zalloc((n + 1) * sizeof(*lc->proxies));
 	for (size_t i = 0; i < n; i++)
 		if (!gw_net_parse(list[i], &lc->proxies[lc->n_proxies++]))
-			return td_fail(err, TD_E_INVAL, "proxy_protocol_hosts: %.*s is no network", TD_STR_ARG(list[i]));
+			return td_fail(err, TD_E_INVAL, "proxy_protocol_hosts: %.*s is no network",
+				       TD_STR_ARG(list[i]));
 	return 0;
 }
 
 int
-gw_lconf_new(struct gw_lshare *s, const struct conf_scope *listen, bool is_unix, struct gw_conn_conf **out,
-	     struct td_err *err)
+gw_lconf_new(struct gw_lshare *s, const struct conf_scope *listen, bool is_unix,
+	     struct gw_conn_conf **out, struct td_err *err)
 {
 	struct conf_at at = { .scope = listen };
 	struct lconf *lc = td_zalloc(sizeof(*lc));
@@ -498,7 +516,8 @@ gw_lconf_new(struct gw_lshare *s, const struct conf_scope *listen, bool is_unix,
 		rc = td_fail(err, TD_E_INVAL, "use_ssl needs a certificate (tls_certificate)");
 	if (rc < 0) {
 		gw_conn_conf_unref(&cf);
-		return td_wrap(err, "%s: Listen \"%.*s\"", conf_scope_where(listen), TD_STR_ARG(conf_scope_name(listen)));
+		return td_wrap(err, "%s: Listen \"%.*s\"", conf_scope_where(listen),
+			       TD_STR_ARG(conf_scope_name(listen)));
 	}
 	*out = cf;
 	return 0;

@@ -8,13 +8,15 @@
 static const struct {
 	const char *flag, *domain;
 } subsystems[] = {
-	{ "XMPP", "xmpp" }, { "MILTER", "milter" }, { "LUA", "lua" }, { "AUTH", "xmpp.sasl" }, { "DB", "store" }, { "ALL", "" },
+	{ "XMPP", "xmpp" },      { "MILTER", "milter" }, { "LUA", "lua" },
+	{ "AUTH", "xmpp.sasl" }, { "DB", "store" },      { "ALL", "" },
 };
 
 static const struct {
 	const char *stanza, *domain;
 } modules[] = {
-	{ "xmpp", "xmpp" }, { "milter", "milter" }, { "scriptlet", "lua" }, { "mail", "outbox" }, { "store", "store" },
+	{ "xmpp", "xmpp" },   { "milter", "milter" }, { "scriptlet", "lua" },
+	{ "mail", "outbox" }, { "store", "store" },
 };
 
 static const struct {
@@ -22,7 +24,7 @@ static const struct {
 	enum td_loglevel level;
 } words[] = {
 	{ "critical", TD_LOG_ERROR }, { "error", TD_LOG_ERROR }, { "warning", TD_LOG_WARN },
-	{ "notice", TD_LOG_NOTICE },  { "info", TD_LOG_INFO },	 { "debug", TD_LOG_DEBUG },
+	{ "notice", TD_LOG_NOTICE },  { "info", TD_LOG_INFO },   { "debug", TD_LOG_DEBUG },
 };
 
 static char *current; /* path in use; NULL = standard error */
@@ -35,7 +37,8 @@ apply_flags(const struct conf *c, enum td_loglevel least)
 	/* rising: the most talkative level a subsystem is named for wins; none silences below log_level */
 	for (size_t w = 0; at.scope != NULL && w < sizeof(words) / sizeof(words[0]); w++)
 		for (size_t i = 0; i < sizeof(subsystems) / sizeof(subsystems[0]); i++)
-			if (words[w].level > least && conf_list_has(c, &at, words[w].word, subsystems[i].flag))
+			if (words[w].level > least &&
+			    conf_list_has(c, &at, words[w].word, subsystems[i].flag))
 				td_log_set_level(subsystems[i].domain, words[w].level);
 }
 
@@ -57,7 +60,8 @@ gw_logging_apply(struct gw *gw, const struct conf *c, bool reload, struct td_err
 {
 	struct td_str file = conf_str(c, NULL, "log_file");
 	char *path = file.len == 0 || td_str_eqc(file, "-") ? NULL : gw_path(gw, file);
-	bool same = (path == NULL) == (current == NULL) && (path == NULL || strcmp(path, current) == 0);
+	bool same =
+		(path == NULL) == (current == NULL) && (path == NULL || strcmp(path, current) == 0);
 	enum td_loglevel level = td_log_level_from_name(conf_str(c, NULL, "log_level").p);
 	int rc = reload && same ? 0 : td_log_open(path, err);
 

@@ -23,7 +23,7 @@
 
 static struct gw gw;
 static pthread_mutex_t conf_lock = PTHREAD_MUTEX_INITIALIZER; /* guards gw.conf */
-static struct gw_lplan *plan; /* between binding and committing */
+static struct gw_lplan *plan;                                 /* between binding and committing */
 static struct gw_domains *domains;
 static struct gw_xlog_set *xlog;
 
@@ -41,7 +41,8 @@ step_system(struct td_err *err)
 	int rc;
 
 	umask(027);
-	if ((rc = gw_process_find_user(gw.conf, err)) == 0 && (rc = gw_process_rlimit(gw.conf, err)) == 0 &&
+	if ((rc = gw_process_find_user(gw.conf, err)) == 0 &&
+	    (rc = gw_process_rlimit(gw.conf, err)) == 0 &&
 	    (rc = gw_process_data_dir(&gw, err)) == 0)
 		rc = gw_process_pidfile(&gw, gw.conf, err);
 	gw_process_socket_dirs(&gw, gw.conf);
@@ -101,8 +102,8 @@ step_workers(struct td_err *err)
 	gw.main_loop = td_loop_new(GW_MAX_WORKERS);
 	gw.directory = gw_directory_new();
 	gw_xmpp_log_init(&gw);
-	if ((rc = gw_listeners_open_creds(&gw, plan, err)) < 0 || (rc = gw_workers_new(&gw, err)) < 0 ||
-	    (rc = gw_scripts_start(&gw, err)) < 0)
+	if ((rc = gw_listeners_open_creds(&gw, plan, err)) < 0 ||
+	    (rc = gw_workers_new(&gw, err)) < 0 || (rc = gw_scripts_start(&gw, err)) < 0)
 		return rc;
 	gw_xmpp_log_switch(&gw, xlog);
 	gw_listeners_commit(&gw, plan);
@@ -126,8 +127,8 @@ step_control(struct td_err *err)
 }
 
 static int (*const steps[])(struct td_err *) = {
-	step_background, step_system, step_log,	 step_sockets, step_privileges,
-	step_store,	 step_workers, step_mail,   step_control,
+	step_background, step_system,  step_log,  step_sockets, step_privileges,
+	step_store,      step_workers, step_mail, step_control,
 };
 
 /* ---- signals ---- */
@@ -145,11 +146,8 @@ on_signal(evutil_socket_t sig, short what, void *arg)
 		(void)gw_reload(&gw, &report);
 		conf_report_fini(&report);
 		break;
-	case SIGUSR1:
-		(void)gw_reopen_logs(&gw, &err);
-		break;
-	default:
-		gw_shutdown(&gw, sig == SIGINT ? "sigint" : "sigterm");
+	case SIGUSR1: (void)gw_reopen_logs(&gw, &err); break;
+	default: gw_shutdown(&gw, sig == SIGINT ? "sigint" : "sigterm");
 	}
 }
 
@@ -189,7 +187,8 @@ main(int argc, char **argv)
 		_exit(1); /* what hangs half-made on other threads is not waited for */
 	}
 	watch_signals(evs);
-	td_log_notice(&gw.log, "ready", "version=%s workers=%u pid=%ld", TANDEM_VERSION, gw.n_workers, (long)getpid());
+	td_log_notice(&gw.log, "ready", "version=%s workers=%u pid=%ld", TANDEM_VERSION,
+		      gw.n_workers, (long)getpid());
 	gw_process_ready(&gw);
 	gw_watchdog_start(&gw);
 	td_loop_run(gw.main_loop);

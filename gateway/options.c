@@ -12,7 +12,11 @@
 
 struct gw_options gw_options;
 
-enum { OPT_DUMP = 256, OPT_LIST, OPT_VERSION };
+enum {
+	OPT_DUMP = 256,
+	OPT_LIST,
+	OPT_VERSION
+};
 
 static const struct option longs[] = {
 	{ "check-config", no_argument, NULL, 't' },
@@ -44,7 +48,8 @@ help(void)
 static int
 usage(const char *what, const char *arg)
 {
-	(void)fprintf(stderr, "tandemd: %s%s%s; try tandemd --help\n", what, arg[0] != '\0' ? " " : "", arg);
+	(void)fprintf(stderr, "tandemd: %s%s%s; try tandemd --help\n", what,
+		      arg[0] != '\0' ? " " : "", arg);
 	return EXIT_USAGE;
 }
 
@@ -161,37 +166,20 @@ gw_options_parse(struct gw *gw, int argc, char **argv)
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, "+:c:fhn:tv", longs, NULL)) != -1) {
 		switch (c) {
-		case 'c':
-			file = optarg;
-			break;
-		case 'f':
-			gw_options.foreground = true;
-			break;
-		case 'h':
-			help();
-			return 0;
+		case 'c': file = optarg; break;
+		case 'f': gw_options.foreground = true; break;
+		case 'h': help(); return 0;
 		case 'n':
 			if (!skip(gw, optarg))
 				return usage("-n takes xmpp, milter or control, not", optarg);
 			break;
-		case 't':
-			test = true;
-			break;
-		case 'v':
-			verbose = true;
-			break;
-		case OPT_DUMP:
-			dump = true;
-			break;
-		case OPT_LIST:
-			return list_options(optarg);
-		case OPT_VERSION:
-			(void)printf("tandemd " TANDEM_VERSION "\n");
-			return 0;
-		case ':':
-			return usage("a value is missing after", argv[optind - 1]);
-		default:
-			return usage("no such option:", argv[optind - 1]);
+		case 't': test = true; break;
+		case 'v': verbose = true; break;
+		case OPT_DUMP: dump = true; break;
+		case OPT_LIST: return list_options(optarg);
+		case OPT_VERSION: (void)printf("tandemd " TANDEM_VERSION "\n"); return 0;
+		case ':': return usage("a value is missing after", argv[optind - 1]);
+		default: return usage("no such option:", argv[optind - 1]);
 		}
 	}
 	if (optind < argc)

@@ -112,7 +112,8 @@ gw_process_rlimit(const struct conf *c, struct td_err *err)
 	if (getrlimit(RLIMIT_NOFILE, &rl) < 0)
 		return td_fail(err, TD_E_IO, "getrlimit: %s", strerror(errno));
 	if (want == 0) { /* as far as the administrator lets us */
-		want = rl.rlim_max == RLIM_INFINITY || rl.rlim_max > MAX_FDS ? MAX_FDS : rl.rlim_max;
+		want = rl.rlim_max == RLIM_INFINITY || rl.rlim_max > MAX_FDS ? MAX_FDS
+									     : rl.rlim_max;
 		if (want < rl.rlim_cur)
 			return 0;
 	}
@@ -121,7 +122,8 @@ gw_process_rlimit(const struct conf *c, struct td_err *err)
 		rl.rlim_max = want;
 	if (setrlimit(RLIMIT_NOFILE, &rl) < 0)
 		return td_fail(err, TD_E_IO,
-			       "cannot raise the limit of open files to %llu (%s): raise it for the service "
+			       "cannot raise the limit of open files to %llu (%s): raise it for "
+			       "the service "
 			       "(LimitNOFILE=) or lower server_max_file_descriptors",
 			       (unsigned long long)want, strerror(errno));
 	return 0;
@@ -154,7 +156,8 @@ gw_process_find_user(const struct conf *c, struct td_err *err)
 	s = conf_str(c, &at, "user");
 	pw = getpwnam(s.p);
 	if (pw == NULL)
-		return td_fail(err, TD_E_NOTFOUND, "security: there is no user %s: make it, or set user", s.p);
+		return td_fail(err, TD_E_NOTFOUND,
+			       "security: there is no user %s: make it, or set user", s.p);
 	me.uid = pw->pw_uid;
 	me.gid = pw->pw_gid;
 	s = conf_str(c, &at, "group");
@@ -162,7 +165,8 @@ gw_process_find_user(const struct conf *c, struct td_err *err)
 		return err->code;
 	groups = conf_list(c, &at, "supplemental_groups", &n);
 	if (n > MAX_GROUPS)
-		return td_fail(err, TD_E_LIMIT, "security: more than %d supplemental_groups", MAX_GROUPS);
+		return td_fail(err, TD_E_LIMIT, "security: more than %d supplemental_groups",
+			       MAX_GROUPS);
 	for (size_t i = 0; i < n; i++)
 		if (find_group(groups[i].p, &me.groups[me.n_groups++], err) < 0)
 			return err->code;
@@ -174,7 +178,8 @@ void
 gw_process_own(struct gw *gw, const char *path)
 {
 	if (me.drop && geteuid() == 0 && chown(path, me.uid, me.gid) < 0)
-		td_log_warn(&gw->log, "chown-failed", "path=%s error=%s", td_escz(path), td_escz(strerror(errno)));
+		td_log_warn(&gw->log, "chown-failed", "path=%s error=%s", td_escz(path),
+			    td_escz(strerror(errno)));
 }
 
 /* cap_net_bind_service+ep: the one that serves a purpose here. */
@@ -197,7 +202,8 @@ parse_caps(struct td_str s, uint32_t *bits, struct td_err *err)
 		for (i = 0; i < 2 && !td_str_ieq(td_str(s.p, n), td_cstr(caps[i].name)); i++)
 			;
 		if (i == 2)
-			return td_fail(err, TD_E_UNSUPPORTED, "security: capability %.*s cannot be kept", (int)n, s.p);
+			return td_fail(err, TD_E_UNSUPPORTED,
+				       "security: capability %.*s cannot be kept", (int)n, s.p);
 		*bits |= 1u << caps[i].bit;
 		if (s.p[n] == ',')
 			whole = n;
@@ -227,7 +233,8 @@ become(uint32_t caps, struct td_err *err)
 		return td_fail(err, TD_E_IO, "prctl: %s", strerror(errno));
 	if (setgroups(me.n_groups, me.groups) < 0 || setresgid(me.gid, me.gid, me.gid) < 0 ||
 	    setresuid(me.uid, me.uid, me.uid) < 0)
-		return td_fail(err, TD_E_IO, "security: cannot become the user: %s", strerror(errno));
+		return td_fail(err, TD_E_IO, "security: cannot become the user: %s",
+			       strerror(errno));
 	if (caps != 0 && set_caps(caps, err) < 0)
 		return err->code;
 	if (me.uid != 0 && setuid(0) == 0)
@@ -247,7 +254,8 @@ gw_process_drop(struct gw *gw, const struct conf *c, struct td_err *err)
 		if (parse_caps(conf_str(c, &at, "capabilities"), &caps, err) < 0)
 			return err->code;
 		if (root.len > 0 && (chroot(root.p) < 0 || chdir("/") < 0))
-			return td_fail(err, TD_E_IO, "security: chroot %s: %s", root.p, strerror(errno));
+			return td_fail(err, TD_E_IO, "security: chroot %s: %s", root.p,
+				       strerror(errno));
 		if (become(caps, err) < 0)
 			return err->code;
 	} else if (geteuid() == 0) {
@@ -269,7 +277,8 @@ make_folder(const char *path, mode_t mode, bool *made, struct td_err *err)
 	for (char *p = strchr(copy + 1, '/'); p != NULL && rc == 0; p = strchr(p + 1, '/')) {
 		*p = '\0';
 		if (mkdir(copy, 0755) < 0 && errno != EEXIST && errno != EROFS && errno != EACCES)
-			rc = td_fail(err, TD_E_IO, "cannot make folder %s: %s", copy, strerror(errno));
+			rc = td_fail(err, TD_E_IO, "cannot make folder %s: %s", copy,
+				     strerror(errno));
 		*p = '/';
 	}
 	*made = rc == 0 && mkdir(path, mode) == 0;
@@ -295,7 +304,9 @@ gw_process_data_dir(struct gw *gw, struct td_err *err)
 	if (me.lock_fd < 0)
 		rc = td_fail(err, TD_E_IO, "data_dir: cannot write %s: %s", path, strerror(errno));
 	else if (flock(me.lock_fd, LOCK_EX | LOCK_NB) < 0)
-		rc = td_fail(err, TD_E_BUSY, "data_dir %s is used by another tandemd: stop that one first", gw->data_dir);
+		rc = td_fail(err, TD_E_BUSY,
+			     "data_dir %s is used by another tandemd: stop that one first",
+			     gw->data_dir);
 	else
 		gw_process_own(gw, path);
 	free(path);
@@ -322,7 +333,8 @@ socket_dir(struct gw *gw, const char *sock)
 void
 gw_process_socket_dirs(struct gw *gw, const struct conf *c)
 {
-	static const char *const kinds[] = { "milter_listener", "control_listener", "xmpp_listener" };
+	static const char *const kinds[] = { "milter_listener", "control_listener",
+					     "xmpp_listener" };
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		const struct conf_scope *l = NULL, *n;
@@ -348,7 +360,9 @@ gw_process_secret(struct gw *gw, unsigned char out[GW_SECRET_LEN], struct td_err
 	} else if (fd < 0) {
 		rc = td_fail(err, TD_E_IO, "cannot read %s: %s", path, strerror(errno));
 	} else if (read(fd, out, GW_SECRET_LEN) != GW_SECRET_LEN) {
-		rc = td_fail(err, TD_E_CORRUPT, "%s is shorter than %d bytes: remove it, a new one is made", path, GW_SECRET_LEN);
+		rc = td_fail(err, TD_E_CORRUPT,
+			     "%s is shorter than %d bytes: remove it, a new one is made", path,
+			     GW_SECRET_LEN);
 	}
 	if (fd >= 0)
 		close(fd);
@@ -367,10 +381,12 @@ gw_process_pidfile(struct gw *gw, const struct conf *c, struct td_err *err)
 	me.pidfile = gw_path(gw, s);
 	f = fopen(me.pidfile, "we");
 	if (f == NULL)
-		return td_fail(err, TD_E_IO, "pidfile: cannot write %s: %s", me.pidfile, strerror(errno));
+		return td_fail(err, TD_E_IO, "pidfile: cannot write %s: %s", me.pidfile,
+			       strerror(errno));
 	(void)fprintf(f, "%ld\n", (long)getpid());
 	if (fclose(f) != 0)
-		return td_fail(err, TD_E_IO, "pidfile: cannot write %s: %s", me.pidfile, strerror(errno));
+		return td_fail(err, TD_E_IO, "pidfile: cannot write %s: %s", me.pidfile,
+			       strerror(errno));
 	gw_process_own(gw, me.pidfile);
 	return 0;
 }

@@ -9,7 +9,9 @@
 #define V1_MAX 107
 #define V2_FIXED 16
 
-static const char v2_sig[12] = { '\r', '\n', '\r', '\n', '\0', '\r', '\n', 'Q', 'U', 'I', 'T', '\n' };
+static const char v2_sig[12] = {
+	'\r', '\n', '\r', '\n', '\0', '\r', '\n', 'Q', 'U', 'I', 'T', '\n'
+};
 
 /* Next blank-separated word of <line> into out[64]; false when there is none. */
 static bool

@@ -45,7 +45,8 @@ prepare(struct gw *gw, struct conf *next, struct next_gen *n, struct td_err *err
 }
 
 static void
-warn_restart(struct gw *gw, const struct conf *old, const struct conf *next, struct conf_report *report)
+warn_restart(struct gw *gw, const struct conf *old, const struct conf *next,
+	     struct conf_report *report)
 {
 	struct td_buf names = { 0 };
 	struct td_str host = conf_str(next, NULL, "hostname");
@@ -55,7 +56,8 @@ warn_restart(struct gw *gw, const struct conf *old, const struct conf *next, str
 		td_buf_addf(&names, "%shostname", names.len > 0 ? " " : "");
 	if (names.len > 0) {
 		td_log_warn(&gw->log, "restart-needed", "options=%s", td_esc(td_buf_str(&names)));
-		td_buf_addf(&report->text, "warning: takes effect at the next start: %s\n", td_buf_cstr(&names));
+		td_buf_addf(&report->text, "warning: takes effect at the next start: %s\n",
+			    td_buf_cstr(&names));
 		report->warnings++;
 	}
 	td_buf_fini(&names);
@@ -98,7 +100,8 @@ gw_switch_conf(struct gw *gw, struct conf *next, struct conf_report *report)
 	gw_xmpp_log_switch(gw, n.xlog);
 	gw_domains_unref(&n.domains);
 	conf_unref(&old);
-	td_log_notice(&gw->log, "reloaded", "generation=%llu", (unsigned long long)conf_generation(next));
+	td_log_notice(&gw->log, "reloaded", "generation=%llu",
+		      (unsigned long long)conf_generation(next));
 	return 0;
 }
 

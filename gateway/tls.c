@@ -43,9 +43,9 @@ struct gw_certs {
 struct gw_tls {
 	atomic_int refs;
 	SSL_CTX *ctx;
-	struct gw_certs *certs; /* may be NULL */
-	char *ciphers;		/* NULL = ours */
-	STACK_OF(X509_NAME) *ca_names; /* NULL = no client CA */
+	struct gw_certs *certs;           /* may be NULL */
+	char *ciphers;                    /* NULL = ours */
+	STACK_OF(X509_NAME) * ca_names;   /* NULL = no client CA */
 	unsigned char alpn[ALPN_MAX + 1]; /* length, then the name; length 0 = none */
 };
 
@@ -56,7 +56,8 @@ gw_tls_error(void)
 	unsigned long e = ERR_get_error();
 
 	if (e == 0)
-		(void)snprintf(text, sizeof(text), "%s", errno != 0 ? strerror(errno) : "unknown error");
+		(void)snprintf(text, sizeof(text), "%s",
+			       errno != 0 ? strerror(errno) : "unknown error");
 	else
 		ERR_error_string_n(e, text, sizeof(text));
 	ERR_clear_error();
@@ -87,12 +88,14 @@ load_pair(SSL_CTX *ctx, const char *cert, const char *key, struct td_err *err)
 	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
 		return td_fail(err, TD_E_INVAL, "key %s: %s", key, gw_tls_error());
 	if (SSL_CTX_check_private_key(ctx) != 1)
-		return td_fail(err, TD_E_INVAL, "key %s does not belong to certificate %s", key, cert);
+		return td_fail(err, TD_E_INVAL, "key %s does not belong to certificate %s", key,
+			       cert);
 	return 0;
 }
 
 static int
-on_alpn(SSL *ssl, const unsigned char **out, unsigned char *outlen, const unsigned char *in, unsigned inlen, void *arg)
+on_alpn(SSL *ssl, const unsigned char **out, unsigned char *outlen, const unsigned char *in,
+	unsigned inlen, void *arg)
 {
 	const struct gw_tls *t = SSL_get_app_data(ssl);
 	unsigned char *chosen;
@@ -100,7 +103,8 @@ on_alpn(SSL *ssl, const unsigned char **out, unsigned char *outlen, const unsign
 	(void)arg;
 	if (t->alpn[0] == 0)
 		return SSL_TLSEXT_ERR_NOACK;
-	if (SSL_select_next_proto(&chosen, outlen, t->alpn, t->alpn[0] + 1u, in, inlen) != OPENSSL_NPN_NEGOTIATED)
+	if (SSL_select_next_proto(&chosen, outlen, t->alpn, t->alpn[0] + 1u, in, inlen) !=
+	    OPENSSL_NPN_NEGOTIATED)
 		return SSL_TLSEXT_ERR_ALERT_FATAL; /* RFC 7301 3.2 */
 	*out = chosen;
 	return SSL_TLSEXT_ERR_OK;
@@ -115,10 +119,12 @@ base_ctx(void)
 	if (ctx == NULL)
 		abort();
 	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
-	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_ENABLE_KTLS);
+	SSL_CTX_set_options(ctx,
+			    SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_ENABLE_KTLS);
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 				      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	SSL_CTX_set_read_ahead(ctx, 1); /* one recv for header and record; SSL_has_pending tells what is left */
+	SSL_CTX_set_read_ahead(
+		ctx, 1); /* one recv for header and record; SSL_has_pending tells what is left */
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"tandem", 6);
 	SSL_CTX_set_num_tickets(ctx, 1);
@@ -138,7 +144,8 @@ gw_certs_new(void)
 }
 
 int
-gw_certs_add(struct gw_certs *c, struct td_str name, const char *cert, const char *key, struct td_err *err)
+gw_certs_add(struct gw_certs *c, struct td_str name, const char *cert, const char *key,
+	     struct td_err *err)
 {
 	struct cert_entry *e;
 	SSL_CTX *ctx = base_ctx();
@@ -152,10 +159,11 @@ gw_certs_add(struct gw_certs *c, struct td_str name, const char *cert, const cha
 	e = td_zalloc(sizeof(*e));
 	e->ctx = ctx;
 	e->name = td_strndup(name);
-	if (idn2_to_ascii_8z(e->name, &ascii, IDN2_NONTRANSITIONAL) == IDN2_OK && strcmp(ascii, e->name) != 0)
+	if (idn2_to_ascii_8z(e->name, &ascii, IDN2_NONTRANSITIONAL) == IDN2_OK &&
+	    strcmp(ascii, e->name) != 0)
 		e->ascii = td_strdup(ascii);
 	idn2_free(ascii);
-	c->all = td_realloc(c->all, (c->n + 1) * sizeof(*c->all));
+	c->all = td_realloc(c->all, (c->n + 1) * sizeof(struct cert_entry *));
 	c->all[c->n++] = e;
 	(void)td_map_set(&c->by_name, td_cstr(e->name), e);
 	if (e->ascii != NULL)
@@ -232,7 +240,8 @@ static int
 on_sni(SSL *ssl, int *alert, void *arg)
 {
 	struct gw_tls *t = arg;
-	SSL_CTX *ctx = cert_for(t->certs, td_cstr(SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)));
+	SSL_CTX *ctx =
+		cert_for(t->certs, td_cstr(SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)));
 
 	(void)alert;
 	if (ctx == NULL)
@@ -258,7 +267,7 @@ set_protocols(SSL_CTX *ctx, const char *text, struct td_err *err)
 		const char *name;
 		unsigned bits; /* 1 = TLS 1.2, 2 = TLS 1.3 */
 	} words[] = {
-		{ "ALL", 3 },	  { "SSLv2", 0 },   { "SSLv3", 0 },   { "TLSv1", 0 },
+		{ "ALL", 3 },     { "SSLv2", 0 },   { "SSLv3", 0 },   { "TLSv1", 0 },
 		{ "TLSv1.0", 0 }, { "TLSv1.1", 0 }, { "TLSv1.2", 1 }, { "TLSv1.3", 2 },
 	};
 	unsigned on = 0;
@@ -274,14 +283,18 @@ set_protocols(SSL_CTX *ctx, const char *text, struct td_err *err)
 			w.p++, w.len--;
 		if (w.len == 0)
 			continue;
-		for (i = 0; i < sizeof(words) / sizeof(words[0]) && !td_str_ieq(w, td_cstr(words[i].name)); i++)
+		for (i = 0;
+		     i < sizeof(words) / sizeof(words[0]) && !td_str_ieq(w, td_cstr(words[i].name));
+		     i++)
 			;
 		if (i == sizeof(words) / sizeof(words[0]))
-			return td_fail(err, TD_E_INVAL, "tls_protocols: %.*s is no protocol", TD_STR_ARG(w));
+			return td_fail(err, TD_E_INVAL, "tls_protocols: %.*s is no protocol",
+				       TD_STR_ARG(w));
 		on = add ? on | words[i].bits : on & ~words[i].bits;
 	}
 	if (on == 0)
-		return td_fail(err, TD_E_INVAL, "tls_protocols '%s' leaves none of TLSv1.2 and TLSv1.3", text);
+		return td_fail(err, TD_E_INVAL,
+			       "tls_protocols '%s' leaves none of TLSv1.2 and TLSv1.3", text);
 	SSL_CTX_set_min_proto_version(ctx, (on & 1u) != 0 ? TLS1_2_VERSION : TLS1_3_VERSION);
 	SSL_CTX_set_max_proto_version(ctx, (on & 2u) != 0 ? 0 : TLS1_2_VERSION);
 	return 0;
@@ -295,7 +308,8 @@ set_verify(struct gw_tls *t, const struct gw_tls_conf *tc, struct td_err *err)
 	if (tc->client_ca != NULL) {
 		t->ca_names = SSL_load_client_CA_file(tc->client_ca);
 		if (t->ca_names == NULL || SSL_CTX_load_verify_file(ctx, tc->client_ca) != 1)
-			return td_fail(err, TD_E_INVAL, "client CA %s: %s", tc->client_ca, gw_tls_error());
+			return td_fail(err, TD_E_INVAL, "client CA %s: %s", tc->client_ca,
+				       gw_tls_error());
 		SSL_CTX_set_client_CA_list(ctx, SSL_dup_CA_list(t->ca_names));
 	}
 	if (tc->verify == GW_VERIFY_REQUIRE)
@@ -308,7 +322,8 @@ set_verify(struct gw_tls *t, const struct gw_tls_conf *tc, struct td_err *err)
 static int
 setup(struct gw_tls *t, const struct gw_tls_conf *tc, struct td_err *err)
 {
-	bool own = tc->ciphers != NULL && *tc->ciphers != '\0' && strcasecmp(tc->ciphers, "DEFAULT") != 0;
+	bool own = tc->ciphers != NULL && *tc->ciphers != '\0' &&
+		   strcasecmp(tc->ciphers, "DEFAULT") != 0;
 	int rc = 0;
 
 	if (tc->cert != NULL)
@@ -323,7 +338,8 @@ setup(struct gw_tls *t, const struct gw_tls_conf *tc, struct td_err *err)
 		return rc;
 	if (own) {
 		if (SSL_CTX_set_cipher_list(t->ctx, tc->ciphers) != 1)
-			return td_fail(err, TD_E_INVAL, "tls_ciphers '%s': %s", tc->ciphers, gw_tls_error());
+			return td_fail(err, TD_E_INVAL, "tls_ciphers '%s': %s", tc->ciphers,
+				       gw_tls_error());
 		t->ciphers = td_strdup(tc->ciphers);
 	}
 	if (tc->alpn != NULL) {
@@ -405,7 +421,8 @@ hash_end_point(SSL *ssl, unsigned char *out)
 	int md_nid = NID_undef;
 	unsigned n = 0;
 
-	if (cert == NULL || X509_get_signature_info(cert, &md_nid, NULL, NULL, NULL) != 1 || md_nid == NID_undef)
+	if (cert == NULL || X509_get_signature_info(cert, &md_nid, NULL, NULL, NULL) != 1 ||
+	    md_nid == NID_undef)
 		return 0;
 	if (md_nid == NID_md5 || md_nid == NID_sha1 || md_nid == NID_md5_sha1)
 		md_nid = NID_sha256;
@@ -423,14 +440,17 @@ gw_tls_binding(SSL *ssl, struct gw_cb_buf *buf, struct xmpp_cb_data *out)
 	bool unique = SSL_version(ssl) >= TLS1_3_VERSION || SSL_get_extms_support(ssl) == 1;
 
 	memset(out, 0, sizeof(*out));
-	out->tls_server_end_point = td_str((char *)buf->end_point, hash_end_point(ssl, buf->end_point));
+	out->tls_server_end_point =
+		td_str((char *)buf->end_point, hash_end_point(ssl, buf->end_point));
 	/* section 2: the context is a zero-length string, not absent */
-	if (unique && SSL_export_keying_material(ssl, buf->exporter, sizeof(buf->exporter), label, sizeof(label) - 1,
-						 (const unsigned char *)"", 0, 1) == 1)
+	if (unique &&
+	    SSL_export_keying_material(ssl, buf->exporter, sizeof(buf->exporter), label,
+				       sizeof(label) - 1, (const unsigned char *)"", 0, 1) == 1)
 		out->tls_exporter = td_str((char *)buf->exporter, sizeof(buf->exporter));
 	if (unique) { /* RFC 5929 3.1: the first Finished message; the client's in a full handshake */
-		size_t n = SSL_session_reused(ssl) ? SSL_get_finished(ssl, buf->unique, sizeof(buf->unique))
-						   : SSL_get_peer_finished(ssl, buf->unique, sizeof(buf->unique));
+		size_t n = SSL_session_reused(ssl)
+				   ? SSL_get_finished(ssl, buf->unique, sizeof(buf->unique))
+				   : SSL_get_peer_finished(ssl, buf->unique, sizeof(buf->unique));
 
 		out->tls_unique = td_str((char *)buf->unique, n <= sizeof(buf->unique) ? n : 0);
 	}
@@ -490,7 +510,8 @@ make_cert(EVP_PKEY *key, const char *cn, const struct td_str *names, size_t n)
 	X509_time_adj_ex(X509_getm_notAfter(x), SELF_SIGNED_DAYS, 0, NULL);
 	X509_set_pubkey(x, key);
 	subject = X509_get_subject_name(x);
-	X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)cn, (int)strnlen(cn, 64), -1, 0);
+	X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)cn,
+				   (int)strnlen(cn, 64), -1, 0);
 	X509_set_issuer_name(x, subject);
 	add_name(san, td_cstr(cn));
 	for (size_t i = 0; i < n; i++)
@@ -516,7 +537,8 @@ make_folders(const char *path, struct td_err *err)
 	for (char *p = strchr(dir + 1, '/'); p != NULL && rc == 0; p = strchr(p + 1, '/')) {
 		*p = '\0';
 		if (mkdir(dir, 0755) < 0 && errno != EEXIST)
-			rc = td_fail(err, TD_E_IO, "cannot make folder %s: %s", dir, strerror(errno));
+			rc = td_fail(err, TD_E_IO, "cannot make folder %s: %s", dir,
+				     strerror(errno));
 		*p = '/';
 	}
 	free(dir);
@@ -531,7 +553,8 @@ write_pem(const char *path, X509 *x, EVP_PKEY *key, struct td_err *err)
 	bool ok;
 
 	if (fd < 0)
-		return td_fail(err, errno == EEXIST ? TD_E_EXISTS : TD_E_IO, "cannot make %s: %s", path, strerror(errno));
+		return td_fail(err, errno == EEXIST ? TD_E_EXISTS : TD_E_IO, "cannot make %s: %s",
+			       path, strerror(errno));
 	f = fdopen(fd, "w");
 	if (f == NULL)
 		abort();
@@ -546,12 +569,13 @@ write_pem(const char *path, X509 *x, EVP_PKEY *key, struct td_err *err)
 }
 
 int
-gw_tls_self_signed(const char *path, const char *key_path, const char *cn, const struct td_str *names, size_t n,
-		   struct td_err *err)
+gw_tls_self_signed(const char *path, const char *key_path, const char *cn,
+		   const struct td_str *names, size_t n, struct td_err *err)
 {
 	EVP_PKEY *key = EVP_EC_gen("P-256");
 	X509 *x = key != NULL ? make_cert(key, cn, names, n) : NULL;
-	int rc = x == NULL ? td_fail(err, TD_E_IO, "self-signed certificate: %s", gw_tls_error()) : make_folders(path, err);
+	int rc = x == NULL ? td_fail(err, TD_E_IO, "self-signed certificate: %s", gw_tls_error())
+			   : make_folders(path, err);
 
 	if (rc == 0 && key_path != NULL && strcmp(key_path, path) != 0) {
 		rc = make_folders(key_path, err);

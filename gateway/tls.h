@@ -19,7 +19,8 @@ struct xmpp_cb_data;
 /* Empty; one reference. */
 struct gw_certs *gw_certs_new(void);
 /* Certificate (with its chain) and key for <name> (prepared domain); <key> NULL = in <cert>. */
-int gw_certs_add(struct gw_certs *c, struct td_str name, const char *cert, const char *key, struct td_err *err);
+int gw_certs_add(struct gw_certs *c, struct td_str name, const char *cert, const char *key,
+		 struct td_err *err);
 struct gw_certs *gw_certs_ref(struct gw_certs *c);
 void gw_certs_unref(struct gw_certs **c);
 size_t gw_certs_count(const struct gw_certs *c);
@@ -33,13 +34,14 @@ enum gw_tls_verify {
 	GW_VERIFY_COUNT /* must be last */
 };
 struct gw_tls_conf {
-	const char *cert;      /* PEM file; NULL = only domains have one (then <certs> must not be empty) */
+	const char
+		*cert; /* PEM file; NULL = only domains have one (then <certs> must not be empty) */
 	const char *key;       /* NULL = in <cert> */
 	const char *client_ca; /* NULL = none */
 	const char *ciphers;   /* TLS 1.2 list; NULL, "" or "DEFAULT" = ours */
 	const char *protocols; /* "+ALL -TLSv1.2"; NULL = all.  Below TLS 1.2 is never spoken */
 	enum gw_tls_verify verify;
-	const char *alpn;      /* offered protocol, "xmpp-client"; NULL = no ALPN */
+	const char *alpn;       /* offered protocol, "xmpp-client"; NULL = no ALPN */
 	struct gw_certs *certs; /* borrowed; NULL = none */
 };
 int gw_tls_new(const struct gw_tls_conf *tc, struct gw_tls **out, struct td_err *err);
@@ -62,6 +64,6 @@ const char *gw_tls_error(void);
 
 /* Make <path> with a self-signed certificate (ECDSA P-256, ten years) for <cn> and <names>, and its
  * key there too or in <key_path>; mode 0600, folders are made.  TD_E_EXISTS when a file is there. */
-int gw_tls_self_signed(const char *path, const char *key_path, const char *cn, const struct td_str *names, size_t n,
-		       struct td_err *err);
+int gw_tls_self_signed(const char *path, const char *key_path, const char *cn,
+		       const struct td_str *names, size_t n, struct td_err *err);
 #endif

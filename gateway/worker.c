@@ -40,7 +40,8 @@ gw_workers_new(struct gw *gw, struct td_err *err)
 		w->domains = gw_domains_ref(d);
 		gw_conns_init(w);
 		gw->workers[i] = w;
-		w->env = xmpp_env_new(w->loop, i, gw->n_workers, &gw_xmpp_host, w, gw->store, gw->conf);
+		w->env = xmpp_env_new(w->loop, i, gw->n_workers, &gw_xmpp_host, w, gw->store,
+				      gw->conf);
 		if (w->env == NULL) {
 			gw_domains_unref(&d);
 			return td_fail(err, TD_E_IO, "worker %u could not be made", i);
@@ -165,7 +166,8 @@ on_orders(struct gw_worker *w, void *arg)
 	/* momentum.md 1.8: domains that lost "server" */
 	for (s = TAILQ_FIRST(&w->env->sessions); s != NULL; s = next) {
 		next = TAILQ_NEXT(s, env_link);
-		if (s->stream != NULL && (!gw_domains_find(w->domains, s->jid.domain, &d) || d.kind != XD_LOCAL))
+		if (s->stream != NULL &&
+		    (!gw_domains_find(w->domains, s->jid.domain, &d) || d.kind != XD_LOCAL))
 			xmpp_c2s_end(s->stream, "host-gone", NULL);
 	}
 }

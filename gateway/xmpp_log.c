@@ -22,19 +22,19 @@
 
 enum macro {
 	M_LITERAL = 0,
-	M_TIME,	    /* %t, %t{strftime} */
-	M_USEC,	    /* %us{decimals} */
-	M_KIND,	    /* %st */
+	M_TIME,     /* %t, %t{strftime} */
+	M_USEC,     /* %us{decimals} */
+	M_KIND,     /* %st */
 	M_OBSCURED, /* %so */
-	M_RAW,	    /* %sr */
-	M_FROM,	    /* %af */
-	M_TO,	    /* %at */
-	M_ID,	    /* %ai */
-	M_TYPE,	    /* %ay */
-	M_PEER,	    /* %H */
-	M_USER,	    /* %U */
+	M_RAW,      /* %sr */
+	M_FROM,     /* %af */
+	M_TO,       /* %at */
+	M_ID,       /* %ai */
+	M_TYPE,     /* %ay */
+	M_PEER,     /* %H */
+	M_USER,     /* %U */
 	M_EMPTY,    /* known to custom_logger, nothing to say here */
-	M_COUNT	    /* must be last */
+	M_COUNT     /* must be last */
 };
 
 static const struct {
@@ -42,15 +42,16 @@ static const struct {
 	enum macro macro;
 	bool arg; /* takes {...} */
 } macros[] = {
-	{ "vctx_conn", M_EMPTY, true }, { "vctx_mess", M_EMPTY, true }, { "us", M_USEC, true }, { "st", M_KIND, false },
-	{ "so", M_OBSCURED, false },	{ "sr", M_RAW, false },		{ "af", M_FROM, false }, { "at", M_TO, false },
-	{ "ai", M_ID, false },		{ "ay", M_TYPE, false },	{ "t", M_TIME, true },	 { "H", M_PEER, false },
-	{ "U", M_USER, false },		{ "A", M_EMPTY, false },
+	{ "vctx_conn", M_EMPTY, true }, { "vctx_mess", M_EMPTY, true }, { "us", M_USEC, true },
+	{ "st", M_KIND, false },        { "so", M_OBSCURED, false },    { "sr", M_RAW, false },
+	{ "af", M_FROM, false },        { "at", M_TO, false },          { "ai", M_ID, false },
+	{ "ay", M_TYPE, false },        { "t", M_TIME, true },          { "H", M_PEER, false },
+	{ "U", M_USER, false },         { "A", M_EMPTY, false },
 };
 
 struct op {
 	enum macro macro;
-	char sep; /* the literal byte that follows; 0 = none */
+	char sep;   /* the literal byte that follows; 0 = none */
 	char *text; /* literal, or argument; NULL = none */
 	size_t len;
 };
@@ -98,9 +99,11 @@ add_macro(struct gw_xlog_format *f, const char *p, size_t left, bool content, st
 		}
 	}
 	if (best == 0)
-		return td_fail(err, TD_E_INVAL, "no macro is called %%%.*s", (int)(left < 10 ? left : 10), p);
+		return td_fail(err, TD_E_INVAL, "no macro is called %%%.*s",
+			       (int)(left < 10 ? left : 10), p);
 	if (macros[found].macro == M_RAW && !content)
-		return td_fail(err, TD_E_INVAL, "%%sr shows what people write: it needs log_content = true");
+		return td_fail(err, TD_E_INVAL,
+			       "%%sr shows what people write: it needs log_content = true");
 	if (!macros[found].arg || best >= left || p[best] != '{') {
 		(void)add_op(f, macros[found].macro, NULL, 0);
 		return (int)best;
@@ -194,7 +197,8 @@ add_usec(struct td_buf *out, const struct op *op, uint64_t now_us)
 	if (op->text != NULL && !td_str_to_i64(td_str(op->text, op->len), 0, 6, &digits))
 		digits = 6;
 	(void)snprintf(frac, sizeof(frac), ".%06u", (unsigned)(now_us % 1000000));
-	td_buf_addf(out, "%llu%.*s", (unsigned long long)(now_us / 1000000), digits > 0 ? (int)digits + 1 : 0, frac);
+	td_buf_addf(out, "%llu%.*s", (unsigned long long)(now_us / 1000000),
+		    digits > 0 ? (int)digits + 1 : 0, frac);
 }
 
 /* Character data becomes x per character, blanks stay; tags are kept.  Raw bytes may hold '>' in
@@ -202,7 +206,11 @@ add_usec(struct td_buf *out, const struct op *op, uint64_t now_us)
 static void
 add_obscured(struct td_buf *out, struct td_str xml)
 {
-	enum { TEXT = 0, TAG, CDATA } in = TEXT;
+	enum {
+		TEXT = 0,
+		TAG,
+		CDATA
+	} in = TEXT;
 	char quote = '\0';
 
 	for (size_t i = 0; i < xml.len; i++) {
@@ -262,58 +270,37 @@ type_of(const struct xmpp_stanza *s)
 }
 
 static void
-add_macro_value(const struct op *op, const struct xmpp_stanza *s, bool received, const char *peer, uint64_t now_us,
-		struct td_buf *out)
+add_macro_value(const struct op *op, const struct xmpp_stanza *s, bool received, const char *peer,
+		uint64_t now_us, struct td_buf *out)
 {
 	static const char *const kinds[] = { "stream", "message", "presence", "iq" };
 	struct td_str v = TD_STR_NULL;
 
 	switch (op->macro) {
-	case M_LITERAL:
-		td_buf_add(out, op->text, op->len);
-		return;
-	case M_TIME:
-		add_time(out, op, now_us);
-		return;
-	case M_USEC:
-		add_usec(out, op, now_us);
-		return;
+	case M_LITERAL: td_buf_add(out, op->text, op->len); return;
+	case M_TIME: add_time(out, op, now_us); return;
+	case M_USEC: add_usec(out, op, now_us); return;
 	case M_OBSCURED:
 	case M_RAW:
 		if (s != NULL)
 			add_stanza(out, op, s);
 		return;
-	case M_KIND:
-		v = s != NULL ? td_cstr(kinds[s->kind <= XK_IQ ? s->kind : 0]) : v;
-		break;
-	case M_FROM:
-		v = s != NULL ? s->from.full : v;
-		break;
-	case M_TO:
-		v = s != NULL ? s->to.full : v;
-		break;
-	case M_ID:
-		v = s != NULL ? s->id : v;
-		break;
-	case M_TYPE:
-		v = s != NULL ? type_of(s) : v;
-		break;
-	case M_USER:
-		v = s == NULL ? v : received ? s->from.bare : s->to.bare;
-		break;
-	case M_PEER:
-		v = td_cstr(peer);
-		break;
+	case M_KIND: v = s != NULL ? td_cstr(kinds[s->kind <= XK_IQ ? s->kind : 0]) : v; break;
+	case M_FROM: v = s != NULL ? s->from.full : v; break;
+	case M_TO: v = s != NULL ? s->to.full : v; break;
+	case M_ID: v = s != NULL ? s->id : v; break;
+	case M_TYPE: v = s != NULL ? type_of(s) : v; break;
+	case M_USER: v = s == NULL ? v : received ? s->from.bare : s->to.bare; break;
+	case M_PEER: v = td_cstr(peer); break;
 	case M_EMPTY:
-	case M_COUNT:
-		break;
+	case M_COUNT: break;
 	}
 	add_escaped(out, v, op->sep);
 }
 
 void
-gw_xlog_format(const struct gw_xlog_format *f, const struct xmpp_stanza *s, bool received, const char *peer,
-	       uint64_t now_us, struct td_buf *out)
+gw_xlog_format(const struct gw_xlog_format *f, const struct xmpp_stanza *s, bool received,
+	       const char *peer, uint64_t now_us, struct td_buf *out)
 {
 	for (size_t i = 0; i < f->n; i++)
 		add_macro_value(&f->ops[i], s, received, peer, now_us, out);
@@ -326,7 +313,7 @@ struct instance {
 	struct gw *gw;
 	char *name, *path;
 	mode_t mode;
-	int fd; /* -1 = not opened (check only) */
+	int fd;                                             /* -1 = not opened (check only) */
 	struct gw_xlog_format *received, *delivered, *beat; /* NULL = not written */
 	unsigned heartbeat_ms;
 	struct td_timer timer; /* on the main loop */
@@ -396,7 +383,8 @@ open_file(const struct instance *in, struct td_err *err)
 	struct stat st;
 
 	if (fd < 0)
-		return td_fail(err, TD_E_IO, "xmpp_logger \"%s\": cannot open %s: %s", in->name, in->path, strerror(errno));
+		return td_fail(err, TD_E_IO, "xmpp_logger \"%s\": cannot open %s: %s", in->name,
+			       in->path, strerror(errno));
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0) {
 		(void)fchmod(fd, in->mode);
 		gw_process_own(in->gw, in->path);
@@ -405,17 +393,18 @@ open_file(const struct instance *in, struct td_err *err)
 }
 
 static int
-compile(const struct instance *in, const struct conf *c, const struct conf_at *at, const char *option,
-	struct gw_xlog_format **out, struct td_err *err)
+compile(const struct instance *in, const struct conf *c, const struct conf_at *at,
+	const char *option, struct gw_xlog_format **out, struct td_err *err)
 {
-	int rc = gw_xlog_compile(conf_str(c, at, option), conf_bool(c, at, "log_content"), out, err);
+	int rc =
+		gw_xlog_compile(conf_str(c, at, option), conf_bool(c, at, "log_content"), out, err);
 
 	return rc < 0 ? td_wrap(err, "xmpp_logger \"%s\": %s", in->name, option) : 0;
 }
 
 static int
-load_instance(struct gw *gw, const struct conf *c, const struct conf_scope *s, bool check_only, struct instance **out,
-	      struct td_err *err)
+load_instance(struct gw *gw, const struct conf *c, const struct conf_scope *s, bool check_only,
+	      struct instance **out, struct td_err *err)
 {
 	struct conf_at at = { .scope = s };
 	struct instance *in = td_zalloc(sizeof(*in));
@@ -443,7 +432,8 @@ load_instance(struct gw *gw, const struct conf *c, const struct conf_scope *s, b
 }
 
 int
-gw_xmpp_log_prepare(struct gw *gw, const struct conf *c, bool check_only, struct gw_xlog_set **out, struct td_err *err)
+gw_xmpp_log_prepare(struct gw *gw, const struct conf *c, bool check_only, struct gw_xlog_set **out,
+		    struct td_err *err)
 {
 	struct gw_xlog_set *set = td_zalloc(sizeof(*set));
 	const struct conf_scope *s = NULL;
@@ -460,7 +450,7 @@ gw_xmpp_log_prepare(struct gw *gw, const struct conf *c, bool check_only, struct
 			gw_xlog_set_unref(&set);
 			return rc;
 		}
-		set->all = td_realloc(set->all, (set->n + 1) * sizeof(*set->all));
+		set->all = td_realloc(set->all, (set->n + 1) * sizeof(struct instance *));
 		set->all[set->n++] = in;
 	}
 	*out = set;
@@ -474,7 +464,8 @@ write_lines(struct instance *in, struct td_buf *lines)
 		return;
 	if (write(in->fd, lines->p, lines->len) != (ssize_t)lines->len) {
 		if (!atomic_exchange(&in->failing, true))
-			td_log_error(&in->gw->log, "xmpp-log-failed", "instance=%s path=%s error=%s", td_escz(in->name),
+			td_log_error(&in->gw->log, "xmpp-log-failed",
+				     "instance=%s path=%s error=%s", td_escz(in->name),
 				     td_escz(in->path), td_escz(strerror(errno)));
 	} else {
 		atomic_store(&in->failing, false);
@@ -530,7 +521,8 @@ take_set(struct gw_worker *w, void *arg)
 }
 
 void
-gw_xmpp_log_stanza(struct xmpp_env *env, bool received, const struct xmpp_stanza *s, const char *peer)
+gw_xmpp_log_stanza(struct xmpp_env *env, bool received, const struct xmpp_stanza *s,
+		   const char *peer)
 {
 	struct gw_worker *w = gw_worker_of(env);
 	struct slot *slot = &w->gw->xmpp_log->slots[w->index];

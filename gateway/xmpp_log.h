@@ -12,11 +12,12 @@ struct gw_xlog_set;
 /* ---- formats; also for tests ---- */
 
 /* Compile once; longest macro wins.  <content>: %sr is allowed. */
-int gw_xlog_compile(struct td_str text, bool content, struct gw_xlog_format **out, struct td_err *err);
+int gw_xlog_compile(struct td_str text, bool content, struct gw_xlog_format **out,
+		    struct td_err *err);
 void gw_xlog_format_free(struct gw_xlog_format *f);
 /* Append one line with its newline.  <s> and <peer> may be NULL (heartbeat). */
-void gw_xlog_format(const struct gw_xlog_format *f, const struct xmpp_stanza *s, bool received, const char *peer,
-		    uint64_t now_us, struct td_buf *out);
+void gw_xlog_format(const struct gw_xlog_format *f, const struct xmpp_stanza *s, bool received,
+		    const char *peer, uint64_t now_us, struct td_buf *out);
 
 /* ---- the module ---- */
 
@@ -25,7 +26,8 @@ void gw_xmpp_log_init(struct gw *gw);
 /* After the workers have ended. */
 void gw_xmpp_log_fini(struct gw *gw);
 /* Compile the formats of <c> and, unless <check_only>, open the files. */
-int gw_xmpp_log_prepare(struct gw *gw, const struct conf *c, bool check_only, struct gw_xlog_set **out, struct td_err *err);
+int gw_xmpp_log_prepare(struct gw *gw, const struct conf *c, bool check_only,
+			struct gw_xlog_set **out, struct td_err *err);
 void gw_xlog_set_unref(struct gw_xlog_set **set);
 /* From now on this one; takes the reference. */
 void gw_xmpp_log_switch(struct gw *gw, struct gw_xlog_set *set);
@@ -33,5 +35,6 @@ void gw_xmpp_log_switch(struct gw *gw, struct gw_xlog_set *set);
 int gw_xmpp_log_reopen(struct gw *gw, const char *instance, struct td_err *err);
 
 /* xmpp_host.log_stanza. */
-void gw_xmpp_log_stanza(struct xmpp_env *env, bool received, const struct xmpp_stanza *s, const char *peer);
+void gw_xmpp_log_stanza(struct xmpp_env *env, bool received, const struct xmpp_stanza *s,
+			const char *peer);
 #endif

@@ -60,8 +60,11 @@ END_TEST
 
 START_TEST(test_malformed)
 {
-	static const char *const bad[] = { "", "/", "/8", "192.0.2.0/", "192.0.2.0/33", "192.0.2.0/-1", "192.0.2", "example.org",
-					   "::1/129", "[::1]", "192.0.2.0/2x", "1.2.3.4.5", "*" };
+	static const char *const bad[] = {
+		"",        "/",           "/8",      "192.0.2.0/", "192.0.2.0/33", "192.0.2.0/-1",
+		"192.0.2", "example.org", "::1/129", "[::1]",      "192.0.2.0/2x", "1.2.3.4.5",
+		"*"
+	};
 	struct gw_net n;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -77,7 +80,10 @@ static const struct {
 	const char *peer;
 	unsigned port;
 } headers[] = {
-#define H(s, rc, peer, port) { s, sizeof(s) - 1, rc, peer, port }
+#define H(s, rc, peer, port)                     \
+	{                                        \
+		s, sizeof(s) - 1, rc, peer, port \
+	}
 	H("PROXY TCP4 192.0.2.1 192.0.2.2 1234 5222\r\nrest", 42, "192.0.2.1", 1234),
 	H("PROXY TCP6 2001:db8::1 2001:db8::2 1234 5222\r\n", 46, "2001:db8::1", 1234),
 	H("PROXY UNKNOWN\r\n", 15, NULL, 0),
@@ -90,13 +96,15 @@ static const struct {
 	H("PROXY TCP4\r\n", TD_E_INVAL, NULL, 0),
 	H("PROXY \r\n", TD_E_INVAL, NULL, 0),
 	H("<stream:stream", TD_E_INVAL, NULL, 0),
-	H("PROXY TCP4 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+	H("PROXY TCP4 "
+	  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	  "aaaaaaaaaaaaaaaaa",
 	  TD_E_INVAL, NULL, 0),
 	H(V2 "\x21\x11\0\x0c\xc0\0\2\7\xc0\0\2\x08\4\xd2\x14\x66", 28, "192.0.2.7", 1234),
 	H(V2 "\x21\x11\0\x0c\xc0\0\2\7", 0, NULL, 0),
-	H(V2 "\x20\0\0\0", 16, NULL, 0),	    /* LOCAL */
-	H(V2 "\x21\0\0\0", 16, NULL, 0),	    /* PROXY, unspecified family */
-	H(V2 "\x11\x11\0\0", TD_E_INVAL, NULL, 0),  /* version 1 in a version 2 header */
+	H(V2 "\x20\0\0\0", 16, NULL, 0),               /* LOCAL */
+	H(V2 "\x21\0\0\0", 16, NULL, 0),               /* PROXY, unspecified family */
+	H(V2 "\x11\x11\0\0", TD_E_INVAL, NULL, 0),     /* version 1 in a version 2 header */
 	H(V2 "\x21\x11\xff\xff", TD_E_INVAL, NULL, 0), /* too long */
 #undef H
 };
@@ -109,11 +117,14 @@ START_TEST(test_proxy)
 	memcpy(copy, headers[_i].bytes, headers[_i].n);
 	ck_assert_int_eq(gw_proxy_parse(td_str(copy, headers[_i].n), &ss), headers[_i].rc);
 	if (headers[_i].peer != NULL) {
-		ck_assert_int_eq(ss.ss_family, strchr(headers[_i].peer, ':') != NULL ? AF_INET6 : AF_INET);
+		ck_assert_int_eq(ss.ss_family,
+				 strchr(headers[_i].peer, ':') != NULL ? AF_INET6 : AF_INET);
 		ck_assert_uint_eq(ntohs(((struct sockaddr_in *)&ss)->sin_port), headers[_i].port);
 		if (ss.ss_family == AF_INET)
-			ck_assert_mem_eq(&((struct sockaddr_in *)&ss)->sin_addr,
-					 &((struct sockaddr_in *)(void *)addr(headers[_i].peer))->sin_addr, 4);
+			ck_assert_mem_eq(
+				&((struct sockaddr_in *)&ss)->sin_addr,
+				&((struct sockaddr_in *)(void *)addr(headers[_i].peer))->sin_addr,
+				4);
 	} else if (headers[_i].rc > 0) {
 		ck_assert_int_eq(ss.ss_family, AF_UNSPEC);
 	}

@@ -63,7 +63,8 @@ take_cb(struct xmpp_c2s *c)
 }
 
 struct xmpp_c2s *
-xmpp_c2s_new(struct xmpp_env *env, struct xmpp_io *io, const struct xmpp_c2s_conf *cc, bool direct_tls)
+xmpp_c2s_new(struct xmpp_env *env, struct xmpp_io *io, const struct xmpp_c2s_conf *cc,
+	     bool direct_tls)
 {
 	struct xmpp_c2s *c = td_zalloc(sizeof(*c));
 
@@ -123,8 +124,7 @@ xmpp_c2s_input(struct xmpp_c2s *c, const char *data, size_t len)
 			c->resume.fire = on_resume;
 			td_timer_set(c->env->loop, &c->resume, 1);
 			break;
-		default:
-			td_buf_addc(c->cc->ops->out(c->io), data[i]);
+		default: td_buf_addc(c->cc->ops->out(c->io), data[i]);
 		}
 	}
 	in_call = false;
@@ -221,7 +221,9 @@ start(void)
 		w->index = i;
 		w->loop = td_loop_new(i);
 		w->env = &envs[i];
-		envs[i] = (struct xmpp_env){ .loop = w->loop, .index = i, .n_workers = 2, .host_data = w };
+		envs[i] = (struct xmpp_env){
+			.loop = w->loop, .index = i, .n_workers = 2, .host_data = w
+		};
 		w->readbuf_len = 65536;
 		w->readbuf = td_alloc(w->readbuf_len);
 		gw_conns_init(w);
@@ -340,11 +342,11 @@ expect_eof(int fd)
 }
 
 /* Wait for an event that another thread brings about. */
-#define AWAIT(cond)                                          \
-	do {                                                 \
+#define AWAIT(cond)                                           \
+	do {                                                  \
 		for (int i_ = 0; i_ < 20000 && !(cond); i_++) \
-			usleep(1000);                        \
-		ck_assert(cond);                             \
+			usleep(1000);                         \
+		ck_assert(cond);                              \
 	} while (0)
 
 /* ---- TLS clients ---- */
@@ -399,7 +401,9 @@ check_exporter(SSL *s)
 {
 	unsigned char mine[32];
 
-	ck_assert_int_eq(SSL_export_keying_material(s, mine, 32, "EXPORTER-Channel-Binding", 24, (const unsigned char *)"", 0, 1), 1);
+	ck_assert_int_eq(SSL_export_keying_material(s, mine, 32, "EXPORTER-Channel-Binding", 24,
+						    (const unsigned char *)"", 0, 1),
+			 1);
 	ck_assert_mem_eq(mine, last_cb, 32);
 }
 
@@ -637,7 +641,9 @@ START_TEST(test_move_tls)
 		}
 		if (n > 0) /* several records at once */
 			for (unsigned k = 0; k < n; k += 3000)
-				ck_assert_int_gt(SSL_write(s, buf + k, (int)(n - k < 3000 ? n - k : 3000)), 0);
+				ck_assert_int_gt(
+					SSL_write(s, buf + k, (int)(n - k < 3000 ? n - k : 3000)),
+					0);
 		while (at < sent) {
 			char in[4096];
 			int r = SSL_read(s, in, sizeof(in));
@@ -721,7 +727,8 @@ admit_by_address(struct gw_conn_conf *cf, const struct sockaddr *peer, struct xm
 START_TEST(test_proxy)
 {
 	static const char v1[] = "PROXY TCP4 192.0.2.7 192.0.2.8 1234 5222\r\n";
-	static const char v2[] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\2\7\xc0\0\2\x08\4\xd2\x14\x66";
+	static const char v2[] =
+		"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\2\7\xc0\0\2\x08\4\xd2\x14\x66";
 	static const char other[] = "PROXY TCP4 192.0.2.99 192.0.2.8 1234 5222\r\n";
 	struct gw_conn_conf *cf = new_conf();
 	int fd;
@@ -799,7 +806,8 @@ START_TEST(test_many)
 		expect(fds[i], "hi", 2);
 	AWAIT(n_flushed >= MANY);
 	after = mallinfo2().uordblks;
-	printf("per idle connection, stream excluded: %zu bytes\n", (after - before) / MANY - sizeof(struct xmpp_c2s) - 8);
+	printf("per idle connection, stream excluded: %zu bytes\n",
+	       (after - before) / MANY - sizeof(struct xmpp_c2s) - 8);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 	ck_assert_uint_lt((after - before) / MANY - sizeof(struct xmpp_c2s), 600);
 #endif

@@ -104,7 +104,8 @@ churn(void *arg)
 		j.full = td_str(text, (size_t)n);
 		j.bare = td_str(text, bare);
 		j.resource = td_str(text + bare + 1, (size_t)n - bare - 1);
-		gw_directory_set(d, &j, i % 10, TD_STR("away"), TD_STR("status"), i < 19950 && i % 3 != 0);
+		gw_directory_set(d, &j, i % 10, TD_STR("away"), TD_STR("status"),
+				 i < 19950 && i % 3 != 0);
 		if (gw_directory_get(d, j.bare, &p))
 			ck_assert_str_eq(p.status, "status");
 	}

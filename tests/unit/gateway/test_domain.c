@@ -91,7 +91,8 @@ START_TEST(test_mail_list)
 	struct gw_domain dom;
 	char text[2048];
 
-	(void)stpcpy(stpcpy(text, base), "mail { domains = ( \"mailonly.test\" \"corp.test\" ) gateway_domain = \"mail.shared.test\" }\n");
+	(void)stpcpy(stpcpy(text, base), "mail { domains = ( \"mailonly.test\" \"corp.test\" ) "
+					 "gateway_domain = \"mail.shared.test\" }\n");
 	load(text);
 	ck_assert(!mail("shared.test"));
 	ck_assert(mail("mailonly.test"));

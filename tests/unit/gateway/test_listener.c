@@ -23,7 +23,8 @@ struct xmpp_c2s {
 static _Atomic unsigned n_closed, n_idle, by_worker[2];
 
 struct xmpp_c2s *
-xmpp_c2s_new(struct xmpp_env *env, struct xmpp_io *io, const struct xmpp_c2s_conf *cc, bool direct_tls)
+xmpp_c2s_new(struct xmpp_env *env, struct xmpp_io *io, const struct xmpp_c2s_conf *cc,
+	     bool direct_tls)
 {
 	struct xmpp_c2s *c = td_zalloc(sizeof(*c));
 
@@ -125,7 +126,11 @@ setup(void)
 	for (unsigned i = 0; i < 2; i++) {
 		struct gw_worker *w = &workers[i];
 
-		*w = (struct gw_worker){ .gw = &gw, .index = i, .loop = td_loop_new(i), .env = &envs[i], .readbuf_len = 4096 };
+		*w = (struct gw_worker){ .gw = &gw,
+					 .index = i,
+					 .loop = td_loop_new(i),
+					 .env = &envs[i],
+					 .readbuf_len = 4096 };
 		envs[i] = (struct xmpp_env){ .loop = w->loop, .index = i, .n_workers = 2 };
 		w->readbuf = td_alloc(w->readbuf_len);
 		gw_conns_init(w);
@@ -178,7 +183,10 @@ plan(const char *listens, struct gw_lplan **out, struct td_err *err)
 	struct conf *c;
 	int rc;
 
-	td_buf_addf(&text, "xmpp {}\nxmpp_listener { AuthParameters = [ uri = \"store://\" ] listener_sessions = 3\n%s }\n", listens);
+	td_buf_addf(&text,
+		    "xmpp {}\nxmpp_listener { AuthParameters = [ uri = \"store://\" ] "
+		    "listener_sessions = 3\n%s }\n",
+		    listens);
 	rc = conf_load_text("test", td_buf_str(&text), &c, &r);
 	ck_assert_msg(rc == 0, "%s", td_buf_cstr(&r.text));
 	d = gw_domains_build(c);
@@ -372,7 +380,8 @@ START_TEST(test_port_in_use)
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
 	ck_assert_int_eq(listen(fd, 5), 0);
 	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
-	(void)snprintf(text, sizeof(text), "Listen \"127.0.0.1:0\" {} Listen \"127.0.0.1:%u\" {}", ntohs(sa.sin_port));
+	(void)snprintf(text, sizeof(text), "Listen \"127.0.0.1:0\" {} Listen \"127.0.0.1:%u\" {}",
+		       ntohs(sa.sin_port));
 	ck_assert_int_eq(plan(text, &p, &err), TD_E_EXISTS);
 	ck_assert_ptr_nonnull(strstr(err.text, "in use"));
 	close(fd);
@@ -419,7 +428,8 @@ START_TEST(test_proxy_hosts)
 	unsigned port;
 	int fd;
 
-	serve("Listen \"127.0.0.1:0\" { proxy_protocol = true proxy_protocol_hosts = ( \"127.0.0.4/31\" )\n"
+	serve("Listen \"127.0.0.1:0\" { proxy_protocol = true proxy_protocol_hosts = ( "
+	      "\"127.0.0.4/31\" )\n"
 	      "  Peer \"192.0.2.128/25\" { always_deny = true } }");
 	port = gw_listeners_port(&gw, "127.0.0.1:0");
 	fd = dial(port, "127.0.0.1"); /* not a proxy we know */

@@ -136,10 +136,14 @@ START_TEST(test_names)
 	static const struct {
 		const char *domain, *sni, *cn;
 	} rows[] = {
-		{ NULL, NULL, "host.a.test" },		   { NULL, "b.test", "b.test" },
-		{ "b.test", NULL, "b.test" },		   { "b.test", "unknown.test", "b.test" },
-		{ "unknown.test", "B.Test", "b.test" },	   { "unknown.test", "unknown.test", "host.a.test" },
-		{ "m\xc3\xbcnchen.test", NULL, "b.test" }, { NULL, "xn--mnchen-3ya.test", "b.test" },
+		{ NULL, NULL, "host.a.test" },
+		{ NULL, "b.test", "b.test" },
+		{ "b.test", NULL, "b.test" },
+		{ "b.test", "unknown.test", "b.test" },
+		{ "unknown.test", "B.Test", "b.test" },
+		{ "unknown.test", "unknown.test", "host.a.test" },
+		{ "m\xc3\xbcnchen.test", NULL, "b.test" },
+		{ NULL, "xn--mnchen-3ya.test", "b.test" },
 	};
 	struct gw_certs *certs = gw_certs_new();
 	struct gw_tls_conf tc = { .cert = path_a, .certs = certs };
@@ -148,7 +152,8 @@ START_TEST(test_names)
 	struct pair p;
 
 	ck_assert_int_eq(gw_certs_add(certs, TD_STR("b.test"), path_b, key_b, &err), 0);
-	ck_assert_int_eq(gw_certs_add(certs, TD_STR("m\xc3\xbcnchen.test"), path_b, key_b, &err), 0);
+	ck_assert_int_eq(gw_certs_add(certs, TD_STR("m\xc3\xbcnchen.test"), path_b, key_b, &err),
+			 0);
 	ck_assert_uint_eq(gw_certs_count(certs), 2);
 	ck_assert_int_eq(gw_tls_new(&tc, &t, &err), 0);
 	gw_certs_unref(&certs);
@@ -262,14 +267,17 @@ END_TEST
 START_TEST(test_client_certificate)
 {
 	struct gw_certs *certs = gw_certs_new();
-	struct gw_tls_conf tc = { .cert = path_a, .client_ca = path_a, .verify = GW_VERIFY_REQUIRE, .certs = certs };
+	struct gw_tls_conf tc = {
+		.cert = path_a, .client_ca = path_a, .verify = GW_VERIFY_REQUIRE, .certs = certs
+	};
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 	struct gw_tls *t;
 	struct pair p;
 	char c;
 
 	ck_assert_int_eq(gw_certs_add(certs, TD_STR("b.test"), path_b, key_b, &err), 0);
-	SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION); /* the client hears of a refusal in the handshake */
+	SSL_CTX_set_max_proto_version(
+		ctx, TLS1_2_VERSION); /* the client hears of a refusal in the handshake */
 	ck_assert_int_eq(gw_tls_new(&tc, &t, &err), 0);
 	for (int sni = 0; sni < 2; sni++) {
 		pair_up(&p, t, ctx, NULL, sni ? "b.test" : NULL);
@@ -319,8 +327,10 @@ START_TEST(test_bindings)
 		pair_up(&p, t, ctx, NULL, NULL);
 		ck_assert(shake(&p));
 		gw_tls_binding(p.server, &buf, &cb);
-		ck_assert_int_eq(SSL_export_keying_material(p.client, mine, 32, "EXPORTER-Channel-Binding", 24,
-							    (const unsigned char *)"", 0, 1), 1);
+		ck_assert_int_eq(SSL_export_keying_material(p.client, mine, 32,
+							    "EXPORTER-Channel-Binding", 24,
+							    (const unsigned char *)"", 0, 1),
+				 1);
 		ck_assert(td_str_eq(cb.tls_exporter, td_str((char *)mine, 32)));
 		x = SSL_get1_peer_certificate(p.client);
 		X509_digest(x, EVP_sha256(), md, &n);

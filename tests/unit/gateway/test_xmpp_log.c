@@ -22,7 +22,9 @@ stanza(enum xmpp_kind kind, enum xmpp_type type, const char *id)
 	ck_assert_int_eq(xmpp_jid_parse(s->arena, TD_STR("bob@b.test"), &j, NULL), 0);
 	xmpp_stanza_set_to(s, &j);
 	xmpp_stanza_set_id(s, td_cstr(id));
-	xmpp_stanza_append_raw(s, TD_STR("<body q='a>b'>se cret&amp;\xc3\xbc</body><y><![CDATA[<b>hid</b>]]> z</y>"));
+	xmpp_stanza_append_raw(
+		s,
+		TD_STR("<body q='a>b'>se cret&amp;\xc3\xbc</body><y><![CDATA[<b>hid</b>]]> z</y>"));
 	return s;
 }
 
@@ -47,11 +49,13 @@ static const struct {
 	{ "%st %ay", XK_IQ, XT_RESULT, "1", "iq result\n" },
 	/* longest name wins; literals */
 	{ "%t%st%%x", XK_IQ, XT_GET, "1", "1700000000iq%x\n" },
-	{ "%us{3} %us{0} %us", XK_IQ, XT_GET, "1", "1700000000.123 1700000000 1700000000.123456\n" },
+	{ "%us{3} %us{0} %us", XK_IQ, XT_GET, "1",
+	  "1700000000.123 1700000000 1700000000.123456\n" },
 	{ "%U %A %vctx_conn{k}.", XK_IQ, XT_GET, "1", "ann@a.test  .\n" },
 	{ "", XK_IQ, XT_GET, "1", "\n" },
 	{ "%so", XK_MESSAGE, XT_CHAT, "i",
-	  "<message from='ann@a.test/x+y' to='bob@b.test' type='chat' id='i'><body q='a>b'>xx xxxxxxxxxx</body><y>xxxxxxxxxx x</y></message>\n" },
+	  "<message from='ann@a.test/x+y' to='bob@b.test' type='chat' id='i'><body q='a>b'>xx "
+	  "xxxxxxxxxx</body><y>xxxxxxxxxx x</y></message>\n" },
 };
 
 START_TEST(test_formats)
@@ -61,7 +65,8 @@ START_TEST(test_formats)
 	struct td_buf out = { 0 };
 	struct td_err err;
 
-	ck_assert_msg(gw_xlog_compile(td_cstr(rows[_i].format), false, &f, &err) == 0, "%s", err.text);
+	ck_assert_msg(gw_xlog_compile(td_cstr(rows[_i].format), false, &f, &err) == 0, "%s",
+		      err.text);
 	gw_xlog_format(f, s, true, "192.0.2.1:1234", NOW_US, &out);
 	if (strstr(rows[_i].format, "%so") == NULL) {
 		ck_assert_str_eq(td_buf_cstr(&out), rows[_i].want);
@@ -154,7 +159,8 @@ load(const char *text)
 	struct conf *c;
 	struct td_err err;
 
-	ck_assert_msg(conf_load_text("test", td_cstr(text), &c, &r) == 0, "%s", td_buf_cstr(&r.text));
+	ck_assert_msg(conf_load_text("test", td_cstr(text), &c, &r) == 0, "%s",
+		      td_buf_cstr(&r.text));
 	ck_assert_msg(gw_xmpp_log_prepare(&gw, c, false, &set, &err) == 0, "%s", err.text);
 	conf_report_fini(&r);
 	conf_unref(&c);
@@ -174,14 +180,19 @@ START_TEST(test_module)
 	gw.n_workers = 2;
 	gw.main_loop = td_loop_new(9);
 	for (unsigned i = 0; i < 2; i++) {
-		workers[i] = (struct gw_worker){ .gw = &gw, .index = i, .loop = td_loop_new(i), .env = &envs[i] };
+		workers[i] = (struct gw_worker){
+			.gw = &gw, .index = i, .loop = td_loop_new(i), .env = &envs[i]
+		};
 		envs[i].host_data = &workers[i];
 		gw.workers[i] = &workers[i];
 	}
 	gw_xmpp_log_init(&gw);
-	gw_xmpp_log_switch(&gw, load("xmpp_logger \"one\" { logfile = \"one.log\" heartbeat = 1 logmode = 0600 }\n"
-				     "xmpp_logger \"two\" { logfile = \"two.log\" log_reception = false heartbeat = 0 }\n"
-				     "xmpp_logger \"off\" { logfile = \"off.log\" enabled = false }\n"));
+	gw_xmpp_log_switch(
+		&gw,
+		load("xmpp_logger \"one\" { logfile = \"one.log\" heartbeat = 1 logmode = 0600 }\n"
+		     "xmpp_logger \"two\" { logfile = \"two.log\" log_reception = false heartbeat "
+		     "= 0 }\n"
+		     "xmpp_logger \"off\" { logfile = \"off.log\" enabled = false }\n"));
 	for (unsigned i = 0; i < 2; i++) {
 		td_loop_turn(workers[i].loop, false);
 		ck_assert(envs[i].log_stanzas);
@@ -192,7 +203,8 @@ START_TEST(test_module)
 		td_loop_turn(workers[i].loop, false);
 	}
 	text = slurp("one.log");
-	ck_assert_ptr_nonnull(strstr(text, "+R+message+bob@b.test+ann@a.test/x\\+y+id1+chat+192.0.2.1:1\n"));
+	ck_assert_ptr_nonnull(
+		strstr(text, "+R+message+bob@b.test+ann@a.test/x\\+y+id1+chat+192.0.2.1:1\n"));
 	ck_assert_ptr_nonnull(strstr(text, "+D+message+"));
 	ck_assert_ptr_null(strstr(slurp("two.log"), "+R+"));
 	ck_assert_ptr_nonnull(strstr(slurp("two.log"), "+D+"));
