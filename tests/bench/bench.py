@@ -38,8 +38,8 @@ TARGETS = {
 }
 
 SIZES = {
-    False: dict(reps=5, sessions=200, window=100, chat=100000, logins=2000, idle=(1000, 10000), scale_chat=100000,
-                scale_reps=3, mails=10000),
+    False: dict(reps=5, sessions=200, window=100, chat=50000, logins=1000, idle=(1000, 10000), scale_chat=50000,
+                scale_reps=3, mails=5000),
     True: dict(reps=3, sessions=100, window=50, chat=12000, logins=200, idle=(200, 1500), scale_chat=15000,
                scale_reps=1, mails=1500),
 }
@@ -283,7 +283,7 @@ class Ejabberd(Server):
         if not libs:
             raise CannotMeasure("ejabberd's modules are not where they were expected")
         with open(self.dir / "out", "wb") as out:
-            self.spawn(["erl", "-noinput", "-sname", "bench%d" % os.getpid(), "-pa", libs[0],
+            self.spawn(["erl", "-noinput", "-pa", libs[0],
                         "-mnesia", "dir", '"%s"' % (self.dir / "spool"), "-ejabberd", "config", '"%s"' % conf,
                         "log_path", '"%s"' % (self.dir / "logs/ejabberd.log"), "-s", "ejabberd",
                         "-eval", 'timer:sleep(2000),file:eval("%s").' % script], stdout=out, stderr=out,
