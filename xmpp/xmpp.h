@@ -106,7 +106,7 @@ struct xmpp_env {
 	bool log_stanzas;
 	struct td_logctx log;
 	struct xmpp_stats stats;
-	TAILQ_HEAD(, xmpp_session) sessions;
+	TAILQ_HEAD(xmpp_env_sessions, xmpp_session) sessions;
 	void *module_data[32]; /* by xmpp_module.slot */
 };
 
@@ -169,13 +169,13 @@ struct xmpp_user {
 	uint64_t roster_ver;
 	uint64_t offline_count;           /* rows waiting in the store, as far as we know */
 	unsigned n_sessions, n_available; /* available with priority >= 0 count in n_available */
-	TAILQ_HEAD(, xmpp_session) sessions;
-	STAILQ_HEAD(, xmpp_waiting) waiting;
+	TAILQ_HEAD(xmpp_user_sessions, xmpp_session) sessions;
+	STAILQ_HEAD(xmpp_waiting_list, xmpp_waiting) waiting;
 	uint64_t *in_flight; /* rows being delivered to a session now */
 	size_t n_in_flight, cap_in_flight;
 	struct td_timer idle;
 	unsigned busy;              /* calls in progress that point here: not unloaded while > 0 */
-	LIST_HEAD(, xmpp_sub) subs; /* subscription changes being committed, latest first */
+	LIST_HEAD(xmpp_sub_list, xmpp_sub) subs; /* subscription changes being committed, latest first */
 };
 
 /* Find a loaded or loading user; NULL when nothing is known in memory. */

@@ -47,8 +47,8 @@ db=$(mktemp -d) || exit 1
 trap 'rm -rf "$db"' EXIT INT TERM
 python3 - "$db/compile_commands.json" $files << EOP
 import json, os, sys
-flags = """$flags"""
-json.dump([{"directory": os.getcwd(), "file": f, "command": "cc %s -c %s" % (flags, f)} for f in sys.argv[2:]], open(sys.argv[1], "w"))
+flags = r"""$flags"""
+json.dump([{"directory": os.getcwd(), "file": f, "arguments": ["cc", *flags.split(), "-c", f]} for f in sys.argv[2:]], open(sys.argv[1], "w"))
 EOP
 
 run clang-format clang-format --dry-run --Werror $files $headers
