@@ -26,8 +26,8 @@ struct letter {
 	struct xmpp_env *env;
 	struct xmpp_stanza *s; /* held until the outbox has it */
 	struct td_arena *a;
-	struct td_str account;	 /* sender, bare */
-	struct td_str from, to;	 /* mail addresses */
+	struct td_str account;  /* sender, bare */
+	struct td_str from, to; /* mail addresses */
 	struct td_str body, subject, thread;
 	struct collection *col; /* NULL: each line is a mail */
 };
@@ -151,12 +151,14 @@ address_of(struct xmpp_env *env, struct td_arena *a, const struct xmpp_jid *j)
 	struct gw_domain d;
 	const char *at;
 
-	if (gw_domains_find(gw_worker_of(env)->domains, j->domain, &d) && strcmp(d.service, "gateway") == 0) {
+	if (gw_domains_find(gw_worker_of(env)->domains, j->domain, &d) &&
+	    strcmp(d.service, "gateway") == 0) {
 		at = memrchr(local.p, '@', local.len);
 		if (at == NULL)
 			return TD_STR_NULL;
-		return join(a, td_str(local.p, (size_t)(at - local.p)),
-			    ascii_domain(a, td_str(at + 1, local.len - (size_t)(at + 1 - local.p))));
+		return join(
+			a, td_str(local.p, (size_t)(at - local.p)),
+			ascii_domain(a, td_str(at + 1, local.len - (size_t)(at + 1 - local.p))));
 	}
 	return join(a, local, ascii_domain(a, j->domain));
 }
@@ -209,8 +211,8 @@ letter_free(struct letter *l)
 static void
 letter_failed(struct letter *l, enum xmpp_error e, const char *text)
 {
-	td_log_notice(&l->env->log, "chat-to-mail-failed", "from=%s to=%s error=%s", td_esc(l->account),
-		      td_esc(l->to), td_escz(text));
+	td_log_notice(&l->env->log, "chat-to-mail-failed", "from=%s to=%s error=%s",
+		      td_esc(l->account), td_esc(l->to), td_escz(text));
 	xmpp_bounce(l->env, l->s, e, text);
 	letter_free(l);
 }
@@ -221,11 +223,12 @@ on_added(void *arg, const struct store_result *r)
 	struct letter *l = arg;
 
 	if (r->rc < 0) {
-		letter_failed(l, XE_RESOURCE_CONSTRAINT, "The mail could not be stored; try again later.");
+		letter_failed(l, XE_RESOURCE_CONSTRAINT,
+			      "The mail could not be stored; try again later.");
 		return;
 	}
-	td_log_info(&l->env->log, "chat-to-mail", "from=%s to=%s mail=%llu", td_esc(l->from), td_esc(l->to),
-		    (unsigned long long)r->id);
+	td_log_info(&l->env->log, "chat-to-mail", "from=%s to=%s mail=%llu", td_esc(l->from),
+		    td_esc(l->to), (unsigned long long)r->id);
 	if (l->col != NULL)
 		l->col->row = r->id;
 	gw_outbox_kick(gw_worker_of(l->env)->gw);
@@ -307,8 +310,9 @@ post_letter(struct letter *l, const struct place *pl)
 				 .to = built.to,
 				 .data = built.data,
 				 .next_try = pl->send_at,
-				 .expires = pl->send_at +
-					    (uint64_t)conf_int(l->env->conf, &at, "message_expiration") * 1000,
+				 .expires = pl->send_at + (uint64_t)conf_int(l->env->conf, &at,
+									     "message_expiration") *
+								  1000,
 				 .replaces = pl->replaces,
 			 },
 			 &(struct store_thread){
@@ -333,7 +337,8 @@ static void
 new_mail(struct letter *l, const struct store_thread *t)
 {
 	struct conf_at at = mail_scope(l->env);
-	uint64_t now = td_wall_ms(), collect = (uint64_t)conf_int(l->env->conf, &at, "collect") * 1000;
+	uint64_t now = td_wall_ms(),
+		 collect = (uint64_t)conf_int(l->env->conf, &at, "collect") * 1000;
 	struct td_buf sid = { 0 };
 	char id[33], mail_id[256];
 	struct place pl = { .mail_id = mail_id, .text = l->body, .send_at = now };
@@ -343,12 +348,12 @@ new_mail(struct letter *l, const struct store_thread *t)
 	/* the stanza's id in the Message-ID: a delivery report finds its way back (lua/tandem) */
 	if (l->s->id.len > 0 && l->s->id.len <= 40)
 		td_buf_add_hex(&sid, l->s->id.p, l->s->id.len);
-	(void)snprintf(mail_id, sizeof(mail_id), "%s.%s@%s", id, sid.len > 0 ? td_buf_cstr(&sid) : "0",
-		       gw_worker_of(l->env)->gw->hostname);
+	(void)snprintf(mail_id, sizeof(mail_id), "%s.%s@%s", id,
+		       sid.len > 0 ? td_buf_cstr(&sid) : "0", gw_worker_of(l->env)->gw->hostname);
 	td_buf_fini(&sid);
 	pl.subject = subject_for(l, t);
 	pl.reply_to_id = t != NULL ? td_arena_str(l->a, t->mail_id) : TD_STR_NULL;
-	pl.thread = l->thread.len > 0		     ? l->thread
+	pl.thread = l->thread.len > 0                ? l->thread
 		    : t != NULL && t->thread.len > 0 ? td_arena_str(l->a, t->thread)
 						     : td_cstr(id);
 	if (c != NULL) {
@@ -371,7 +376,8 @@ add_line(struct letter *l)
 {
 	struct collection *c = l->col;
 	struct conf_at at = mail_scope(l->env);
-	uint64_t now = td_wall_ms(), collect = (uint64_t)conf_int(l->env->conf, &at, "collect") * 1000;
+	uint64_t now = td_wall_ms(),
+		 collect = (uint64_t)conf_int(l->env->conf, &at, "collect") * 1000;
 	struct place pl = { .mail_id = c->mail_id,
 			    .thread = c->thread,
 			    .subject = c->subject,
@@ -392,7 +398,8 @@ on_thread(void *arg, const struct store_result *r, const struct store_thread *t)
 	struct letter *l = arg;
 
 	if (r->rc < 0 && r->rc != TD_E_NOTFOUND) {
-		letter_failed(l, XE_INTERNAL_SERVER_ERROR, "The store did not answer; try again later.");
+		letter_failed(l, XE_INTERNAL_SERVER_ERROR,
+			      "The store did not answer; try again later.");
 		return;
 	}
 	new_mail(l, r->rc == 0 ? t : NULL);
@@ -403,10 +410,12 @@ fits_open_mail(const struct letter *l)
 {
 	const struct collection *c = l->col;
 	struct conf_at at = mail_scope(l->env);
-	uint64_t now = td_wall_ms(), collect = (uint64_t)conf_int(l->env->conf, &at, "collect") * 1000;
+	uint64_t now = td_wall_ms(),
+		 collect = (uint64_t)conf_int(l->env->conf, &at, "collect") * 1000;
 
-	return c != NULL && c->row != 0 && now - c->last <= collect && now - c->first <= COLLECT_MAX_MS &&
-	       l->subject.len == 0 && (l->thread.len == 0 || td_str_eq(l->thread, c->thread)) &&
+	return c != NULL && c->row != 0 && now - c->last <= collect &&
+	       now - c->first <= COLLECT_MAX_MS && l->subject.len == 0 &&
+	       (l->thread.len == 0 || td_str_eq(l->thread, c->thread)) &&
 	       (int64_t)(c->text.len + l->body.len) * 2 < conf_int(l->env->conf, &at, "max_size");
 }
 
@@ -418,9 +427,11 @@ begin_letter(struct letter *l)
 	if (fits_open_mail(l))
 		add_line(l);
 	else if (l->subject.len > 0 && l->thread.len == 0)
-		new_mail(l, NULL); /* a new subject outside a known thread begins a new conversation */
+		new_mail(l,
+			 NULL); /* a new subject outside a known thread begins a new conversation */
 	else
-		store_thread_latest(l->env->store, l->account, l->to, l->thread, l->env->loop, on_thread, l);
+		store_thread_latest(l->env->store, l->account, l->to, l->thread, l->env->loop,
+				    on_thread, l);
 }
 
 static void
@@ -439,7 +450,8 @@ static struct collection *
 collection_for(struct letter *l)
 {
 	struct gw_letters *ls = letters_of(l->env);
-	struct td_str key = td_cstr(td_arena_printf(l->a, "%.*s %.*s", TD_STR_ARG(l->account), TD_STR_ARG(l->to)));
+	struct td_str key = td_cstr(
+		td_arena_printf(l->a, "%.*s %.*s", TD_STR_ARG(l->account), TD_STR_ARG(l->to)));
 	struct collection *c = td_map_find(&ls->collections, key);
 	uint64_t now = td_wall_ms();
 	size_t i = 0;
@@ -488,10 +500,13 @@ static void
 admit(struct letter *l)
 {
 	struct conf_at at = mail_scope(l->env);
-	struct td_str pair = td_cstr(td_arena_printf(l->a, "%.*s %.*s", TD_STR_ARG(l->account), TD_STR_ARG(l->to)));
+	struct td_str pair = td_cstr(
+		td_arena_printf(l->a, "%.*s %.*s", TD_STR_ARG(l->account), TD_STR_ARG(l->to)));
 
-	if (!may_send(l->env, "rate", l->account) || !may_send(l->env, "correspondent_rate", pair)) {
-		letter_failed(l, XE_RESOURCE_CONSTRAINT, "Too many mails from your account; try again later.");
+	if (!may_send(l->env, "rate", l->account) ||
+	    !may_send(l->env, "correspondent_rate", pair)) {
+		letter_failed(l, XE_RESOURCE_CONSTRAINT,
+			      "Too many mails from your account; try again later.");
 		return;
 	}
 	if (conf_int(l->env->conf, &at, "collect") > 0) {

@@ -80,8 +80,8 @@ gwl_msg_build(lua_State *L)
 	luaL_checkstack(L, 8, NULL);
 	a = tlua_newarena(L);
 	tlua_charge(L, 5000);
-	if (milt_build(a, headers, nh, parts, np, attach, na, td_cstr(gwl_state_of(L)->set->hostname),
-		       &data, &err) < 0)
+	if (milt_build(a, headers, nh, parts, np, attach, na,
+		       td_cstr(gwl_state_of(L)->set->hostname), &data, &err) < 0)
 		return tlua_raise(L, &err);
 	tlua_charge(L, data.len / 8);
 	tlua_ext_add(L, 2 * data.len);
@@ -99,7 +99,8 @@ mark_automatic(struct gwl_state *st, struct milt_mail *m, unsigned hops)
 	size_t i = 0;
 
 	if (milt_mail_header(m, TD_STR("Auto-Submitted"), &i) == NULL)
-		(void)milt_mail_header_append(m, TD_STR("Auto-Submitted"), TD_STR("auto-generated"));
+		(void)milt_mail_header_append(m, TD_STR("Auto-Submitted"),
+					      TD_STR("auto-generated"));
 	snprintf(loop, sizeof(loop), "%.255s; hops=%u", st->set->hostname, hops + 1);
 	(void)milt_mail_header_replace(m, TD_STR("X-Tandem-Loop"), td_cstr(loop));
 }
@@ -129,7 +130,8 @@ int
 gwl_msg_inject(lua_State *L)
 {
 	struct gwl_state *st = gwl_state_of(L);
-	struct milt_mail *m = gwl_need_mail(L, 1), *about = st->call != NULL ? st->call->mail : NULL;
+	struct milt_mail *m = gwl_need_mail(L, 1),
+			 *about = st->call != NULL ? st->call->mail : NULL;
 	struct lmsg *o = lua_touserdata(L, 1);
 	struct td_str from, to, each[RCPTS_MAX];
 	struct td_err err = { 0 };
@@ -165,7 +167,8 @@ gwl_msg_inject(lua_State *L)
 	for (size_t i = 0; i < n; i++) {
 		struct td_str data = td_str(td_buf_cstr(b), b->len);
 
-		if (gw_outbox_submit(st->set->gw, from, each[i], data, st->call != NULL ? st->call->env : NULL,
+		if (gw_outbox_submit(st->set->gw, from, each[i], data,
+				     st->call != NULL ? st->call->env : NULL,
 				     st->call != NULL ? st->call->stanza : NULL, &err) == 0)
 			continue;
 		td_log_warn(&blog, "script-inject", "script=%s to=%s text=%s",

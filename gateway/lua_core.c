@@ -46,10 +46,19 @@ static const struct {
 
 /* Names that exist in Momentum and are called by nobody here: worth a word in the log. */
 static const char *const never[] = {
-	"validate_accept", "server_message_recv", "server_presence_recv", "server_iq_recv",
-	"core_ec_message_mcmt_pre_fixup", "core_ec_message_mcmt_fixup", "core_log_reception_v1",
-	"core_log_rejection", "core_log_error", "core_log_reopen", "core_aaa_log",
-	"core_control_pre_command", "core_control_post_command",
+	"validate_accept",
+	"server_message_recv",
+	"server_presence_recv",
+	"server_iq_recv",
+	"core_ec_message_mcmt_pre_fixup",
+	"core_ec_message_mcmt_fixup",
+	"core_log_reception_v1",
+	"core_log_rejection",
+	"core_log_error",
+	"core_log_reopen",
+	"core_aaa_log",
+	"core_control_pre_command",
+	"core_control_post_command",
 };
 
 const char *
@@ -177,42 +186,21 @@ static void
 push_arg(lua_State *L, const struct gwl_call *call, char what)
 {
 	switch (what) {
-	case 'a':
-		gwl_push_ac(L);
-		break;
-	case 'v':
-		gwl_push_vctx(L);
-		break;
-	case 's':
-		push_text(L, call);
-		break;
-	case 'm':
-		gwl_push_msg(L, call->mail, call->rcpt);
-		break;
-	case 'l':
-		push_list(L, call->mail);
-		break;
-	case 'u':
-		push_auth(L, call->mail);
-		break;
-	case 'p':
-		lua_pushliteral(L, "pass");
-		break;
-	case 'n':
-		lua_pushinteger(L, (lua_Integer)(td_wall_ms() / 1000));
-		break;
-	case 'x':
-		gwl_push_session(L, call->sess);
-		break;
-	case 't':
-		gwl_push_stanza(L, call->stanza);
-		break;
+	case 'a': gwl_push_ac(L); break;
+	case 'v': gwl_push_vctx(L); break;
+	case 's': push_text(L, call); break;
+	case 'm': gwl_push_msg(L, call->mail, call->rcpt); break;
+	case 'l': push_list(L, call->mail); break;
+	case 'u': push_auth(L, call->mail); break;
+	case 'p': lua_pushliteral(L, "pass"); break;
+	case 'n': lua_pushinteger(L, (lua_Integer)(td_wall_ms() / 1000)); break;
+	case 'x': gwl_push_session(L, call->sess); break;
+	case 't': gwl_push_stanza(L, call->stanza); break;
 	case 'b':
 		tlua_require(L, "msys.string");
 		lua_call(L, 0, 1);
 		break;
-	default:
-		lua_newtable(L);
+	default: lua_newtable(L);
 	}
 }
 
@@ -263,8 +251,9 @@ do_invoke(lua_State *L)
 	}
 	lua_call(L, n + 1, 1);
 	/* validate_x that returns nothing goes on (momentum.md 6.2) */
-	call->result = lua_isinteger(L, -1) ? (int)lua_tointeger(L, -1) :
-		       lua_isnumber(L, -1) ? (int)lua_tonumber(L, -1) : 0;
+	call->result = lua_isinteger(L, -1)  ? (int)lua_tointeger(L, -1)
+		       : lua_isnumber(L, -1) ? (int)lua_tonumber(L, -1)
+					     : 0;
 	if (call->hook == GH_ROUTING_DOMAIN)
 		take_routing_domain(L, call, 5);
 	keep(L, 2, gc, iv->m->name);
@@ -353,7 +342,8 @@ c_register(lua_State *L)
 
 	luaL_checktype(L, 2, LUA_TTABLE);
 	if (st->loading == 0)
-		return luaL_error(L, "modules are registered while their script is loaded, not later");
+		return luaL_error(L,
+				  "modules are registered while their script is loaded, not later");
 	for (int h = 0; h < GH_COUNT; h++) {
 		if (lua_getfield(L, 2, hooks[h].name) == LUA_TFUNCTION)
 			mask |= 1u << h;
@@ -364,7 +354,8 @@ c_register(lua_State *L)
 	for (size_t i = 0; i < sizeof(never) / sizeof(*never); i++) {
 		if (lua_getfield(L, 2, never[i]) == LUA_TFUNCTION && !st->set->known)
 			td_log_notice(&core_log, "script-callout", "module=%s callout=%s text=%s",
-				      td_escz(name), never[i], td_escz("nothing calls it, ignoring"));
+				      td_escz(name), never[i],
+				      td_escz("nothing calls it, ignoring"));
 		lua_pop(L, 1);
 	}
 	if (mask == 0 && !life)
@@ -372,7 +363,7 @@ c_register(lua_State *L)
 				  name);
 	if (strcmp(name, tlua_script(st->t)) != 0 && !st->set->known)
 		td_log_notice(&core_log, "script-name", "module=%s script=%s", td_escz(name),
-			     td_escz(tlua_script(st->t)));
+			      td_escz(tlua_script(st->t)));
 	lua_pushvalue(L, 2);
 	ref = luaL_ref(L, LUA_REGISTRYINDEX);
 	st->modules = td_realloc(st->modules, (st->n_modules + 1) * sizeof(*st->modules));
@@ -395,8 +386,10 @@ c_script_name(lua_State *L)
 static int
 c_domain(lua_State *L)
 {
-	static const char *const kinds[] = { [XD_UNKNOWN] = "unknown", [XD_LOCAL] = "local",
-					     [XD_SERVICE] = "service", [XD_REMOTE] = "remote",
+	static const char *const kinds[] = { [XD_UNKNOWN] = "unknown",
+					     [XD_LOCAL] = "local",
+					     [XD_SERVICE] = "service",
+					     [XD_REMOTE] = "remote",
 					     [XD_MAIL] = "mail" };
 	struct td_str name = tlua_checkstr(L, 1);
 	struct td_arena *a = tlua_newarena(L);
@@ -508,8 +501,7 @@ c_connected(lua_State *L)
 	struct gw_presence p;
 	struct xmpp_jid j;
 
-	lua_pushboolean(L, arg_jid(L, 1, &j) &&
-			   gw_directory_get(gwl_gw(L)->directory, j.full, &p));
+	lua_pushboolean(L, arg_jid(L, 1, &j) && gw_directory_get(gwl_gw(L)->directory, j.full, &p));
 	return 1;
 }
 

@@ -127,9 +127,10 @@ m_rcptto(lua_State *L)
 		if (milt_mail_add_rcpt(o->m, to, &err) < 0)
 			return tlua_raise(L, &err);
 	}
-	tlua_pushstr(L, to.p != NULL ? to :
-		     o->r != NULL ? o->r->addr.full :
-		     (o->r = milt_mail_rcpt(o->m, &i)) != NULL ? o->r->addr.full : TD_STR(""));
+	tlua_pushstr(L, to.p != NULL                                ? to
+			: o->r != NULL                              ? o->r->addr.full
+			: (o->r = milt_mail_rcpt(o->m, &i)) != NULL ? o->r->addr.full
+								    : TD_STR(""));
 	return 1;
 }
 
@@ -230,7 +231,11 @@ encode_value(struct td_str v, struct td_buf *out)
 	}
 }
 
-enum mode { MODE_REPLACE, MODE_PREPEND, MODE_APPEND };
+enum mode {
+	MODE_REPLACE,
+	MODE_PREPEND,
+	MODE_APPEND
+};
 
 static int
 set_header(lua_State *L, struct milt_mail *m, struct td_str name, int value, enum mode mode)
@@ -272,8 +277,8 @@ m_header(lua_State *L)
 		set_header(L, m, name, 3, mode);
 	} else {
 		for (lua_Integer i = 1; lua_rawgeti(L, 3, i) != LUA_TNIL; i++) {
-			set_header(L, m, name, lua_gettop(L), mode == MODE_REPLACE && i > 1 ?
-				   MODE_APPEND : mode);
+			set_header(L, m, name, lua_gettop(L),
+				   mode == MODE_REPLACE && i > 1 ? MODE_APPEND : mode);
 			lua_pop(L, 1);
 		}
 	}
@@ -545,8 +550,9 @@ push_mbox(lua_State *L, const struct milt_mbox *b)
 static void
 push_report(lua_State *L, const struct milt_report *r)
 {
-	static const char *const kinds[] = { [MR_NONE] = "", [MR_DSN] = "dsn", [MR_MDN] = "mdn",
-					     [MR_FEEDBACK] = "feedback" };
+	static const char *const kinds[] = {
+		[MR_NONE] = "", [MR_DSN] = "dsn", [MR_MDN] = "mdn", [MR_FEEDBACK] = "feedback"
+	};
 
 	if (r->kind == MR_NONE) {
 		lua_pushboolean(L, 0);
@@ -774,14 +780,9 @@ push_peer(lua_State *L, struct td_str addr, unsigned port)
 	static const char *const flags[] = { "all", "ip", "port", NULL };
 
 	switch (luaL_checkoption(L, 2, "all", flags)) {
-	case 1:
-		tlua_pushstr(L, addr.p != NULL ? addr : TD_STR(""));
-		break;
-	case 2:
-		lua_pushfstring(L, "%d", (int)port);
-		break;
-	default:
-		lua_pushfstring(L, "%s:%d", addr.p != NULL ? addr.p : "", (int)port);
+	case 1: tlua_pushstr(L, addr.p != NULL ? addr : TD_STR("")); break;
+	case 2: lua_pushfstring(L, "%d", (int)port); break;
+	default: lua_pushfstring(L, "%s:%d", addr.p != NULL ? addr.p : "", (int)port);
 	}
 	return 1;
 }
@@ -863,8 +864,9 @@ m_index(lua_State *L)
 	if (strcmp(key, "id") == 0)
 		lua_pushstring(L, o->m->id);
 	else if (strcmp(key, "batch_id") == 0)
-		tlua_pushstr(L, o->m->conn != NULL && milt_mail_macro(o->m, MM_I).p != NULL ?
-			     milt_mail_macro(o->m, MM_I) : td_cstr(o->m->id));
+		tlua_pushstr(L, o->m->conn != NULL && milt_mail_macro(o->m, MM_I).p != NULL
+					? milt_mail_macro(o->m, MM_I)
+					: td_cstr(o->m->id));
 	else if (strcmp(key, "conn_id") == 0)
 		lua_pushstring(L, o->m->conn != NULL ? o->m->conn->id : "");
 	else if (strcmp(key, "priority") == 0)
@@ -924,7 +926,9 @@ gwl_open_mail(lua_State *L)
 		{ NULL, NULL },
 	};
 	static const luaL_Reg fns[] = {
-		{ "new_message", m_new }, { "addresses", c_addresses }, { NULL, NULL },
+		{ "new_message", m_new },
+		{ "addresses", c_addresses },
+		{ NULL, NULL },
 	};
 
 	luaL_setfuncs(L, fns, 0);

@@ -26,13 +26,15 @@ static const struct {
 	[MP_RCPT] = { { GH_RCPTTO }, 1 },
 	[MP_DATA] = { { GH_RCPT_LIST, GH_RCPT_LIST_FINAL }, 2 },
 	[MP_EOM] = { { GH_DATA, GH_SPOOL, GH_EACH_RCPT, GH_SET_BINDING, GH_FINAL, GH_FINAL2,
-		       GH_POST_FINAL }, 7 },
+		       GH_POST_FINAL },
+		     7 },
 };
 /* Called for every recipient at GH_EACH_RCPT's turn. */
 static const enum gwl_hook per_rcpt[] = { GH_EACH_RCPT, GH_CORE_EACH_RCPT, GH_POST_EACH_RCPT };
 #define EACH_BITS ((1u << GH_EACH_RCPT) | (1u << GH_CORE_EACH_RCPT) | (1u << GH_POST_EACH_RCPT))
-#define EOM_BITS (EACH_BITS | (1u << GH_DATA) | (1u << GH_SPOOL) | (1u << GH_SET_BINDING) | \
-		  (1u << GH_FINAL) | (1u << GH_FINAL2) | (1u << GH_POST_FINAL))
+#define EOM_BITS                                                                   \
+	(EACH_BITS | (1u << GH_DATA) | (1u << GH_SPOOL) | (1u << GH_SET_BINDING) | \
+	 (1u << GH_FINAL) | (1u << GH_FINAL2) | (1u << GH_POST_FINAL))
 #define ENQUEUE_BITS ((1u << GH_ENQUEUE) | (1u << GH_ROUTING_DOMAIN))
 
 /* ---- what hangs on connection, mail, recipient ---- */
@@ -86,10 +88,10 @@ drop_chats(struct gwl_mail *gm, struct gwl_chat **at)
 struct phase_run {
 	struct gwl_state *st;
 	struct gwl_set *set;
-	struct gwl_mail *gm; /* NULL before MAIL */
+	struct gwl_mail *gm;  /* NULL before MAIL */
 	struct gwl_call call; /* the pattern of each call */
 	unsigned tarpit_ms;
-	int result;	      /* what the callout that ended the phase returned */
+	int result; /* what the callout that ended the phase returned */
 	unsigned routed, refused;
 };
 
@@ -236,12 +238,12 @@ on_phase(struct gw_scripts *all, enum milt_phase phase, struct milt_conn *c, str
 	return rc;
 }
 
-#define PHASE(name, which)                                                                      \
+#define PHASE(name, which)                                                                        \
 	static int name(void *arg, struct milt_conn *c, struct milt_mail *m, struct milt_rcpt *r, \
-			const union milt_args *args, enum milt_verdict *v, struct td_err *err)  \
-	{                                                                                       \
-		(void)v; /* the reply's code decides */                                         \
-		return on_phase(arg, which, c, m, r, args, err);                                \
+			const union milt_args *args, enum milt_verdict *v, struct td_err *err)    \
+	{                                                                                         \
+		(void)v; /* the reply's code decides */                                           \
+		return on_phase(arg, which, c, m, r, args, err);                                  \
 	}
 PHASE(on_connect, MP_CONNECT)
 PHASE(on_helo, MP_HELO)
@@ -364,7 +366,8 @@ peer_of(struct td_arena *a, const struct milt_mail *m)
 	size_t i = 0;
 
 	h = milt_mail_header(m, TD_STR("From"), &i);
-	if (h != NULL && milt_mime_addresses(a, h->value, MAP_ADDRESS, &list) > 0 && list[0].len > 0)
+	if (h != NULL && milt_mime_addresses(a, h->value, MAP_ADDRESS, &list) > 0 &&
+	    list[0].len > 0)
 		return list[0];
 	return m->from.full.len > 0 ? m->from.full : TD_STR_NULL;
 }
@@ -372,7 +375,8 @@ peer_of(struct td_arena *a, const struct milt_mail *m)
 /* Repeats are told by (Message-ID, recipient).  A second stanza of one mail to the same person
  * is no repeat of the first: it gets a number. */
 static struct td_str
-repeat_key(struct td_arena *a, struct td_str id, const struct gwl_mail *gm, const struct gwl_chat *c)
+repeat_key(struct td_arena *a, struct td_str id, const struct gwl_mail *gm,
+	   const struct gwl_chat *c)
 {
 	unsigned n = 0;
 
@@ -394,7 +398,8 @@ is_promise(const struct gwl_chat *c)
 /* The local chats that are promises (their recipient leaves the mail), or those that are not,
  * in one transaction. */
 static int
-commit_some(struct gw *gw, struct milt_mail *m, struct gwl_mail *gm, bool promises, struct td_err *err)
+commit_some(struct gw *gw, struct milt_mail *m, struct gwl_mail *gm, bool promises,
+	    struct td_err *err)
 {
 	struct td_arena *a = td_arena_new(0);
 	struct gw_chat *chats = td_zalloc((gm->n_chats + 1) * sizeof(*chats));

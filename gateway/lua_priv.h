@@ -77,8 +77,8 @@ struct gwl_set {
 	size_t n_scripts;
 	char *gateway_domain; /* of service "gateway"; NULL = none */
 	char *hostname;
-	uint32_t hooks; /* bits 1 << enum gwl_hook, over all modules */
-	bool known;	/* the first state was made: say nothing twice */
+	uint32_t hooks;       /* bits 1 << enum gwl_hook, over all modules */
+	bool known;           /* the first state was made: say nothing twice */
 	pthread_mutex_t lock; /* guards the pool: idle, n_idle */
 	struct gwl_state *idle;
 	unsigned n_idle;
@@ -89,7 +89,7 @@ void gwl_set_unref(struct gwl_set **s);
 struct gwl_module {
 	char *name;
 	unsigned script; /* index */
-	int ref;	 /* of its table */
+	int ref;         /* of its table */
 	uint32_t hooks;
 };
 
@@ -97,7 +97,7 @@ struct gwl_call;
 
 struct gwl_state {
 	struct tlua *t;
-	struct gwl_set *set;	/* borrowed: the set owns idle states, users hold a reference */
+	struct gwl_set *set;    /* borrowed: the set owns idle states, users hold a reference */
 	struct gwl_state *next; /* idle list */
 	struct gwl_module *modules;
 	size_t n_modules;
@@ -127,15 +127,15 @@ struct gwl_chat {
 	struct gwl_chat *next;
 	struct xmpp_stanza *s;
 	struct milt_rcpt *rcpt; /* whose enqueue made it; NULL = another phase */
-	bool local;		/* to one of our accounts: can be made durable */
-	bool notice;		/* only to be told of the mail: not needed when it comes as chat */
+	bool local;             /* to one of our accounts: can be made durable */
+	bool notice;            /* only to be told of the mail: not needed when it comes as chat */
 };
 
 /* What scripts keep for an MTA's connection or an XMPP session, as bytes: so it is the same
  * whichever state runs, and outlives a reload. */
 struct gwl_conn {
-	struct td_map kept;   /* milter: module name and "_TLS"; xmpp: keys of sess:set */
-	uint64_t ran;	      /* milter: bits of the modules that ran (the first 64) */
+	struct td_map kept; /* milter: module name and "_TLS"; xmpp: keys of sess:set */
+	uint64_t ran;       /* milter: bits of the modules that ran (the first 64) */
 };
 struct gwl_kept {
 	struct td_buf data;
@@ -152,7 +152,7 @@ struct gwl_mail {
 	char *binding, *binding_group;
 };
 
-struct gwl_rcpt { /* in the mail's arena */
+struct gwl_rcpt {                     /* in the mail's arena */
 	struct td_str routing_domain; /* .p NULL = the address's */
 };
 
@@ -165,9 +165,9 @@ struct gwl_call {
 	struct xmpp_env *env; /* xmpp: */
 	struct xmpp_session *sess;
 	struct xmpp_stanza *stanza;
-	int result;	      /* what the callout returned; 0 = go on */
+	int result;               /* what the callout returned; 0 = go on */
 	unsigned routed, refused; /* stanzas in this callback */
-	unsigned tarpit_ms;	  /* to wait afterwards */
+	unsigned tarpit_ms;       /* to wait afterwards */
 };
 
 /* What is kept under <name>; made when <make>, else NULL. */

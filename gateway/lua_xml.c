@@ -182,7 +182,8 @@ is_name(struct td_str s)
 		return false;
 	for (size_t i = 0; i < s.len; i++) {
 		unsigned char c = (unsigned char)s.p[i];
-		bool start = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 0x80;
+		bool start =
+			(c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 0x80;
 
 		if (!start && (i == 0 || !((c >= '0' && c <= '9') || c == '-' || c == '.')))
 			return false;
@@ -204,8 +205,8 @@ opt_ns(lua_State *L, int i)
 {
 	struct td_str s = tlua_optstr(L, i);
 
-	luaL_argcheck(L, s.p == NULL || (td_utf8_valid(s) && strlen(s.p) == s.len && s.len < 1000), i,
-		      "no namespace");
+	luaL_argcheck(L, s.p == NULL || (td_utf8_valid(s) && strlen(s.p) == s.len && s.len < 1000),
+		      i, "no namespace");
 	return s.len > 0 ? s.p : NULL;
 }
 
@@ -752,17 +753,32 @@ int
 gwl_open_xml(lua_State *L)
 {
 	static const luaL_Reg node[] = {
-		{ "name", n_name },	    { "ns", n_ns },	      { "attr", n_attr },
-		{ "attribute", n_attr },    { "children", n_children }, { "child", n_child },
-		{ "parent", n_parent },	    { "contents", n_contents }, { "addchild", n_addchild },
-		{ "unlink", n_unlink },	    { "copy", n_copy },	      { "tostring", n_tostring },
-		{ "doc", n_doc },	    { "xpath", n_xpath },     { NULL, NULL },
+		{ "name", n_name },
+		{ "ns", n_ns },
+		{ "attr", n_attr },
+		{ "attribute", n_attr },
+		{ "children", n_children },
+		{ "child", n_child },
+		{ "parent", n_parent },
+		{ "contents", n_contents },
+		{ "addchild", n_addchild },
+		{ "unlink", n_unlink },
+		{ "copy", n_copy },
+		{ "tostring", n_tostring },
+		{ "doc", n_doc },
+		{ "xpath", n_xpath },
+		{ NULL, NULL },
 	};
 	static const luaL_Reg doc[] = {
-		{ "root", d_root }, { "tostring", d_tostring }, { "xpath", d_xpath }, { NULL, NULL },
+		{ "root", d_root },
+		{ "tostring", d_tostring },
+		{ "xpath", d_xpath },
+		{ NULL, NULL },
 	};
 	static const luaL_Reg fns[] = {
-		{ "newnode", x_newnode }, { "parsexml", x_parsexml }, { NULL, NULL },
+		{ "newnode", x_newnode },
+		{ "parsexml", x_parsexml },
+		{ NULL, NULL },
 	};
 
 	make_class(L, node_mt, node, n_tostring);

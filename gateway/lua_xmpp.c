@@ -183,7 +183,8 @@ x_jid(lua_State *L)
 static int
 x_jid_make(lua_State *L)
 {
-	struct td_str local = tlua_optstr(L, 1), domain = tlua_checkstr(L, 2), res = tlua_optstr(L, 3);
+	struct td_str local = tlua_optstr(L, 1), domain = tlua_checkstr(L, 2),
+		      res = tlua_optstr(L, 3);
 	struct td_arena *a = tlua_newarena(L);
 	struct td_err err = { 0 };
 	struct xmpp_jid j;
@@ -263,8 +264,9 @@ s_get(lua_State *L)
 {
 	struct xmpp_session *sess = check_session(L);
 	const char *key = luaL_checkstring(L, 2);
-	struct gwl_kept *k = sess != NULL && sess->script_data != NULL ?
-		gwl_kept_get(sess->script_data, key, false) : NULL;
+	struct gwl_kept *k = sess != NULL && sess->script_data != NULL
+				     ? gwl_kept_get(sess->script_data, key, false)
+				     : NULL;
 
 	if (k == NULL || k->data.len == 0)
 		lua_pushnil(L);
@@ -356,8 +358,15 @@ static int
 s_close(lua_State *L)
 {
 	static const char *const conds[] = {
-		"policy-violation", "not-authorized", "conflict", "reset", "resource-constraint",
-		"system-shutdown", "undefined-condition", "remote-connection-failed", NULL,
+		"policy-violation",
+		"not-authorized",
+		"conflict",
+		"reset",
+		"resource-constraint",
+		"system-shutdown",
+		"undefined-condition",
+		"remote-connection-failed",
+		NULL,
 	};
 	struct xmpp_session *sess = need_session(L);
 	int cond = luaL_checkoption(L, 2, "policy-violation", conds);
@@ -400,11 +409,11 @@ void
 gwl_open_xmpp(lua_State *L)
 {
 	static const luaL_Reg fns[] = {
-		{ "route", x_route }, { "send", x_send }, { "jid", x_jid },
+		{ "route", x_route },       { "send", x_send }, { "jid", x_jid },
 		{ "jid_make", x_jid_make }, { NULL, NULL },
 	};
 	static const luaL_Reg methods[] = {
-		{ "jid", s_jid }, { "kind", s_kind }, { "get", s_get }, { "set", s_set },
+		{ "jid", s_jid },   { "kind", s_kind },   { "get", s_get }, { "set", s_set },
 		{ "send", s_send }, { "close", s_close }, { NULL, NULL },
 	};
 

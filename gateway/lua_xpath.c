@@ -100,7 +100,15 @@ take_name(struct xp *x)
 
 /* ---- tests of one node ---- */
 
-enum test { ST_NAME, ST_ANY, ST_TEXT, ST_NODE, ST_ATTR, ST_SELF, ST_UP };
+enum test {
+	ST_NAME,
+	ST_ANY,
+	ST_TEXT,
+	ST_NODE,
+	ST_ATTR,
+	ST_SELF,
+	ST_UP
+};
 struct step {
 	enum test test;
 	struct td_str name;
@@ -231,8 +239,7 @@ value_holds(struct xp *x, const struct predicate *p, const struct xmpp_node *n)
 		return p->op == 0 || (p->op == '=') == text_is(x, n, p->text);
 	for (const struct xmpp_node *c = n->first; c != NULL; c = c->next) {
 		tlua_charge(x->L, 2);
-		if (passes(&p->what, c) &&
-		    (p->op == 0 || (p->op == '=') == text_is(x, c, p->text)))
+		if (passes(&p->what, c) && (p->op == 0 || (p->op == '=') == text_is(x, c, p->text)))
 			return true;
 	}
 	return false;
@@ -246,9 +253,9 @@ filter(struct xp *x, const struct predicate *p, struct td_buf *set, size_t from)
 
 	for (size_t i = from; i < n; i++) {
 		struct xmpp_node *node = set_items(set)[i];
-		bool yes = p->position > 0 ? (int64_t)(i - from) + 1 == p->position :
-			   p->position < 0 ? i + 1 == n :
-					     value_holds(x, p, node);
+		bool yes = p->position > 0   ? (int64_t)(i - from) + 1 == p->position
+			   : p->position < 0 ? i + 1 == n
+					     : value_holds(x, p, node);
 
 		if (yes)
 			set_items(set)[kept++] = node;

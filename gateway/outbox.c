@@ -28,7 +28,7 @@ struct sending {
 	CURL *curl;
 	struct curl_slist *rcpt;
 	struct gw_lmtp *lmtp;
-	char reply[600]; /* the last reply of the server */
+	char reply[600];   /* the last reply of the server */
 	char refusal[600]; /* the last one that was 4xx or 5xx: QUIT is answered after it */
 	size_t reply_len;
 	bool reply_open; /* more lines of it follow */
@@ -44,7 +44,11 @@ struct gw_outbox {
 	bool looking, again, stopping;
 	/* from mail {} of the snapshot of the last look */
 	char *url, *user, *password, *ca;
-	enum { TLS_NO = 0, TLS_IF, TLS_REQUIRED } tls;
+	enum {
+		TLS_NO = 0,
+		TLS_IF,
+		TLS_REQUIRED
+	} tls;
 	bool lmtp;
 	unsigned max_active, timeout_s;
 	uint64_t retry_ms, max_retry_ms;
@@ -103,15 +107,19 @@ conf_read(struct gw_outbox *o)
 {
 	struct conf *c = gw_conf_get(o->gw);
 	struct conf_at at = { .scope = conf_next(c, NULL, "mail", NULL) };
-	struct td_str tls = conf_str(c, &at, "submit_tls"), file = conf_str(c, &at, "submit_password_file");
+	struct td_str tls = conf_str(c, &at, "submit_tls"),
+		      file = conf_str(c, &at, "submit_password_file");
 
 	conf_clear(o);
 	o->url = td_strndup(conf_str(c, &at, "submit"));
 	o->lmtp = strncmp(o->url, "lmtp:", 5) == 0;
 	o->user = dup_or_null(conf_str(c, &at, "submit_user"));
-	o->password = file.len > 0 ? read_secret(file) : dup_or_null(conf_str(c, &at, "submit_password"));
+	o->password =
+		file.len > 0 ? read_secret(file) : dup_or_null(conf_str(c, &at, "submit_password"));
 	o->ca = dup_or_null(conf_str(c, &at, "submit_ca"));
-	o->tls = td_str_ieq(tls, TD_STR("no")) ? TLS_NO : td_str_ieq(tls, TD_STR("required")) ? TLS_REQUIRED : TLS_IF;
+	o->tls = td_str_ieq(tls, TD_STR("no"))         ? TLS_NO
+		 : td_str_ieq(tls, TD_STR("required")) ? TLS_REQUIRED
+						       : TLS_IF;
 	o->max_active = (unsigned)conf_int(c, &at, "submit_connections");
 	o->timeout_s = (unsigned)conf_int(c, &at, "submit_timeout");
 	o->retry_ms = (uint64_t)conf_int(c, &at, "retry_interval") * 1000;
@@ -148,8 +156,8 @@ on_bounced(void *arg, const struct store_result *r)
 	struct bounce *b = arg;
 
 	if (r->rc < 0) {
-		td_log_error(&b->o->log, "outbox-bounce-failed", "mail=%llu error=%s", (unsigned long long)b->mail,
-			     td_escz(r->error));
+		td_log_error(&b->o->log, "outbox-bounce-failed", "mail=%llu error=%s",
+			     (unsigned long long)b->mail, td_escz(r->error));
 		xmpp_stanza_unref(&b->s);
 	} else {
 		b->s->row = r->id;
@@ -168,8 +176,8 @@ bounce(struct gw_outbox *o, const struct store_mail *m, const char *text)
 	struct xmpp_node *n;
 	struct bounce *b;
 
-	td_log_notice(&o->log, "mail-failed", "mail=%llu to=%s reply=%s", (unsigned long long)m->id, td_esc(m->to),
-		      td_escz(text));
+	td_log_notice(&o->log, "mail-failed", "mail=%llu to=%s reply=%s", (unsigned long long)m->id,
+		      td_esc(m->to), td_escz(text));
 	td_buf_addz(&xml, "<message xmlns='" NS_CLIENT "' type='error' from='");
 	td_buf_add_xml(&xml, m->jid);
 	td_buf_addz(&xml, "' to='");
@@ -178,7 +186,7 @@ bounce(struct gw_outbox *o, const struct store_mail *m, const char *text)
 		td_buf_addz(&xml, "' id='");
 		td_buf_add_xml(&xml, m->stanza_id);
 	}
-	td_buf_addf(&xml, "'><error type='cancel'><%s xmlns='" NS_STANZA_ERRORS "'/>", 
+	td_buf_addf(&xml, "'><error type='cancel'><%s xmlns='" NS_STANZA_ERRORS "'/>",
 		    gw_smtp_condition(gw_smtp_status(td_cstr(text))));
 	td_buf_addz(&xml, "<text xmlns='" NS_STANZA_ERRORS "' xml:lang='en'>");
 	td_buf_add_xml(&xml, td_cstr(text));
@@ -196,7 +204,8 @@ bounce(struct gw_outbox *o, const struct store_mail *m, const char *text)
 	} else {
 		xmpp_stanza_seal(b->s);
 		b->s->flags |= XF_FROM_MAIL | XF_NO_BOUNCE;
-		store_outbox_bounce(o->gw->store, m->id, b->s->to.bare, td_buf_str(&xml), td_wall_ms(),
+		store_outbox_bounce(o->gw->store, m->id, b->s->to.bare, td_buf_str(&xml),
+				    td_wall_ms(),
 				    (struct store_to){ o->gw->main_loop, on_bounced, b });
 	}
 	td_buf_fini(&xml);
@@ -225,10 +234,12 @@ failed(struct sending *s, bool permanent, const char *text)
 	if (permanent) {
 		bounce(o, &s->m, text);
 	} else if (now + wait > s->m.expires) {
-		(void)snprintf(why, sizeof(why), "550 5.4.7 Could not be delivered in time; last answer: %s", text);
+		(void)snprintf(why, sizeof(why),
+			       "550 5.4.7 Could not be delivered in time; last answer: %s", text);
 		bounce(o, &s->m, why);
 	} else {
-		td_log_notice(&o->log, "mail-deferred", "mail=%llu to=%s tries=%u wait=%llus reply=%s",
+		td_log_notice(&o->log, "mail-deferred",
+			      "mail=%llu to=%s tries=%u wait=%llus reply=%s",
 			      (unsigned long long)s->m.id, td_esc(s->m.to), s->m.tries + 1,
 			      (unsigned long long)(wait / 1000), td_escz(text));
 		store_outbox_retry(o->gw->store, s->m.id, now + wait, td_cstr(text),
@@ -239,9 +250,11 @@ failed(struct sending *s, bool permanent, const char *text)
 static void
 sent(struct sending *s)
 {
-	td_log_info(&s->o->log, "mail-sent", "mail=%llu from=%s to=%s reply=%s", (unsigned long long)s->m.id,
-		    td_esc(s->m.from), td_esc(s->m.to), td_escz(s->reply));
-	store_outbox_del(s->o->gw->store, s->m.id, (struct store_to){ s->o->gw->main_loop, on_rescheduled, s->o });
+	td_log_info(&s->o->log, "mail-sent", "mail=%llu from=%s to=%s reply=%s",
+		    (unsigned long long)s->m.id, td_esc(s->m.from), td_esc(s->m.to),
+		    td_escz(s->reply));
+	store_outbox_del(s->o->gw->store, s->m.id,
+			 (struct store_to){ s->o->gw->main_loop, on_rescheduled, s->o });
 }
 
 static void
@@ -249,8 +262,8 @@ curl_done(struct sending *s, CURLcode rc)
 {
 	if (rc == CURLE_OK) {
 		sent(s);
-	} else if (s->refusal[0] == '5' &&
-		   (rc == CURLE_SEND_ERROR || rc == CURLE_RECV_ERROR || rc == CURLE_WEIRD_SERVER_REPLY)) {
+	} else if (s->refusal[0] == '5' && (rc == CURLE_SEND_ERROR || rc == CURLE_RECV_ERROR ||
+					    rc == CURLE_WEIRD_SERVER_REPLY)) {
 		/* MAIL, RCPT, DATA or the dot was refused; a refused login is our own fault and waits */
 		failed(s, true, s->refusal);
 	} else {
@@ -295,7 +308,8 @@ static void
 on_socket_event(evutil_socket_t fd, short what, void *arg)
 {
 	struct gw_outbox *o = arg;
-	int running, action = ((what & EV_READ) ? CURL_CSELECT_IN : 0) | ((what & EV_WRITE) ? CURL_CSELECT_OUT : 0);
+	int running, action = ((what & EV_READ) ? CURL_CSELECT_IN : 0) |
+			      ((what & EV_WRITE) ? CURL_CSELECT_OUT : 0);
 
 	curl_multi_socket_action(o->multi, fd, action, &running);
 	check_done(o);
@@ -306,7 +320,8 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *sock)
 {
 	struct gw_outbox *o = arg;
 	struct event *ev = sock;
-	short kind = (short)(((what & CURL_POLL_IN) ? EV_READ : 0) | ((what & CURL_POLL_OUT) ? EV_WRITE : 0) | EV_PERSIST);
+	short kind = (short)(((what & CURL_POLL_IN) ? EV_READ : 0) |
+			     ((what & CURL_POLL_OUT) ? EV_WRITE : 0) | EV_PERSIST);
 
 	(void)easy;
 	if (ev != NULL)
@@ -395,7 +410,8 @@ start_curl(struct sending *s)
 	if (c == NULL)
 		abort(); /* out of memory */
 	s->curl = c;
-	(void)snprintf(url, sizeof(url), "%s/%s", o->url, o->gw->hostname); /* the path is our EHLO name */
+	(void)snprintf(url, sizeof(url), "%s/%s", o->url,
+		       o->gw->hostname); /* the path is our EHLO name */
 	curl_easy_setopt(c, CURLOPT_URL, url);
 	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
 	curl_easy_setopt(c, CURLOPT_PROXY, "");
@@ -416,9 +432,10 @@ start_curl(struct sending *s)
 	curl_easy_setopt(c, CURLOPT_HEADERDATA, s);
 	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_reply);
 	curl_easy_setopt(c, CURLOPT_WRITEDATA, s);
-	curl_easy_setopt(c, CURLOPT_USE_SSL, o->tls == TLS_NO ? (long)CURLUSESSL_NONE
-						: o->tls == TLS_IF ? (long)CURLUSESSL_TRY
-								   : (long)CURLUSESSL_ALL);
+	curl_easy_setopt(c, CURLOPT_USE_SSL,
+			 o->tls == TLS_NO   ? (long)CURLUSESSL_NONE
+			 : o->tls == TLS_IF ? (long)CURLUSESSL_TRY
+					    : (long)CURLUSESSL_ALL);
 	if (o->tls == TLS_IF) { /* opportunistic: better than clear text, whoever signed it */
 		curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L);
 		curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);
@@ -438,8 +455,8 @@ is_active(const struct gw_outbox *o, uint64_t id)
 	struct sending *s;
 
 	TAILQ_FOREACH(s, &o->active, link)
-		if (s->m.id == id)
-			return true;
+	if (s->m.id == id)
+		return true;
 	return false;
 }
 
@@ -460,8 +477,8 @@ start_one(struct gw_outbox *o, const struct store_mail *m)
 	TAILQ_INSERT_TAIL(&o->active, s, link);
 	o->n_active++;
 	if (o->lmtp)
-		s->lmtp = gw_lmtp_send(o->gw->main_loop, o->url, o->gw->hostname, s->m.from, s->m.to, s->m.data,
-				       o->timeout_s, lmtp_done, s);
+		s->lmtp = gw_lmtp_send(o->gw->main_loop, o->url, o->gw->hostname, s->m.from,
+				       s->m.to, s->m.data, o->timeout_s, lmtp_done, s);
 	else
 		start_curl(s);
 }
@@ -518,7 +535,8 @@ look(struct gw_outbox *o)
 		return; /* the end of one looks again */
 	o->looking = true;
 	conf_read(o);
-	store_outbox_due(o->gw->store, td_wall_ms(), o->max_active + o->n_active, o->gw->main_loop, on_due, o);
+	store_outbox_due(o->gw->store, td_wall_ms(), o->max_active + o->n_active, o->gw->main_loop,
+			 on_due, o);
 }
 
 static void
@@ -585,8 +603,8 @@ on_a_loop(struct gw *gw)
 }
 
 int
-gw_outbox_submit(struct gw *gw, struct td_str from, struct td_str to, struct td_str data, struct xmpp_env *env,
-		 struct xmpp_stanza *hold, struct td_err *err)
+gw_outbox_submit(struct gw *gw, struct td_str from, struct td_str to, struct td_str data,
+		 struct xmpp_env *env, struct xmpp_stanza *hold, struct td_err *err)
 {
 	uint64_t now = td_wall_ms();
 	struct store_mail m = { .account = TD_STR(""),
@@ -601,10 +619,13 @@ gw_outbox_submit(struct gw *gw, struct td_str from, struct td_str to, struct td_
 	int rc;
 
 	if (gw->outbox == NULL)
-		return td_fail(err, TD_E_UNSUPPORTED, "there is no mail {} stanza to say where mail goes");
+		return td_fail(err, TD_E_UNSUPPORTED,
+			       "there is no mail {} stanza to say where mail goes");
 	c = gw_conf_get(gw);
-	m.expires = now + (uint64_t)conf_int(c, &(struct conf_at){ .scope = conf_next(c, NULL, "mail", NULL) },
-					     "message_expiration") * 1000;
+	m.expires = now + (uint64_t)conf_int(
+				  c, &(struct conf_at){ .scope = conf_next(c, NULL, "mail", NULL) },
+				  "message_expiration") *
+				  1000;
 	conf_unref(&c);
 	if (on_a_loop(gw)) {
 		struct submit *sub = td_zalloc(sizeof(*sub));
@@ -613,7 +634,8 @@ gw_outbox_submit(struct gw *gw, struct td_str from, struct td_str to, struct td_
 		sub->env = hold != NULL ? env : NULL;
 		sub->s = hold != NULL ? xmpp_stanza_ref(hold) : NULL;
 		store_outbox_add(gw->store, &m, NULL,
-				 (struct store_to){ hold != NULL ? env->loop : gw->main_loop, on_submitted, sub });
+				 (struct store_to){ hold != NULL ? env->loop : gw->main_loop,
+						    on_submitted, sub });
 		return 0;
 	}
 	w = store_wait_new();

@@ -11,6 +11,6 @@ void gw_outbox_kick(struct gw *gw);
  * <hold> (may be NULL): the stanza it was made of, on <env>'s worker; a reference is kept until the commit,
  * so that it is not acknowledged before, and its sender gets an error when that fails.
  * TD_E_UNSUPPORTED without mail {}. */
-int gw_outbox_submit(struct gw *gw, struct td_str from, struct td_str to, struct td_str data, struct xmpp_env *env,
-		     struct xmpp_stanza *hold, struct td_err *err);
+int gw_outbox_submit(struct gw *gw, struct td_str from, struct td_str to, struct td_str data,
+		     struct xmpp_env *env, struct xmpp_stanza *hold, struct td_err *err);
 #endif

@@ -187,8 +187,8 @@ b_gauge_add(lua_State *L)
 				&now);
 
 	if (rc < 0)
-		return luaL_error(L, rc == TD_E_NOTFOUND ? "gauge_cache: define it first" :
-							   "gauge_cache: the key is too long");
+		return luaL_error(L, rc == TD_E_NOTFOUND ? "gauge_cache: define it first"
+							 : "gauge_cache: the key is too long");
 	lua_pushinteger(L, now);
 	return 1;
 }

@@ -6,7 +6,7 @@
 
 #define JSON_MAX (1u << 20)
 
-static const char json_mt[] = "tlua.json";   /* holds a json_t while its values are pushed */
+static const char json_mt[] = "tlua.json";       /* holds a json_t while its values are pushed */
 static const char value_mt[] = "tlua.jsonvalue"; /* of decoded objects: tostring gives JSON */
 
 /* ---- decode ---- */
@@ -34,7 +34,8 @@ push_json(lua_State *L, json_t *j, int depth)
 		json_t *v;
 
 		lua_newtable(L);
-		json_object_foreach(j, key, v) {
+		json_object_foreach(j, key, v)
+		{
 			lua_pushstring(L, key);
 			push_json(L, v, depth + 1);
 			lua_rawset(L, -3);
@@ -50,24 +51,12 @@ push_json(lua_State *L, json_t *j, int depth)
 		}
 		luaL_setmetatable(L, value_mt);
 		break;
-	case JSON_STRING:
-		lua_pushlstring(L, json_string_value(j), json_string_length(j));
-		break;
-	case JSON_INTEGER:
-		lua_pushinteger(L, (lua_Integer)json_integer_value(j));
-		break;
-	case JSON_REAL:
-		lua_pushnumber(L, json_real_value(j));
-		break;
-	case JSON_TRUE:
-		lua_pushboolean(L, 1);
-		break;
-	case JSON_FALSE:
-		lua_pushboolean(L, 0);
-		break;
-	case JSON_NULL:
-		lua_pushlightuserdata(L, NULL);
-		break;
+	case JSON_STRING: lua_pushlstring(L, json_string_value(j), json_string_length(j)); break;
+	case JSON_INTEGER: lua_pushinteger(L, (lua_Integer)json_integer_value(j)); break;
+	case JSON_REAL: lua_pushnumber(L, json_real_value(j)); break;
+	case JSON_TRUE: lua_pushboolean(L, 1); break;
+	case JSON_FALSE: lua_pushboolean(L, 0); break;
+	case JSON_NULL: lua_pushlightuserdata(L, NULL); break;
 	}
 }
 
@@ -84,7 +73,8 @@ j_decode(lua_State *L)
 	if (s.len > JSON_MAX)
 		return luaL_error(L, "json: text over 1 MiB");
 	tlua_charge(L, s.len / 8);
-	*hold = json_loadb(s.p, s.len, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &e);
+	*hold = json_loadb(s.p, s.len, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES,
+			   &e);
 	if (*hold == NULL) {
 		lua_pushnil(L);
 		lua_pushinteger(L, (lua_Integer)json_error_code(&e));
@@ -154,12 +144,8 @@ encode(lua_State *L, int i, struct td_buf *out, int depth)
 	tlua_charge(L, 4);
 	switch (lua_type(L, i)) {
 	case LUA_TNIL:
-	case LUA_TLIGHTUSERDATA:
-		td_buf_addz(out, "null");
-		break;
-	case LUA_TBOOLEAN:
-		td_buf_addz(out, lua_toboolean(L, i) ? "true" : "false");
-		break;
+	case LUA_TLIGHTUSERDATA: td_buf_addz(out, "null"); break;
+	case LUA_TBOOLEAN: td_buf_addz(out, lua_toboolean(L, i) ? "true" : "false"); break;
 	case LUA_TNUMBER:
 		if (lua_isinteger(L, i))
 			td_buf_addf(out, "%lld", (long long)lua_tointeger(L, i));
@@ -172,11 +158,8 @@ encode(lua_State *L, int i, struct td_buf *out, int depth)
 		s.p = lua_tolstring(L, i, &s.len);
 		td_buf_add_json(out, s);
 		break;
-	case LUA_TTABLE:
-		encode_table(L, i, out, depth);
-		break;
-	default:
-		luaL_error(L, "json: a %s has no JSON form", luaL_typename(L, i));
+	case LUA_TTABLE: encode_table(L, i, out, depth); break;
+	default: luaL_error(L, "json: a %s has no JSON form", luaL_typename(L, i));
 	}
 }
 
@@ -206,15 +189,29 @@ static int
 j_strerror(lua_State *L)
 {
 	static const char *const names[] = {
-		"unknown error", "out of memory", "nested too deep", "cannot open", "invalid argument",
-		"invalid UTF-8", "premature end of input", "end of input expected", "invalid syntax",
-		"invalid format", "wrong type", "null character", "null value", "null byte in key",
-		"duplicate key", "numeric overflow", "item not found", "index out of range",
+		"unknown error",
+		"out of memory",
+		"nested too deep",
+		"cannot open",
+		"invalid argument",
+		"invalid UTF-8",
+		"premature end of input",
+		"end of input expected",
+		"invalid syntax",
+		"invalid format",
+		"wrong type",
+		"null character",
+		"null value",
+		"null byte in key",
+		"duplicate key",
+		"numeric overflow",
+		"item not found",
+		"index out of range",
 	};
 	lua_Integer n = luaL_checkinteger(L, 1);
 
-	lua_pushstring(L, n >= 0 && n < (lua_Integer)(sizeof(names) / sizeof(*names)) ?
-			  names[n] : names[0]);
+	lua_pushstring(L, n >= 0 && n < (lua_Integer)(sizeof(names) / sizeof(*names)) ? names[n]
+										      : names[0]);
 	return 1;
 }
 
@@ -222,7 +219,7 @@ int
 tlua_open_json(lua_State *L)
 {
 	static const luaL_Reg fns[] = {
-		{ "decode", j_decode }, { "encode", j_encode }, { "new", j_new },
+		{ "decode", j_decode },     { "encode", j_encode }, { "new", j_new },
 		{ "strerror", j_strerror }, { NULL, NULL },
 	};
 
@@ -255,9 +252,7 @@ freeze(lua_State *L, int i, struct td_buf *out, int depth)
 	luaL_checkstack(L, 4, "data nested too deep");
 	tlua_charge(L, 2);
 	switch (lua_type(L, i)) {
-	case LUA_TBOOLEAN:
-		td_buf_addc(out, lua_toboolean(L, i) ? 't' : 'f');
-		break;
+	case LUA_TBOOLEAN: td_buf_addc(out, lua_toboolean(L, i) ? 't' : 'f'); break;
 	case LUA_TNUMBER:
 		if (lua_isinteger(L, i)) {
 			n = lua_tointeger(L, i);
@@ -291,8 +286,7 @@ freeze(lua_State *L, int i, struct td_buf *out, int depth)
 		}
 		td_buf_addc(out, 'e');
 		break;
-	default:
-		td_buf_addc(out, 'n');
+	default: td_buf_addc(out, 'n');
 	}
 }
 
@@ -343,9 +337,7 @@ thaw(lua_State *L, struct td_str *in, int depth)
 		take(L, in, &tag, 1);
 	switch (tag) {
 	case 't':
-	case 'f':
-		lua_pushboolean(L, tag == 't');
-		break;
+	case 'f': lua_pushboolean(L, tag == 't'); break;
 	case 'i':
 		take(L, in, &n, sizeof(n));
 		lua_pushinteger(L, n);
@@ -362,11 +354,8 @@ thaw(lua_State *L, struct td_str *in, int depth)
 		in->p += len;
 		in->len -= len;
 		break;
-	case '{':
-		thaw_table(L, in, depth);
-		break;
-	default:
-		lua_pushnil(L);
+	case '{': thaw_table(L, in, depth); break;
+	default: lua_pushnil(L);
 	}
 }
 

@@ -11,7 +11,7 @@
 
 #define MATCH_LIMIT 20000 /* backtracks per start position */
 #define HEAP_KIB 4096
-#define WINDOW 512	  /* start positions tried between looks at the budget */
+#define WINDOW 512 /* start positions tried between looks at the budget */
 #define SUBJECT_MAX (4u << 20)
 #define RE_MAX 8192
 #define CACHE_MAX 64
@@ -57,8 +57,9 @@ re_new(struct td_str text, bool utf, int *code, size_t *where)
 	re->len = text.len;
 	memcpy(re->text, text.p, text.len);
 	re->utf = utf;
-	re->code = pcre2_compile((PCRE2_SPTR)text.p, text.len, PCRE2_USE_OFFSET_LIMIT |
-				 PCRE2_NEVER_BACKSLASH_C | (utf ? PCRE2_UTF | PCRE2_NO_UTF_CHECK : 0),
+	re->code = pcre2_compile((PCRE2_SPTR)text.p, text.len,
+				 PCRE2_USE_OFFSET_LIMIT | PCRE2_NEVER_BACKSLASH_C |
+					 (utf ? PCRE2_UTF | PCRE2_NO_UTF_CHECK : 0),
 				 code, where, NULL);
 	if (re->code == NULL) {
 		re_free(re);
@@ -281,7 +282,8 @@ p_replace(lua_State *L)
 	re = re_get(L, text, utf && td_utf8_valid(text));
 	if (re == NULL)
 		return 3;
-	while (at <= s.len && (rc = re_match(L, re, s, at, empty ? PCRE2_NOTEMPTY_ATSTART : 0)) != 0) {
+	while (at <= s.len &&
+	       (rc = re_match(L, re, s, at, empty ? PCRE2_NOTEMPTY_ATSTART : 0)) != 0) {
 		const PCRE2_SIZE *ov = pcre2_get_ovector_pointer(re->md);
 		size_t from = ov[0], to = ov[1];
 
@@ -341,7 +343,10 @@ int
 tlua_open_pcre(lua_State *L)
 {
 	static const luaL_Reg fns[] = {
-		{ "match", p_match }, { "replace", p_replace }, { "split", p_split }, { NULL, NULL },
+		{ "match", p_match },
+		{ "replace", p_replace },
+		{ "split", p_split },
+		{ NULL, NULL },
 	};
 
 	luaL_newlib(L, fns);

@@ -140,8 +140,9 @@ read_source(const char *path, struct td_buf *out, struct td_err *err)
 	int rc = 0, fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	if (fd < 0)
-		return errno == ENOENT || errno == ENOTDIR ?
-			TD_E_NOTFOUND : td_fail(err, TD_E_IO, "%s: %s", path, strerror(errno));
+		return errno == ENOENT || errno == ENOTDIR
+			       ? TD_E_NOTFOUND
+			       : td_fail(err, TD_E_IO, "%s: %s", path, strerror(errno));
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		rc = td_fail(err, TD_E_IO, "%s: not a regular file", path);
 	else if (st.st_size > (off_t)TLUA_SOURCE_MAX)
@@ -197,8 +198,8 @@ load_source(struct tlua_bundle *b, const char *name, struct tlua_source **out, s
 
 		for (size_t i = 0; b->dirs[i] != NULL; i++)
 			td_buf_addf(&where, "%s, ", b->dirs[i]);
-		td_fail(err, rc, "no %s.lua in %s%s", name, where.len > 0 ? td_buf_cstr(&where) : "",
-			b->shipped);
+		td_fail(err, rc, "no %s.lua in %s%s", name,
+			where.len > 0 ? td_buf_cstr(&where) : "", b->shipped);
 		td_buf_fini(&where);
 	}
 	if (rc < 0) {

@@ -8,9 +8,9 @@
 #include "gateway/base/err.h"
 #include "lua/vm.h"
 
-#define TLUA_MAGIC 0x746c7561u	   /* "tlua" */
+#define TLUA_MAGIC 0x746c7561u     /* "tlua" */
 #define TLUA_SOURCE_MAX (1u << 20) /* bytes of one source or load()ed text */
-#define TLUA_DEPTH 100		   /* of nested tables in json, freeze, dumper */
+#define TLUA_DEPTH 100             /* of nested tables in json, freeze, dumper */
 #define TLUA_COUNT_MAX (1 << 22)   /* elements a table function may walk */
 
 enum tlua_over {
@@ -30,8 +30,8 @@ struct tlua {
 	void *user;
 	void (*log)(void *user, const char *script, int level, const char *event,
 		    struct td_str text);
-	int (*config_get)(void *user, struct td_str path, struct td_str option,
-			  struct td_buf *out, struct td_err *err);
+	int (*config_get)(void *user, struct td_str path, struct td_str option, struct td_buf *out,
+			  struct td_err *err);
 	char **read_dirs;
 	size_t mem, ext, ext_gc; /* bytes: Lua's, the bindings', when to collect next */
 	/* the call now */
@@ -55,8 +55,8 @@ void tlua_arm(lua_State *L);
 TLUA_RAISES void tlua_compile(lua_State *L, struct td_str text, const char *path, bool compat);
 
 /* openers; each returns 1 (a module table) unless said otherwise */
-void tlua_open_sandbox(lua_State *L); /* globals; leaves nothing */
-void tlua_open_unsafe(lua_State *L);  /* after it: what it left out */
+void tlua_open_sandbox(lua_State *L);  /* globals; leaves nothing */
+void tlua_open_unsafe(lua_State *L);   /* after it: what it left out */
 void tlua_open_patterns(lua_State *L); /* into the table on top */
 int tlua_open_json(lua_State *L);
 int tlua_open_pcre(lua_State *L);

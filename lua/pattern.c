@@ -265,16 +265,21 @@ match_special(struct pm *m, const char **s, const char **p)
 		*s = match_balance(m, *s, *p + 2);
 		*p += 4;
 		return true;
-	case 'f':
-		*s = match_frontier(m, *s, *p + 2, p);
-		return true;
-	case '0': case '1': case '2': case '3': case '4':
-	case '5': case '6': case '7': case '8': case '9':
+	case 'f': *s = match_frontier(m, *s, *p + 2, p); return true;
+	case '0':
+	case '1':
+	case '2':
+	case '3':
+	case '4':
+	case '5':
+	case '6':
+	case '7':
+	case '8':
+	case '9':
 		*s = match_back(m, *s, uc(*p + 1));
 		*p += 2;
 		return true;
-	default:
-		return false;
+	default: return false;
 	}
 }
 
@@ -287,8 +292,8 @@ match_loop(struct pm *m, const char *s, const char *p)
 
 		step(m, 1);
 		if (*p == '(')
-			return p + 1 < m->pend && p[1] == ')' ? open_capture(m, s, p + 2, CAP_POS) :
-								open_capture(m, s, p + 1, CAP_OPEN);
+			return p + 1 < m->pend && p[1] == ')' ? open_capture(m, s, p + 2, CAP_POS)
+							      : open_capture(m, s, p + 1, CAP_OPEN);
 		if (*p == ')')
 			return close_capture(m, s, p + 1);
 		if (*p == '$' && p + 1 == m->pend)
@@ -548,9 +553,7 @@ add_replacement(struct pm *m, luaL_Buffer *b, const char *s, const char *e, int 
 		push_capture(m, 0, s, e);
 		lua_gettable(L, 3);
 		break;
-	default:
-		add_text(m, b, s, e);
-		return;
+	default: add_text(m, b, s, e); return;
 	}
 	if (!lua_toboolean(L, -1)) {
 		lua_pop(L, 1);
@@ -573,8 +576,10 @@ str_gsub(lua_State *L)
 	luaL_Buffer b;
 	struct pm m;
 
-	luaL_argexpected(L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION ||
-			 type == LUA_TTABLE, 3, "string/function/table");
+	luaL_argexpected(L,
+			 type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION ||
+				 type == LUA_TTABLE,
+			 3, "string/function/table");
 	pm_init(&m, L, s, p);
 	luaL_buffinit(L, &b);
 	while (n < max) {
@@ -603,7 +608,7 @@ void
 tlua_open_patterns(lua_State *L)
 {
 	static const luaL_Reg fns[] = {
-		{ "find", str_find },	  { "match", str_match }, { "gmatch", str_gmatch },
+		{ "find", str_find }, { "match", str_match }, { "gmatch", str_gmatch },
 		{ "gsub", str_gsub }, { NULL, NULL },
 	};
 

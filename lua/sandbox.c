@@ -427,7 +427,7 @@ open_coroutine(lua_State *L)
 static void
 open_os(lua_State *L)
 {
-	static const char *const gone[] = { "execute", "exit",	 "getenv",  "remove",
+	static const char *const gone[] = { "execute", "exit",    "getenv",    "remove",
 					    "rename",  "tmpname", "setlocale", NULL };
 
 	luaL_requiref(L, "os", luaopen_os, 1);
@@ -475,7 +475,7 @@ tlua_open_sandbox(lua_State *L)
 void
 tlua_open_unsafe(lua_State *L)
 {
-	static const char *const os_names[] = { "execute", "exit",    "getenv",	 "remove",
+	static const char *const os_names[] = { "execute", "exit",    "getenv",   "remove",
 						"rename",  "tmpname", "setlocale" };
 
 	luaL_requiref(L, "io", luaopen_io, 1);

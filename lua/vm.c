@@ -18,8 +18,8 @@
 #include "lua/compat.h"
 #include "lua/lua_priv.h"
 
-#define HOOK_EVERY 256	   /* instructions between looks at the budget */
-#define CLOCK_EVERY 2048   /* and at the clock */
+#define HOOK_EVERY 256   /* instructions between looks at the budget */
+#define CLOCK_EVERY 2048 /* and at the clock */
 #define LOAD_INSTRUCTIONS 200000000u
 #define LOAD_MS 10000
 
@@ -129,8 +129,8 @@ on_alloc(void *ud, void *p, size_t osize, size_t nsize)
 		t->mem -= osize;
 		return NULL;
 	}
-	if (nsize > osize &&
-	    (nsize - osize > t->limits.memory || t->mem + t->ext > t->limits.memory - (nsize - osize))) {
+	if (nsize > osize && (nsize - osize > t->limits.memory ||
+			      t->mem + t->ext > t->limits.memory - (nsize - osize))) {
 		refused(t, p == NULL);
 		return NULL;
 	}
@@ -346,8 +346,7 @@ on_error(lua_State *L)
 }
 
 int
-tlua_run(struct tlua *t, struct tlua_stats *stats, lua_CFunction fn, void *arg,
-	 struct td_err *err)
+tlua_run(struct tlua *t, struct tlua_stats *stats, lua_CFunction fn, void *arg, struct td_err *err)
 {
 	lua_State *L = t->L;
 	int top = lua_gettop(L), rc = 0, status;
@@ -368,7 +367,8 @@ tlua_run(struct tlua *t, struct tlua_stats *stats, lua_CFunction fn, void *arg,
 			rc = td_fail(err, TD_E_SCRIPT, "%.*s%snot enough memory", where, t->trace,
 				     where > 0 ? ": " : "");
 		else
-			rc = td_fail(err, TD_E_SCRIPT, "%s", text != NULL ? text : "error without a message");
+			rc = td_fail(err, TD_E_SCRIPT, "%s",
+				     text != NULL ? text : "error without a message");
 	}
 	lua_settop(L, top + 1);
 	lua_pop(L, 1);
@@ -384,7 +384,6 @@ tlua_run(struct tlua *t, struct tlua_stats *stats, lua_CFunction fn, void *arg,
 }
 
 /* ---- modules ---- */
-
 
 void
 tlua_compile(lua_State *L, struct td_str text, const char *path, bool compat)
@@ -513,8 +512,8 @@ load_script(lua_State *L)
 }
 
 int
-tlua_load_script(struct tlua *t, const char *name, const char *source,
-		 struct tlua_stats *stats, lua_CFunction prep, void *arg, struct td_err *err)
+tlua_load_script(struct tlua *t, const char *name, const char *source, struct tlua_stats *stats,
+		 lua_CFunction prep, void *arg, struct td_err *err)
 {
 	struct load_arg a = { t, name, source, prep, arg };
 	const char *before = t->script;

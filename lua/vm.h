@@ -24,9 +24,9 @@ struct tlua;
  * happened to the files meanwhile. */
 struct tlua_bundle;
 struct tlua_source {
-	char *name;    /* "a/b" */
-	char *path;    /* file, for messages */
-	bool shipped;  /* ours: never rewritten by the dialect shim */
+	char *name;   /* "a/b" */
+	char *path;   /* file, for messages */
+	bool shipped; /* ours: never rewritten by the dialect shim */
 	struct td_str text;
 };
 /* <dirs> (NULL-terminated, copied) are looked through in order, then the shipped folder
@@ -45,7 +45,7 @@ const char *tlua_shipped_dir(void);
 /* ---- states ---- */
 
 struct tlua_limits {
-	size_t memory;	       /* bytes of one state, with what bindings hold; 0 = 32 MiB */
+	size_t memory;         /* bytes of one state, with what bindings hold; 0 = 32 MiB */
 	uint64_t instructions; /* of one call; 0 = 20 million */
 	unsigned time_ms;      /* of one call on the processor, waiting not counted; 0 = 200 */
 };
@@ -58,18 +58,18 @@ struct tlua_stats {
 struct tlua_conf {
 	struct tlua_limits limits;
 	struct tlua_bundle *bundle; /* referenced */
-	bool compat;		    /* rewrite Momentum's dialect, define the names it had */
-	bool unsafe;		    /* no sandbox: io, os, debug, package; budgets stay */
+	bool compat;                /* rewrite Momentum's dialect, define the names it had */
+	bool unsafe;                /* no sandbox: io, os, debug, package; budgets stay */
 	int gc_pause, gc_stepmul;   /* 0 = Lua's own */
-	void *user;		    /* the host's; tlua_user */
+	void *user;                 /* the host's; tlua_user */
 	/* More bindings, after ours and before the first script; runs protected; may be NULL. */
 	int (*open)(lua_State *L);
 	/* A line of print() or tandem.log; <where> is "file:line". */
 	void (*log)(void *user, const char *script, int level, const char *event,
 		    struct td_str text);
 	/* msys.config("get", path..., option): append the value; < 0 with err when there is none. */
-	int (*config_get)(void *user, struct td_str path, struct td_str option,
-			  struct td_buf *out, struct td_err *err);
+	int (*config_get)(void *user, struct td_str path, struct td_str option, struct td_buf *out,
+			  struct td_err *err);
 	/* Folders whose files scripts may read (NULL-terminated, copied); NULL = none. */
 	const char *const *read_dirs;
 };
@@ -95,8 +95,8 @@ const char *tlua_last_trace(const struct tlua *t);
 /* Load script <source> with globals of its own and run it: what it sets is private to it, what
  * it reads comes from the shared ones.  prep(L, arg), when given, finds that table on top and
  * may add to it.  TD_E_SCRIPT names file and line. */
-int tlua_load_script(struct tlua *t, const char *name, const char *source,
-		     struct tlua_stats *stats, lua_CFunction prep, void *arg, struct td_err *err);
+int tlua_load_script(struct tlua *t, const char *name, const char *source, struct tlua_stats *stats,
+		     lua_CFunction prep, void *arg, struct td_err *err);
 /* Name of the script being loaded or run, as the host set it; "" = none. */
 const char *tlua_script(const struct tlua *t);
 void tlua_set_script(struct tlua *t, const char *name); /* borrowed until the next call */

@@ -22,7 +22,7 @@
 enum c2s_state {
 	XS_HEADER = 0, /* waiting for a stream header */
 	XS_OPEN,       /* features sent, not authenticated */
-	XS_TLS,	       /* handshake */
+	XS_TLS,        /* handshake */
 	XS_SASL,       /* exchange under way */
 	XS_BIND,       /* authenticated, features sent */
 	XS_BINDING,    /* the account is being loaded */
@@ -30,7 +30,7 @@ enum c2s_state {
 	XS_CLOSED,     /* our end is closed; input is ignored */
 	XS_COUNT       /* must be last */
 };
-static const char *const state_names[XS_COUNT] = { "header", "open",	"tls",	 "sasl",
+static const char *const state_names[XS_COUNT] = { "header", "open",    "tls",   "sasl",
 						   "bind",   "binding", "ready", "closed" };
 #define TO(s) (1u << (s))
 static const uint16_t may_go[XS_COUNT] = {
@@ -77,7 +77,7 @@ struct xmpp_c2s {
 	uint32_t stanza_us, byte_us, bytes_in; /* bytes: since the last stanza */
 	uint64_t rated_at;
 	struct c2s_pause *pause; /* NULL: not over the rate */
-	uint64_t *rows; /* store rows written and not yet with the kernel */
+	uint64_t *rows;          /* store rows written and not yet with the kernel */
 	uint32_t n_rows, cap_rows;
 };
 
@@ -98,7 +98,8 @@ struct bind_request {
 static void
 log_fields(const struct td_logctx *self, struct td_buf *out)
 {
-	const struct xmpp_c2s *c = (const struct xmpp_c2s *)((const char *)self - offsetof(struct xmpp_c2s, log));
+	const struct xmpp_c2s *c =
+		(const struct xmpp_c2s *)((const char *)self - offsetof(struct xmpp_c2s, log));
 
 	if (c->session != NULL)
 		td_buf_addf(out, " sid=%s", c->session->sid);
@@ -117,8 +118,8 @@ c2s_goto(struct xmpp_c2s *c, enum c2s_state to, const char *why)
 			     state_names[to], why);
 		abort();
 	}
-	td_log_debug(&c->log, "stream-state", "from=%s to=%s why=%s", state_names[c->state], state_names[to],
-		     why);
+	td_log_debug(&c->log, "stream-state", "from=%s to=%s why=%s", state_names[c->state],
+		     state_names[to], why);
 	c->state = (uint8_t)to;
 }
 
@@ -179,8 +180,8 @@ send_header(struct xmpp_c2s *c, struct td_str to)
 	char id[17];
 
 	td_random_id(id, 16);
-	td_buf_addz(out, "<?xml version='1.0'?><stream:stream xmlns='" NS_CLIENT "' xmlns:stream='" NS_STREAM
-			 "' id='");
+	td_buf_addz(out, "<?xml version='1.0'?><stream:stream xmlns='" NS_CLIENT
+			 "' xmlns:stream='" NS_STREAM "' id='");
 	td_buf_addz(out, id);
 	if (c->domain != NULL) {
 		td_buf_addz(out, "' from='");
@@ -277,7 +278,8 @@ nego_free(struct xmpp_c2s *c)
 static void
 rows_end(struct xmpp_c2s *c, bool delivered)
 {
-	struct xmpp_user *u = c->n_rows > 0 && c->bare != NULL ? xmpp_user_find(c->env, td_cstr(c->bare)) : NULL;
+	struct xmpp_user *u =
+		c->n_rows > 0 && c->bare != NULL ? xmpp_user_find(c->env, td_cstr(c->bare)) : NULL;
 	uint32_t n = c->n_rows;
 
 	if (n == 0)
@@ -375,7 +377,8 @@ on_delay_over(struct td_timer *t)
 }
 
 struct xmpp_c2s *
-xmpp_c2s_new(struct xmpp_env *env, struct xmpp_io *io, const struct xmpp_c2s_conf *cc, bool direct_tls)
+xmpp_c2s_new(struct xmpp_env *env, struct xmpp_io *io, const struct xmpp_c2s_conf *cc,
+	     bool direct_tls)
 {
 	struct xmpp_c2s *c = td_zalloc(sizeof(*c));
 
@@ -560,14 +563,16 @@ sasl_failure(struct xmpp_c2s *c, enum xmpp_sasl_error e)
 {
 	xmpp_sasl_free(c->nego->sasl);
 	c->nego->sasl = NULL;
-	td_buf_addf(xmpp_c2s_out(c), "<failure xmlns='" NS_SASL "'><%s/></failure>", xmpp_sasl_error_name(e));
+	td_buf_addf(xmpp_c2s_out(c), "<failure xmlns='" NS_SASL "'><%s/></failure>",
+		    xmpp_sasl_error_name(e));
 	td_log_notice(&c->log, "auth-failed", "condition=%s", xmpp_sasl_error_name(e));
 	c->env->stats.auth_failures++;
 	if (c->state == XS_SASL)
 		c2s_goto(c, XS_OPEN, "auth-failed");
 	if (e == SASL_ABORTED)
 		return;
-	if (++c->nego->failures >= (c->cc->auth_max_failures > 0 ? c->cc->auth_max_failures : MAX_AUTH_FAILURES)) {
+	if (++c->nego->failures >=
+	    (c->cc->auth_max_failures > 0 ? c->cc->auth_max_failures : MAX_AUTH_FAILURES)) {
 		xmpp_c2s_end(c, "policy-violation", "Too many failed attempts");
 	} else if (c->cc->auth_delay_ms > 0) {
 		c->nego->delayed = true;
@@ -590,13 +595,15 @@ sasl_success(struct xmpp_c2s *c, struct td_str more)
 	struct td_buf bare = { 0 };
 	unsigned owner;
 
-	td_buf_addf(xmpp_c2s_out(c), "<success xmlns='" NS_SASL "'>%.*s</success>", TD_STR_ARG(more));
+	td_buf_addf(xmpp_c2s_out(c), "<success xmlns='" NS_SASL "'>%.*s</success>",
+		    TD_STR_ARG(more));
 	td_buf_addf(&bare, "%.*s@%s", TD_STR_ARG(xmpp_sasl_user(c->nego->sasl)), c->domain);
 	c->bare = td_strndup(td_buf_str(&bare));
 	free(c->domain);
 	c->domain = strrchr(c->bare, '@') + 1;
 	td_buf_fini(&bare);
-	td_log_info(&c->log, "auth-ok", "mech=%s tls=%d", xmpp_sasl_mechanism(c->nego->sasl), c->tls);
+	td_log_info(&c->log, "auth-ok", "mech=%s tls=%d", xmpp_sasl_mechanism(c->nego->sasl),
+		    c->tls);
 	env->stats.logins++;
 	xmpp_sasl_free(c->nego->sasl);
 	c->nego->sasl = NULL;
@@ -615,7 +622,8 @@ sasl_success(struct xmpp_c2s *c, struct td_str more)
 }
 
 static void
-sasl_result(struct xmpp_c2s *c, enum xmpp_sasl_step step, struct td_buf *out, enum xmpp_sasl_error error)
+sasl_result(struct xmpp_c2s *c, enum xmpp_sasl_step step, struct td_buf *out,
+	    enum xmpp_sasl_error error)
 {
 	switch (step) {
 	case SASL_WAIT:
@@ -626,12 +634,8 @@ sasl_result(struct xmpp_c2s *c, enum xmpp_sasl_step step, struct td_buf *out, en
 		td_buf_addf(xmpp_c2s_out(c), "<challenge xmlns='" NS_SASL "'>%.*s</challenge>",
 			    TD_STR_ARG(td_buf_str(out)));
 		break;
-	case SASL_SUCCESS:
-		sasl_success(c, td_buf_str(out));
-		break;
-	case SASL_FAILURE:
-		sasl_failure(c, error);
-		break;
+	case SASL_SUCCESS: sasl_success(c, td_buf_str(out)); break;
+	case SASL_FAILURE: sasl_failure(c, error); break;
 	}
 }
 
@@ -695,8 +699,8 @@ on_auth(struct xmpp_c2s *c, struct xmpp_stanza *s)
 	}
 	if (c->tls)
 		(void)c->cc->ops->channel_binding(c->io, &cb);
-	c->nego->sasl = xmpp_sasl_start(mech, c->nego->offered, td_cstr(c->domain), &cb, c->cc->creds,
-					c->env->loop, on_sasl_wake, c, &error);
+	c->nego->sasl = xmpp_sasl_start(mech, c->nego->offered, td_cstr(c->domain), &cb,
+					c->cc->creds, c->env->loop, on_sasl_wake, c, &error);
 	if (c->nego->sasl == NULL) {
 		sasl_failure(c, error);
 		return c->state != XS_CLOSED;
@@ -736,8 +740,11 @@ bind_failed(struct xmpp_c2s *c, const char *id, enum xmpp_error e)
 {
 	td_buf_addz(xmpp_c2s_out(c), "<iq type='error' id='");
 	td_buf_add_xml(xmpp_c2s_out(c), td_cstr(id));
-	td_buf_addf(xmpp_c2s_out(c), "'><error type='%s'><%s xmlns='" NS_STANZA_ERRORS "'/></error></iq>",
-		    e == XE_BAD_REQUEST ? "modify" : e == XE_INTERNAL_SERVER_ERROR ? "wait" : "cancel",
+	td_buf_addf(xmpp_c2s_out(c),
+		    "'><error type='%s'><%s xmlns='" NS_STANZA_ERRORS "'/></error></iq>",
+		    e == XE_BAD_REQUEST             ? "modify"
+		    : e == XE_INTERNAL_SERVER_ERROR ? "wait"
+						    : "cancel",
 		    xmpp_error_name(e));
 }
 
@@ -792,7 +799,8 @@ on_bind_iq(struct xmpp_c2s *c, struct xmpp_stanza *s)
 	struct bind_request *b;
 
 	if (s->type != XT_SET || bind == NULL || s->id.p == NULL) {
-		struct xmpp_stanza *r = xmpp_stanza_error(s, s->id.p == NULL ? XE_BAD_REQUEST : XE_NOT_ALLOWED, TD_STR_NULL);
+		struct xmpp_stanza *r = xmpp_stanza_error(
+			s, s->id.p == NULL ? XE_BAD_REQUEST : XE_NOT_ALLOWED, TD_STR_NULL);
 
 		if (r == NULL) {
 			xmpp_c2s_end(c, "not-authorized", "Bind a resource first");
@@ -851,7 +859,8 @@ on_nonza(struct xmpp_c2s *c, struct xmpp_stanza *s)
 	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
 		if ((*m)->nonza != NULL && (*m)->nonza(c, s->root) == XMPP_DONE)
 			return c->state == XS_READY || c->state == XS_BIND;
-	if (s->root->ns != NULL && strcmp(s->root->ns, NS_STREAM) == 0 && strcmp(s->root->name, "error") == 0) {
+	if (s->root->ns != NULL && strcmp(s->root->ns, NS_STREAM) == 0 &&
+	    strcmp(s->root->name, "error") == 0) {
 		td_log_info(&c->log, "stream-error-in", "condition=%s",
 			    s->root->first != NULL ? td_escz(s->root->first->name) : "-");
 		xmpp_c2s_end(c, NULL, NULL);
@@ -864,7 +873,7 @@ on_nonza(struct xmpp_c2s *c, struct xmpp_stanza *s)
 /* May I say this now?  First row that fits. */
 struct step {
 	uint8_t state;
-	int8_t kind;	  /* enum xmpp_kind, -1 = any stanza */
+	int8_t kind;           /* enum xmpp_kind, -1 = any stanza */
 	const char *ns, *name; /* for XK_OTHER; NULL = any */
 	bool (*handle)(struct xmpp_c2s *, struct xmpp_stanza *);
 };
@@ -889,7 +898,7 @@ row_fits(const struct step *t, const struct xmpp_c2s *c, const struct xmpp_stanz
 		return false;
 	if (t->kind < 0)
 		return s->kind != XK_OTHER;
-	return t->kind == s->kind && (t->ns == NULL || xmpp_node_is(s->root, t->ns, t->name));
+	return t->kind == (int)s->kind && (t->ns == NULL || xmpp_node_is(s->root, t->ns, t->name));
 }
 
 static bool
@@ -915,23 +924,16 @@ on_event(struct xmpp_c2s *c, enum xmpp_read ev)
 	bool more;
 
 	switch (ev) {
-	case XR_MORE:
-		return false;
-	case XR_OPEN:
-		on_header(c);
-		return c->state != XS_CLOSED;
+	case XR_MORE: return false;
+	case XR_OPEN: on_header(c); return c->state != XS_CLOSED;
 	case XR_STANZA:
 		s = c->reader.stanza;
 		c->reader.stanza = NULL;
 		more = on_element(c, s);
 		xmpp_stanza_unref(&s);
 		return more;
-	case XR_CLOSE:
-		xmpp_c2s_end(c, NULL, NULL);
-		return false;
-	case XR_ERROR:
-		xmpp_c2s_end(c, c->reader.error, NULL);
-		return false;
+	case XR_CLOSE: xmpp_c2s_end(c, NULL, NULL); return false;
+	case XR_ERROR: xmpp_c2s_end(c, c->reader.error, NULL); return false;
 	}
 	return false;
 }
@@ -1006,9 +1008,11 @@ rate(struct xmpp_c2s *c)
 
 	c->rated_at = now;
 	if (cc->stanza_count > 0)
-		wait = take(&c->stanza_us, passed, (uint64_t)cc->stanza_seconds * 1000000 / cc->stanza_count);
+		wait = take(&c->stanza_us, passed,
+			    (uint64_t)cc->stanza_seconds * 1000000 / cc->stanza_count);
 	if (cc->byte_count > 0) {
-		w = take(&c->byte_us, passed, (uint64_t)c->bytes_in * cc->byte_seconds * 1000000 / cc->byte_count);
+		w = take(&c->byte_us, passed,
+			 (uint64_t)c->bytes_in * cc->byte_seconds * 1000000 / cc->byte_count);
 		wait = w > wait ? w : wait;
 	}
 	c->bytes_in = 0;

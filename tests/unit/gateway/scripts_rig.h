@@ -75,15 +75,16 @@ gw_bridge_mail_to_chat(struct gw *gw, const struct gw_chat *chats, size_t n, str
 }
 
 int
-gw_outbox_submit(struct gw *gw, struct td_str from, struct td_str to, struct td_str data, struct xmpp_env *env,
-		 struct xmpp_stanza *hold, struct td_err *err)
+gw_outbox_submit(struct gw *gw, struct td_str from, struct td_str to, struct td_str data,
+		 struct xmpp_env *env, struct xmpp_stanza *hold, struct td_err *err)
 {
 	(void)gw;
 	(void)err;
 	ck_assert(hold == NULL || env == &rig.env);
 	if (hold != NULL)
 		td_buf_addf(&rig.outbox, "held %.*s: ", TD_STR_ARG(hold->to.full));
-	td_buf_addf(&rig.outbox, "<%.*s> <%.*s>\n%.*s\n", TD_STR_ARG(from), TD_STR_ARG(to), TD_STR_ARG(data));
+	td_buf_addf(&rig.outbox, "<%.*s> <%.*s>\n%.*s\n", TD_STR_ARG(from), TD_STR_ARG(to),
+		    TD_STR_ARG(data));
 	return 0;
 }
 
@@ -237,7 +238,8 @@ mail_phase(enum milt_phase p, const union milt_args *args)
 static enum milt_verdict
 mail_open(void)
 {
-	const union milt_args conn = { .connect = { "client.example", NULL } }, helo = { .helo = "client.example" };
+	const union milt_args conn = { .connect = { "client.example", NULL } },
+			      helo = { .helo = "client.example" };
 	enum milt_verdict v;
 
 	if (rig.ms != NULL)
@@ -269,7 +271,8 @@ mail_content(const char *raw)
 	if (v != MV_CONTINUE)
 		return v;
 	while (line <= body) {
-		const char *end = strchr(line, '\n'), *colon = memchr(line, ':', (size_t)(end - line));
+		const char *end = strchr(line, '\n'),
+			   *colon = memchr(line, ':', (size_t)(end - line));
 		char name[100], value[2000];
 
 		while (end[1] == ' ' || end[1] == '\t')
@@ -303,7 +306,8 @@ mail_in(const char *from, const char *rcpts, const char *raw)
 	if (v == MV_CONTINUE)
 		v = mail_command(MP_MAIL, from);
 	(void)snprintf(list, sizeof(list), "%s", rcpts);
-	for (char *r = strtok_r(list, " ", &save); v == MV_CONTINUE && r != NULL; r = strtok_r(NULL, " ", &save))
+	for (char *r = strtok_r(list, " ", &save); v == MV_CONTINUE && r != NULL;
+	     r = strtok_r(NULL, " ", &save))
 		(void)mail_command(MP_RCPT, r);
 	return v == MV_CONTINUE ? mail_content(raw) : v;
 }
@@ -326,8 +330,11 @@ chat_in(struct xmpp_session *sess, const char *xml, struct xmpp_stanza **out)
 	n = xmpp_xml_parse(a, td_cstr(xml), NS_CLIENT, &why);
 	ck_assert_msg(n != NULL, "%s", why);
 	(void)xmpp_stanza_from_node(a, n, &s, NULL);
-	done = gw_scripts_xmpp_hook(&rig.env, s->kind == XK_MESSAGE ? XH_CLIENT_MESSAGE :
-				    s->kind == XK_PRESENCE ? XH_CLIENT_PRESENCE : XH_CLIENT_IQ, sess, s);
+	done = gw_scripts_xmpp_hook(&rig.env,
+				    s->kind == XK_MESSAGE    ? XH_CLIENT_MESSAGE
+				    : s->kind == XK_PRESENCE ? XH_CLIENT_PRESENCE
+							     : XH_CLIENT_IQ,
+				    sess, s);
 	if (out != NULL)
 		*out = s;
 	else
@@ -335,7 +342,15 @@ chat_in(struct xmpp_session *sess, const char *xml, struct xmpp_stanza **out)
 	return done;
 }
 
-#define ck_has(buf, text) ck_assert_msg(strstr(td_buf_cstr(&(buf)), (text)) != NULL, "no %s in:\n%s", (text), td_buf_cstr(&(buf)))
-#define ck_lacks(buf, text) ck_assert_msg(strstr(td_buf_cstr(&(buf)), (text)) == NULL, "%s in:\n%s", (text), td_buf_cstr(&(buf)))
-#define ck_started(e) do { const char *e_ = (e); ck_assert_msg(e_ == NULL, "%s", e_); } while (0)
+#define ck_has(buf, text)                                                                   \
+	ck_assert_msg(strstr(td_buf_cstr(&(buf)), (text)) != NULL, "no %s in:\n%s", (text), \
+		      td_buf_cstr(&(buf)))
+#define ck_lacks(buf, text)                                                              \
+	ck_assert_msg(strstr(td_buf_cstr(&(buf)), (text)) == NULL, "%s in:\n%s", (text), \
+		      td_buf_cstr(&(buf)))
+#define ck_started(e)                                \
+	do {                                         \
+		const char *e_ = (e);                \
+		ck_assert_msg(e_ == NULL, "%s", e_); \
+	} while (0)
 #endif

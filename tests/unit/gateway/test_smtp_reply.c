@@ -37,7 +37,8 @@ START_TEST(reply)
 	if (cases[_i].status == NULL)
 		ck_assert_msg(got.p == NULL, "%s: %.*s", cases[_i].reply, TD_STR_ARG(got));
 	else
-		ck_assert_msg(td_str_eqc(got, cases[_i].status), "%s: %.*s", cases[_i].reply, TD_STR_ARG(got));
+		ck_assert_msg(td_str_eqc(got, cases[_i].status), "%s: %.*s", cases[_i].reply,
+			      TD_STR_ARG(got));
 	ck_assert_str_eq(gw_smtp_condition(got), cases[_i].condition);
 }
 END_TEST

@@ -16,10 +16,10 @@
 #include "xmpp/sasl_priv.h"
 
 struct xmpp_io {
-	struct xmpp_c2s *c; /* NULL: closed */
-	struct td_buf out;  /* what the client got and nobody looked at yet */
-	struct td_buf in;   /* came while the stream was paused */
-	size_t flushed;	    /* of out */
+	struct xmpp_c2s *c;                     /* NULL: closed */
+	struct td_buf out;                      /* what the client got and nobody looked at yet */
+	struct td_buf in;                       /* came while the stream was paused */
+	size_t flushed;                         /* of out */
 	bool tls, starttls, paused, shut, slow; /* slow: the client does not read */
 };
 
@@ -66,7 +66,8 @@ rig_answer(void)
 }
 
 static void
-rig_fetch(struct xmpp_cred_source *src, struct td_str jid, struct td_loop *loop, xmpp_cred_cb *cb, void *arg)
+rig_fetch(struct xmpp_cred_source *src, struct td_str jid, struct td_loop *loop, xmpp_cred_cb *cb,
+	  void *arg)
 {
 	(void)src;
 	(void)loop;
@@ -75,8 +76,8 @@ rig_fetch(struct xmpp_cred_source *src, struct td_str jid, struct td_loop *loop,
 			continue;
 		rig.asked[i].cb = cb;
 		rig.asked[i].arg = arg;
-		rig.asked[i].known =
-			td_str_eqc(jid, "ann@a.test") || td_str_eqc(jid, "bob@a.test") || td_str_eqc(jid, "eve@a.test");
+		rig.asked[i].known = td_str_eqc(jid, "ann@a.test") ||
+				     td_str_eqc(jid, "bob@a.test") || td_str_eqc(jid, "eve@a.test");
 		if (!rig.late)
 			rig_answer();
 		return;
@@ -91,7 +92,9 @@ rig_hints(struct xmpp_cred_source *s, struct xmpp_cred_hints *h)
 	h->iterations = 1;
 }
 
-static const struct xmpp_cred_ops rig_cred_ops = { .scheme = "rig", .fetch = rig_fetch, .hints = rig_hints };
+static const struct xmpp_cred_ops rig_cred_ops = { .scheme = "rig",
+						   .fetch = rig_fetch,
+						   .hints = rig_hints };
 static struct xmpp_cred_source rig_source = { .ops = &rig_cred_ops, .refs = 1 };
 
 /* ---- the connection ---- */
@@ -313,8 +316,8 @@ rig_to_mail(struct xmpp_env *env, struct xmpp_stanza *s)
 }
 
 static void
-rig_presence(struct xmpp_env *env, const struct xmpp_jid *full, int priority, struct td_str show, struct td_str status,
-	     bool available)
+rig_presence(struct xmpp_env *env, const struct xmpp_jid *full, int priority, struct td_str show,
+	     struct td_str status, bool available)
 {
 	(void)env;
 	(void)full;
@@ -365,7 +368,9 @@ rig_start(const char *xmpp)
 	if (!rig_cred.found)
 		rig_once();
 	(void)snprintf(text, sizeof(text),
-		       "hostname = \"a.test\"\nxmpp { %s }\ndomain \"a.test\" { XMPP_Role = \"server\" }\n", xmpp);
+		       "hostname = \"a.test\"\nxmpp { %s }\ndomain \"a.test\" { XMPP_Role = "
+		       "\"server\" }\n",
+		       xmpp);
 	memset(&rig, 0, sizeof(rig));
 	rig_must(conf_load_text("rig", td_cstr(text), &rig.conf, &report) == 0);
 	conf_report_fini(&report);
@@ -398,7 +403,8 @@ rig_stop(void)
 	while ((s = TAILQ_FIRST(&rig.env->sessions)) != NULL)
 		xmpp_session_end(s, "shutdown");
 	rig_settle();
-	rig_must(rig.env->stats.streams == 0 && rig.env->stats.sessions == 0 && rig.env->stats.hibernated == 0);
+	rig_must(rig.env->stats.streams == 0 && rig.env->stats.sessions == 0 &&
+		 rig.env->stats.hibernated == 0);
 	xmpp_env_free(rig.env);
 	store_close(&rig.store);
 	td_loop_free(rig.loop);
@@ -412,8 +418,9 @@ rig_stop(void)
 
 /* ---- talking ---- */
 
-#define RIG_HEADER                                                                                                \
-	"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='a.test' " \
+#define RIG_HEADER                                                                              \
+	"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' " \
+	"to='a.test' "                                                                          \
 	"version='1.0'>"
 
 static void
@@ -440,8 +447,9 @@ rig_auth(struct xmpp_io *io, const char *name)
 	td_buf_fini(&b64);
 }
 
-#define RIG_BIND(res)                                                                                       \
-	"<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>" res "</resource>" \
+#define RIG_BIND(res)                                                                            \
+	"<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>" res \
+	"</resource>"                                                                            \
 	"</bind></iq>"
 
 /* Signed in, features of the second stream received. */

@@ -16,7 +16,8 @@ has(struct xmpp_io *io, const char *text)
 {
 	const char *got = rig_look(io);
 
-	ck_assert_msg(strstr(got, text) != NULL, "no %s in: %.300s", text, got + (strlen(got) > 300 ? strlen(got) - 300 : 0));
+	ck_assert_msg(strstr(got, text) != NULL, "no %s in: %.300s", text,
+		      got + (strlen(got) > 300 ? strlen(got) - 300 : 0));
 }
 
 #define SM "xmlns='urn:xmpp:sm:3'"
@@ -46,7 +47,8 @@ START_TEST(ended_while_account_loads)
 	struct xmpp_io *io = rig_authed("ann");
 
 	rig_settle();
-	xmpp_user_kick(xmpp_user_find(rig.env, TD_STR("ann@a.test")), "reset"); /* out of memory it goes */
+	xmpp_user_kick(xmpp_user_find(rig.env, TD_STR("ann@a.test")),
+		       "reset"); /* out of memory it goes */
 	rig_say(io, RIG_BIND("r"));
 	ck_assert(io->paused);
 	io->slow = true;
@@ -69,7 +71,8 @@ sm_id(struct xmpp_io *io)
 
 START_TEST(ended_while_resuming)
 {
-	struct xmpp_io *old = rig_login("ann", "<enable " SM " resume='1'/>"), *io = rig_authed("ann");
+	struct xmpp_io *old = rig_login("ann", "<enable " SM " resume='1'/>"),
+		       *io = rig_authed("ann");
 	char *id = sm_id(old), text[128];
 
 	/* not settled before the store answers */
@@ -113,8 +116,10 @@ START_TEST(ahead_of_refused_login)
 
 	rig.late = true;
 	rig_say(io, RIG_HEADER);
-	rig_say(io, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGFubgBibGFjaw==</auth>"
-		    "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGFubgBwZW5jaWw=</auth>");
+	rig_say(io, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' "
+		    "mechanism='PLAIN'>AGFubgBibGFjaw==</auth>"
+		    "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' "
+		    "mechanism='PLAIN'>AGFubgBwZW5jaWw=</auth>");
 	rig_settle();
 	has(io, "<success ");
 	rig_say(io, RIG_HEADER);
@@ -129,7 +134,8 @@ START_TEST(ahead_of_success_is_dropped)
 
 	rig.late = true;
 	rig_say(io, RIG_HEADER);
-	rig_say(io, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGFubgBwZW5jaWw=</auth><junk/>");
+	rig_say(io, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' "
+		    "mechanism='PLAIN'>AGFubgBwZW5jaWw=</auth><junk/>");
 	rig_settle();
 	rig_say(io, RIG_HEADER RIG_BIND("fine"));
 	rig_settle();
@@ -143,12 +149,15 @@ END_TEST
 
 START_TEST(full_queue_goes_offline)
 {
-	struct xmpp_io *ann = rig_login("ann", AVAILABLE "<enable " SM "/>"), *bob = rig_login("bob", AVAILABLE "<enable " SM "/>");
+	struct xmpp_io *ann = rig_login("ann", AVAILABLE "<enable " SM "/>"),
+		       *bob = rig_login("bob", AVAILABLE "<enable " SM "/>");
 	char text[128];
 
 	(void)rig_look(bob);
 	for (int i = 1; i <= 14; i++) {
-		(void)snprintf(text, sizeof(text), "<message to='bob@a.test' type='chat'><body>m%02d</body></message>", i);
+		(void)snprintf(text, sizeof(text),
+			       "<message to='bob@a.test' type='chat'><body>m%02d</body></message>",
+			       i);
 		rig_say(ann, text);
 	}
 	rig_say(ann, "<r " SM "/>");
@@ -165,7 +174,8 @@ END_TEST
 
 START_TEST(large_queue_goes_offline)
 {
-	struct xmpp_io *ann = rig_login("ann", AVAILABLE "<enable " SM "/>"), *bob = rig_login("bob", AVAILABLE "<enable " SM "/>");
+	struct xmpp_io *ann = rig_login("ann", AVAILABLE "<enable " SM "/>"),
+		       *bob = rig_login("bob", AVAILABLE "<enable " SM "/>");
 	struct td_buf b = { 0 };
 
 	(void)rig_look(bob);
@@ -186,7 +196,8 @@ END_TEST
 /* A message is being kept for a session without SM; the session enables SM meanwhile. */
 START_TEST(enabled_while_keeping)
 {
-	struct xmpp_io *ann = rig_login("ann", AVAILABLE "<enable " SM "/>"), *bob = rig_login("bob", AVAILABLE);
+	struct xmpp_io *ann = rig_login("ann", AVAILABLE "<enable " SM "/>"),
+		       *bob = rig_login("bob", AVAILABLE);
 
 	rig_say(ann, "<message to='bob@a.test/r' type='chat'><body>hello</body></message>");
 	rig_say(bob, "<enable " SM "/>");
@@ -205,7 +216,8 @@ START_TEST(hibernated_make_room)
 
 	for (int i = 0; i < 6; i++) {
 		io = rig_authed("ann");
-		rig_say(io, "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq><enable " SM
+		rig_say(io, "<iq type='set' id='b'><bind "
+			    "xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq><enable " SM
 			    " resume='1'/>");
 		rig_settle();
 		has(io, "<enabled ");
@@ -215,7 +227,8 @@ START_TEST(hibernated_make_room)
 	/* those in use are not put out */
 	for (int i = 0; i < 4; i++) {
 		io = rig_authed("ann");
-		rig_say(io, "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>");
+		rig_say(io, "<iq type='set' id='b'><bind "
+			    "xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>");
 		rig_settle();
 		has(io, i < 3 ? "<jid>" : "<resource-constraint ");
 	}
@@ -251,9 +264,16 @@ int
 main(void)
 {
 	const TTest *const tests[] = {
-		ended_while_credentials_come, ended_while_account_loads,   ended_while_resuming, ahead_of_refused_bind,
-		ahead_of_refused_login,	      ahead_of_success_is_dropped, full_queue_goes_offline,
-		large_queue_goes_offline,     enabled_while_keeping,	   hibernated_make_room,
+		ended_while_credentials_come,
+		ended_while_account_loads,
+		ended_while_resuming,
+		ahead_of_refused_bind,
+		ahead_of_refused_login,
+		ahead_of_success_is_dropped,
+		full_queue_goes_offline,
+		large_queue_goes_offline,
+		enabled_while_keeping,
+		hibernated_make_room,
 		utf16_is_refused,
 	};
 	Suite *s = suite_create("c2s");

@@ -34,7 +34,8 @@ static const char users[] =
 	"j\xC3\xBCrgen:p\xC3\xA4ss wort\n";
 static const char ha1s[] = "ann:Momentum:38f909993031eeb944a759790e61fae7\n";
 static const struct xmpp_cb_data binding = { TD_STR("0123456789abcdef0123456789abcdef"),
-					     TD_STR("\x01\x02hash of the certificate\xFF\x00"), TD_STR_NULL };
+					     TD_STR("\x01\x02hash of the certificate\xFF\x00"),
+					     TD_STR_NULL };
 
 static char dir[64];
 static struct xmpp_cred_source *file, *digest;
