@@ -299,8 +299,8 @@ gwl_push_stanza(lua_State *L, struct xmpp_stanza *s)
 	lua_pushvalue(L, -1);
 	lua_setfield(L, LUA_REGISTRYINDEX, stanza_key);
 	tr = new_tree(L, h);
-	if (s->sealed && s->root->first == NULL && s->inner.len > 0) {
-		/* its content is only bytes: show a tree made from them */
+	if (s->sealed) {
+		/* others may read it: show a copy, made from its bytes, for its content may be only those */
 		struct td_buf *b = tlua_newbuf(L);
 
 		xmpp_stanza_write(s, true, b);
@@ -317,7 +317,10 @@ gwl_push_stanza(lua_State *L, struct xmpp_stanza *s)
 	tr->arena = s->arena;
 	tr->stanza = xmpp_stanza_ref(s);
 	tr->root = h->n = s->root;
-	tr->read_only = s->sealed;
+	/* the client may have left them out or said otherwise (RFC 6120 8.1.2.1) */
+	xmpp_node_set(s->arena, s->root, "from", s->from.full);
+	if (s->to.full.p != NULL)
+		xmpp_node_set(s->arena, s->root, "to", s->to.full);
 }
 
 /* What the script changed at the opening tag becomes the stanza's; who it is from is not the

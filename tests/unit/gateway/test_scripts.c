@@ -598,6 +598,24 @@ START_TEST(routing_rules)
 }
 END_TEST
 
+/* A client need not say who it is, and is not believed: the session's address is what a callout sees. */
+START_TEST(from_is_stamped)
+{
+	struct td_arena *a = td_arena_new(0);
+	struct xmpp_session *sess = session(a, "ann@example.org/x");
+	struct xmpp_stanza *s = xmpp_stanza_new(XK_MESSAGE, XT_CHAT);
+
+	ck_started(rig_script(
+		"", "tandem.register { client_message_recv = function(self, sess, st)\n"
+		    "  return st:attr('from') == 'ann@example.org/x' and xmpp.DONE end }\n"));
+	xmpp_node_set(s->arena, s->root, "from", TD_STR("evil@example.org"));
+	xmpp_stanza_set_from(s, &sess->jid);
+	ck_assert(gw_scripts_xmpp_hook(&rig.env, XH_CLIENT_MESSAGE, sess, s));
+	xmpp_stanza_unref(&s);
+	td_arena_free(a);
+}
+END_TEST
+
 START_TEST(sealed_stanza)
 {
 	struct td_arena *a = td_arena_new(0);
@@ -607,10 +625,13 @@ START_TEST(sealed_stanza)
 	ck_started(rig_script("",
 			      "tandem.register { before_stanza_send = function(self, sess, st)\n"
 			      "  assert(st:child('body'):contents() == 'x')\n"
+			      "  assert(st:attr('from') == 'ann@example.org/x' and st:attr('to') "
+			      "== st:attr('from'))\n"
 			      "  assert(not pcall(st.attr, st, 'to', 'y@example.org'))\n"
 			      "  local c = st:copy() c:attr('to', 'y@example.org')\n"
 			      "  return st:child('body'):contents() == 'x' and xmpp.DONE end }\n"));
 	xmpp_stanza_set_to(s, &sess->jid);
+	xmpp_stanza_set_from(s, &sess->jid);
 	xmpp_node_add_text(s->arena, xmpp_node_add(s->arena, s->root, "body", NULL), TD_STR("x"));
 	xmpp_stanza_touch(s);
 	xmpp_stanza_seal(s);
@@ -1336,6 +1357,7 @@ main(void)
 	tcase_add_test(tc, chat_to_mail_dialect);
 	tcase_add_test(tc, stanza_changes);
 	tcase_add_test(tc, routing_rules);
+	tcase_add_test(tc, from_is_stamped);
 	tcase_add_test(tc, sealed_stanza);
 	tcase_add_loop_test(tc, xml_nodes, 0, N(xml_cases));
 	tcase_add_test(tc, notify_tells);
