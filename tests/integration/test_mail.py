@@ -7,6 +7,48 @@ from lab import NOTIFY_AND_ROUTE, NOTIFY_ONLY, mail, text_of, token
 from xmppc import Slix, body_is, error_of, error_text, is_, text
 
 
+REPORT = """\
+From: Mail Delivery System <MAILER-DAEMON@far.test>
+To: alice@lab.test
+Subject: Undelivered Mail Returned to Sender
+Message-ID: <%(id)s@far.test>
+Auto-Submitted: auto-replied
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status; boundary=b
+
+--b
+Content-Type: text/plain
+
+Sorry %(id)s.
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; far.test
+
+Final-Recipient: rfc822; someone@far.test
+Action: %(action)s
+Status: %(status)s
+Diagnostic-Code: smtp; %(words)s
+
+--b
+Content-Type: text/rfc822-headers
+
+From: alice@lab.test
+Message-ID: %(about)s
+
+--b--
+"""
+
+
+def report(port, about, words="550 5.2.2 mailbox over quota", action="failed", status="5.2.2", sender=""):
+    """Send alice a delivery report about Message-ID <about>; returns a word in it."""
+    id_ = token("report")
+    with smtplib.SMTP("127.0.0.1", port) as c:
+        c.sendmail(sender, ["alice@lab.test"], (REPORT % dict(
+            id=id_, action=action, status=status, words=words, about=about)).replace("\n", "\r\n"))
+    return id_
+
+
 class MailCase(lab.Case):
     """Accounts: alice, bob.  carol, dave, erin and later have a mailbox only."""
     scripts = NOTIFY_AND_ROUTE
@@ -77,6 +119,17 @@ class Notices(MailCase):
         self.pf.inject(mail(subject=t, to="alice@lab.test"))
         alice.wait(body_is(t), 15)
         self.assertEqual([e for e in xmppc.fence(alice, bob) if body_is(t)(e)], [])
+
+
+    def test_report_is_an_error_and_stays_mail(self):
+        alice = self.client("alice")
+        id_ = alice.message("carol@lab.test", token())
+        about = lab.wait_until(lambda: self.pf.mails("carol"), 30, "the mail")[-1]["Message-ID"]
+        r = report(self.pf.port, about)
+        e = alice.wait(is_("message", id=id_, type_="error"), 15)
+        self.assertEqual(e.get("from"), "carol@lab.test")
+        self.pf.wait_mail("alice", r)
+        self.assertEqual([xmppc.show(e) for e in xmppc.fence(alice, alice) if "Undelivered" in xmppc.show(e)], [])
 
 
 class Routes(MailCase):
@@ -216,7 +269,7 @@ class Routes(MailCase):
         lab.wait_until(lambda: "status=deferred" in front.log_text(), 20, front.log_tail)
         self.assertEqual(self.sink.find(t), [])
         self.d.start()
-        self.sink.wait_mail(t, 30)
+        lab.wait_until(lambda: self.sink.find(t), 30, front.log_tail)
         front.stop()
 
 
@@ -334,6 +387,75 @@ class ChatToMail(MailCase):
         self.assertEqual(e.get("from"), "later@lab.test")
         self.assertIn("over quota", error_text(e))
 
+    def sent_by_chat(self, client, body, **kw):
+        """The stanza's id and the mail carol has of it."""
+        id_ = client.message("carol@lab.test", body, **kw)
+        return id_, self.pf.wait_mail("carol", body, 30)
+
+    def test_report_waits_for_an_offline_sender(self):
+        alice, t = self.client("alice"), token()
+        id_, m = self.sent_by_chat(alice, t, inner="<thread>of-%s</thread>" % t)
+        alice.close()
+        r = report(self.pf.port, m["Message-ID"], "554 5.7.1 not from you", status="5.7.1")
+        alice = self.client("alice")
+        e = alice.wait(is_("message", id=id_, type_="error"), 15)
+        self.assertEqual(error_of(e), ("cancel", "not-allowed"))
+        self.assertEqual(text(e, "thread"), "of-" + t)
+        self.assertEqual(self.pf.find("alice", r), [])
+
+    def test_report_without_stanza_id(self):
+        alice, t = self.client("alice"), token()
+        alice.send("<message to='carol@lab.test' type='chat'><body>%s</body></message>" % t)
+        m = self.pf.wait_mail("carol", t, 30)
+        report(self.pf.port, m["Message-ID"])
+        e = alice.wait(is_("message", from_="carol@lab.test", type_="error"), 15)
+        self.assertIn("5.2.2", error_text(e))
+
+    def test_report_of_delay_is_mail(self):
+        alice = self.client("alice")
+        _, m = self.sent_by_chat(alice, token())
+        r = report(self.pf.port, m["Message-ID"], "450 4.4.1 not yet", action="delayed", status="4.4.1")
+        self.pf.wait_mail("alice", r)
+        self.none_of_errors(alice)
+
+    def test_forged_report_is_mail(self):
+        """An id we never made, one of ours that was never given to alice, a report with a sender."""
+        alice = self.client("alice")
+        _, m = self.sent_by_chat(alice, token())
+        for about, sender in (("<x.6d37@mx.lab.test>", ""), ("<some@far.test>", ""), (m["Message-ID"], "carol@lab.test")):
+            with self.subTest(about=about, sender=sender):
+                self.pf.wait_mail("alice", report(self.pf.port, about, sender=sender))
+        self.none_of_errors(alice)
+
+    def none_of_errors(self, c):
+        self.assertEqual([xmppc.show(e) for e in xmppc.fence(c, c) if e.get("type") == "error"], [])
+
+    def test_subject_of_chat(self):
+        alice, t = self.client("alice"), token()
+        subject = "Gr\u00fc\u00dfe \u2603 %s %s" % (t, "und noch mehr " * 10)
+        _, m = self.sent_by_chat(alice, t, inner="<subject>%s</subject>" % subject)
+        self.assertEqual(" ".join(m["Subject"].split()), " ".join(subject.split()))
+
+    def test_subject_of_a_conversation(self):
+        """A subject begins one; lines of its thread belong to it, others do not."""
+        alice, t1, t2 = self.client("alice"), token(), token()
+        _, first = self.sent_by_chat(alice, t1, inner="<subject>Plan %s</subject><thread>th-%s</thread>" % (t1, t1))
+        _, second = self.sent_by_chat(alice, t2, inner="<thread>th-%s</thread>" % t1)
+        self.assertIn("Plan " + t1, second["Subject"])
+        self.assertEqual(second["In-Reply-To"].strip(), first["Message-ID"])
+        t3 = token()
+        _, third = self.sent_by_chat(alice, t3, inner="<thread>th-%s</thread>" % t3)
+        self.assertIsNone(third["In-Reply-To"])
+        self.assertNotIn(t1, third["Subject"])
+
+    def test_awkward_text(self):
+        """Dots, From, blanks at line ends, direction marks, characters beyond the BMP: as they were."""
+        alice, t = self.client("alice"), token()
+        body = "%s\n.\n..\nFrom here\n  two\ttab  \n>quoted\n\u05e9\u05dc\u05d5\u05dd \u200f\U0001f600\n=20 =\n\nend" % t
+        alice.message("carol@lab.test", body)
+        got = self.pf.wait_mail("carol", t, 30)
+        self.assertEqual([x.rstrip() for x in text_of(got).rstrip("\n").split("\n")], [x.rstrip() for x in body.split("\n")])
+
     def test_mail_that_bounces_makes_no_mail(self):
         """No letter about a letter about a letter."""
         alice = self.client("alice")
@@ -359,6 +481,86 @@ class ChatToMail(MailCase):
         alice.message("bob@lab.test", t)
         bob.wait(body_is(t))
         self.assertEqual(self.pf.find("bob", t), [])
+
+
+class Gateway(lab.Case):
+    """Any mail address as a contact: user\\40example.com@gateway (XEP-0106)."""
+    ZOE = "zoe\\40far.test@gateway.test"
+
+    @classmethod
+    def prepare(cls, lab_):
+        # what we send ends at the sink, whoever it is for; what comes in passes Postfix
+        cls.sink = lab_.sink()
+        cls.d = lab_.daemon(scripts=NOTIFY_AND_ROUTE, submit=cls.sink.port, accounts=["alice", "bob"],
+                            extra='domain "gateway.test" { XMPP_Role = "server"  service = "gateway" }')
+        cls.pf = lab_.postfix(milter=cls.d.milter)
+
+    def setUp(self):
+        self.sink.refuse.clear()
+        self.alice = xmppc.login(self.d.c2s_port, "alice")
+        self.addCleanup(self.alice.close)
+
+    def write(self, body, to=ZOE, **kw):
+        id_ = self.alice.message(to, body, **kw)
+        return id_, self.sink.wait_mail(body, 30)
+
+    def test_there_and_back(self):
+        t1, t2, t3 = token(), token(), token()
+        _, (sender, rcpts, m) = self.write(t1, inner="<thread>th-%s</thread><subject>Far</subject>" % t1)
+        self.assertEqual((sender, rcpts), ("alice@lab.test", ["zoe@far.test"]))
+        self.assertEqual(m["To"].addresses[0].addr_spec, "zoe@far.test")
+        self.pf.inject(mail(subject="Re: Far", body=t2, sender="zoe@far.test", to="alice@lab.test",
+                            In_Reply_To=m["Message-ID"], References=m["Message-ID"]))
+        answer = self.alice.wait(body_is(t2), 15)
+        self.assertEqual(answer.get("from"), self.ZOE)
+        self.assertEqual(text(answer, "thread"), "th-" + t1)
+        _, (_, rcpts, again) = self.write(t3, to=answer.get("from"), inner="<thread>th-%s</thread>" % t1)
+        self.assertEqual(rcpts, ["zoe@far.test"])
+        self.assertEqual(len(again["References"].split()), 1)
+
+    def test_mail_from_a_stranger(self):
+        t = token()
+        self.pf.inject(mail(body=t, sender="o'neil+x/y@far.test", to="alice@lab.test"))
+        m = self.alice.wait(body_is(t), 15)
+        self.assertEqual(m.get("from"), "o\\27neil+x\\2fy\\40far.test@gateway.test")
+        t = token()
+        _, (_, rcpts, _) = self.write(t, to=m.get("from"))
+        self.assertEqual(rcpts, ["o'neil+x/y@far.test"])
+
+    def test_our_own_addresses_stay_themselves(self):
+        """A mail address of ours is its own contact; an account's name in From is no proof of it."""
+        for sender, jid in (("carol@lab.test", "carol@lab.test"), ("bob@lab.test", "bob\\40lab.test@gateway.test")):
+            t = token()
+            self.pf.inject(mail(body=t, sender=sender, to="alice@lab.test"))
+            self.assertEqual(self.alice.wait(body_is(t), 15).get("from"), jid)
+
+    def test_international_domain(self):
+        t = token()
+        _, (_, rcpts, _) = self.write(t, to="zoe\\40b\u00fccher.test@gateway.test")
+        self.assertEqual(rcpts, ["zoe@xn--bcher-kva.test"])
+
+    def test_no_mail_address(self):
+        for to in ("zoe@gateway.test", "a\\40@gateway.test", "\\40far.test@gateway.test", "a\\40b\\20c@gateway.test"):
+            with self.subTest(to=to):
+                id_ = self.alice.message(to, "hello")
+                e = self.alice.wait(is_("message", id=id_, type_="error"), 15)
+                self.assertEqual(error_of(e)[1], "jid-malformed")
+
+    def test_refused(self):
+        self.sink.refuse["zoe@far.test"] = "550 5.1.1 who?"
+        id_ = self.alice.message(self.ZOE, "hello")
+        e = self.alice.wait(is_("message", id=id_, type_="error"), 30)
+        self.assertEqual((e.get("from"), error_of(e)[1]), (self.ZOE, "item-not-found"))
+
+    def test_report(self):
+        """A delivery report comes from where the conversation is."""
+        t = token()
+        id_, (_, _, m) = self.write(t, inner="<thread>th-%s</thread>" % t)
+        report(self.pf.port, m["Message-ID"], "552 5.3.4 too big", status="5.3.4")
+        e = self.alice.wait(is_("message", id=id_, type_="error"), 15)
+        self.assertEqual((e.get("from"), error_of(e), text(e, "thread")),
+                         (self.ZOE, ("cancel", "policy-violation"), "th-" + t))
+        self.assertIn("552 5.3.4 too big", error_text(e))
 
 
 class Outbox(lab.Case):
