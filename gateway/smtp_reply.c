@@ -44,13 +44,14 @@ gw_smtp_condition(struct td_str status)
 	static const struct {
 		const char *detail, *condition;
 	} map[] = {
-		{ ".1.", "item-not-found" },	    { ".2.2", "resource-constraint" },
-		{ ".3.4", "policy-violation" },	    { ".4.7", "remote-server-timeout" },
+		{ ".1.", "item-not-found" },          { ".2.2", "resource-constraint" },
+		{ ".3.4", "policy-violation" },       { ".4.7", "remote-server-timeout" },
 		{ ".4.", "remote-server-not-found" }, { ".7.", "not-allowed" },
 	};
 
 	for (size_t i = 0; status.len > 1 && i < sizeof(map) / sizeof(map[0]); i++) {
-		struct td_str rest = td_str(status.p + 1, status.len - 1), d = td_cstr(map[i].detail);
+		struct td_str rest = td_str(status.p + 1, status.len - 1),
+			      d = td_cstr(map[i].detail);
 
 		/* a whole number: 5.2.20 is no 5.2.2 */
 		if (d.p[d.len - 1] == '.' ? td_str_starts(rest, d.p) : td_str_eq(rest, d))

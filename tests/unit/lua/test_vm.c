@@ -41,8 +41,11 @@ static struct tlua *
 make(bool compat, size_t memory)
 {
 	const char *const dirs[] = { dir, NULL };
-	struct tlua_conf c = { .limits = { .memory = memory, .instructions = 2000000, .time_ms = 1500 },
-			       .compat = compat, .log = on_log };
+	struct tlua_conf c = {
+		.limits = { .memory = memory, .instructions = 2000000, .time_ms = 1500 },
+		.compat = compat,
+		.log = on_log
+	};
 	struct tlua *n;
 
 	bundle = tlua_bundle_new(dirs, TANDEM_SRCDIR "/lua");
@@ -101,7 +104,8 @@ run(const char *text)
 static void
 check_place(void)
 {
-	ck_assert_msg(strstr(err.text, "chunk:1") != NULL || strstr(tlua_last_trace(t), "chunk:1") != NULL,
+	ck_assert_msg(strstr(err.text, "chunk:1") != NULL ||
+			      strstr(tlua_last_trace(t), "chunk:1") != NULL,
 		      "%s (%s)", err.text, tlua_last_trace(t));
 }
 
@@ -111,14 +115,19 @@ static const char *const bombs[] = {
 	"while true do end",
 	"while true do pcall(function() while true do end end) end",
 	"local function f() while true do end end while true do pcall(pcall, f) end",
-	"repeat local ok = xpcall(function() while true do end end, function() while true do end end) until false",
-	"local function h() return h() end xpcall(function() while true do end end, h) while true do end",
+	"repeat local ok = xpcall(function() while true do end end, function() while true do end "
+	"end) until false",
+	"local function h() return h() end xpcall(function() while true do end end, h) while true "
+	"do end",
 	"while true do coroutine.wrap(function() for i = 1, 200 do end end)() end",
-	"local function spawn(n) while true do local co = coroutine.create(function() if n < 60 then spawn(n + 1) end "
+	"local function spawn(n) while true do local co = coroutine.create(function() if n < 60 "
+	"then spawn(n + 1) end "
 	"for i = 1, 100 do end end) coroutine.resume(co) end end spawn(1)",
-	"local co = coroutine.create(function() local x <close> = setmetatable({}, {__close = function() while true do "
+	"local co = coroutine.create(function() local x <close> = setmetatable({}, {__close = "
+	"function() while true do "
 	"end end}) while true do end end) coroutine.resume(co) coroutine.close(co)",
-	"local co = coroutine.wrap(function() while true do coroutine.yield() end end) while true do co() end",
+	"local co = coroutine.wrap(function() while true do coroutine.yield() end end) while true "
+	"do co() end",
 	"setmetatable(_G, {__index = function(t, k) while true do end end}) return nothing_here",
 	"error(setmetatable({}, {__tostring = function() while true do end end}))",
 	"local s = ('a'):rep(300) return s:find(('a?'):rep(300) .. ('a'):rep(300))",
@@ -131,7 +140,8 @@ static const char *const bombs[] = {
 	"local t = {} for i = 1, 1e5 do t[i] = i end while true do table.sort(t) end",
 	"local m = require 'msys.pcre' while true do m.match(('a'):rep(300), '(a+)+$b') end",
 	"while true do require('msys.pcre').match(('a'):rep(200000) .. 'b', '(.*?a){40}c') end",
-	"local j = require 'json' local t = {} for i = 1, 1000 do t[i] = i end while true do j.encode(t) end",
+	"local j = require 'json' local t = {} for i = 1, 1000 do t[i] = i end while true do "
+	"j.encode(t) end",
 	"while true do load('return 1') end",
 	"while true do collectgarbage() end",
 	"return load(function() return ' ' end)",
@@ -171,7 +181,8 @@ static const char *const hogs[] = {
 	"local t = {} while true do t = {t, t} t.x = ('y'):rep(5000) .. tostring(t) end",
 	"return string.format(('%s'):rep(90), ('x'):rep(1e6)):rep(100)",
 	"local t = {} for i = 1, 100000 do t[i] = coroutine.create(print) end",
-	"local j = require 'json' local s = ('[0,'):rep(90) return j.decode(('['):rep(1e5))[1][1] or error('deep')",
+	"local j = require 'json' local s = ('[0,'):rep(90) return j.decode(('['):rep(1e5))[1][1] "
+	"or error('deep')",
 };
 
 START_TEST(hog_ends)
@@ -213,16 +224,29 @@ static const char *const escapes[] = {
 	"table.move({}, 1, math.maxinteger - 1, 2)",
 	"return table.concat({}, '', 1, 1e15)",
 	"return table.unpack({}, 1, 1e15)",
-	"local t = {} for i = 0, 61 do t[1 << i] = 1 end table.remove(t, 1) table.insert(t, 1, 2) error('x')",
+	"local t = {} for i = 0, 61 do t[1 << i] = 1 end table.remove(t, 1) table.insert(t, 1, 2) "
+	"error('x')",
 	"return require('tandem.base').readfile('/etc/passwd'):len()",
 	"return require('tandem.base').config('', 'hostname')",
 	"setmetatable(_ENV, false)",
 	"return coroutine.resume(coroutine.running()) and nil + 1 or error('dead')",
-	"error()", "error(nil)", "error({})", "error(print)", "error(('x'):rep(1e6))",
+	"error()",
+	"error(nil)",
+	"error({})",
+	"error(print)",
+	"error(('x'):rep(1e6))",
 	"local t = setmetatable({}, {__index = function(t, k) return t[k] end}) return t.x",
-	"return ('x'):find('[a')", "return ('x'):find('%')", "return ('x'):find('(')", "return ('x'):find('%1')",
-	"return ('x'):match(')')", "return ('x'):find('%f')", "return ('x'):find('%b')", "return ('x'):gsub('x', '%2')",
-	"return ('x'):gsub('x', '%')", "return ('x'):find(('('):rep(40))", "return ('x'):find('[%')",
+	"return ('x'):find('[a')",
+	"return ('x'):find('%')",
+	"return ('x'):find('(')",
+	"return ('x'):find('%1')",
+	"return ('x'):match(')')",
+	"return ('x'):find('%f')",
+	"return ('x'):find('%b')",
+	"return ('x'):gsub('x', '%2')",
+	"return ('x'):gsub('x', '%')",
+	"return ('x'):find(('('):rep(40))",
+	"return ('x'):find('[%')",
 	"return ('x'):rep(500):find(('(x'):rep(31) .. ('x-'):rep(200))",
 };
 
@@ -259,8 +283,12 @@ static const char *const sames[][2] = {
 	{ "('abab'):match('^(ab)%1$')", "ab" },
 	{ "('  trim '):match('^%s*(.-)%s*$')", "trim" },
 	{ "('a,b,,c'):gsub(',', ';', 2)", "a;b;,c" },
-	{ "(function() local r = '' for k, v in ('a=1, b=2'):gmatch('(%w+)=(%w+)') do r = r .. k .. v end return r end)()", "a1b2" },
-	{ "(function() local r = 0 for p in ('abc'):gmatch('()') do r = r * 10 + p end return r end)()", "1234" },
+	{ "(function() local r = '' for k, v in ('a=1, b=2'):gmatch('(%w+)=(%w+)') do r = r .. k "
+	  ".. v end return r end)()",
+	  "a1b2" },
+	{ "(function() local r = 0 for p in ('abc'):gmatch('()') do r = r * 10 + p end return r "
+	  "end)()",
+	  "1234" },
 	{ "('\\0a\\0'):find('%z') or ('x\\0y'):find('\\0')", "2" },
 	{ "('abc'):match('()b()')", "2" },
 	{ "('aaa'):match('a-$')", "aaa" },
@@ -268,14 +296,22 @@ static const char *const sames[][2] = {
 	{ "('x'):rep(3, ',')", "x,x,x" },
 	{ "(''):rep(1e15)", "" },
 	{ "table.concat({1, 2, 3}, '-')", "1-2-3" },
-	{ "(function() local t = {3, 1, 2} table.sort(t, function(a, b) return a > b end) return table.concat(t) end)()", "321" },
-	{ "(function() local t = {1, 2} table.insert(t, 1, 0) table.remove(t) return #t .. t[1] end)()", "20" },
+	{ "(function() local t = {3, 1, 2} table.sort(t, function(a, b) return a > b end) return "
+	  "table.concat(t) end)()",
+	  "321" },
+	{ "(function() local t = {1, 2} table.insert(t, 1, 0) table.remove(t) return #t .. t[1] "
+	  "end)()",
+	  "20" },
 	{ "select(2, xpcall(error, function(e) return 'h:' .. e end, 'x'))", "h:x" },
-	{ "select(2, pcall(coroutine.wrap(function() error('in co', 0) end))):match('in co$')", "in co" },
-	{ "select(2, coroutine.resume(coroutine.create(function(a) return a + coroutine.yield(1) end), 1))", "1" },
+	{ "select(2, pcall(coroutine.wrap(function() error('in co', 0) end))):match('in co$')",
+	  "in co" },
+	{ "select(2, coroutine.resume(coroutine.create(function(a) return a + coroutine.yield(1) "
+	  "end), 1))",
+	  "1" },
 	{ "load('return ...', 'x')(7)", "7" },
 	{ "load('return x', 'x', 't', {x = 8})()", "8" },
-	{ "load(coroutine.wrap(function() coroutine.yield('return ') coroutine.yield('9') end))()", "9" },
+	{ "load(coroutine.wrap(function() coroutine.yield('return ') coroutine.yield('9') end))()",
+	  "9" },
 	{ "(load('syntax error'))", "nil" },
 	{ "type(os.time()) .. type(os.date()) .. type(os.clock())", "numberstringnumber" },
 	{ "utf8.len('äö')", "2" },
@@ -294,7 +330,8 @@ static const char *const sames[][2] = {
 	{ "require('msys.pcre').match('ann@example.org', '(?<user>.*)@(.*)').user", "ann" },
 	{ "require('msys.pcre').match('ann@example.org', '(.*)@(.*)')[2]", "example.org" },
 	{ "require('msys.pcre').match('x', 'y')", "nil" },
-	{ "select(2, require('msys.pcre').match('x', '('))", "missing closing parenthesis (at character 1)" },
+	{ "select(2, require('msys.pcre').match('x', '('))",
+	  "missing closing parenthesis (at character 1)" },
 	{ "require('msys.pcre').replace('a1b22', '(\\\\d+)', '<$1>')", "a<1>b<22>" },
 	{ "require('msys.pcre').replace('abc', 'x*', '-')", "-a-b-c-" },
 	{ "require('msys.pcre').replace('äö', '(?<c>.)', '${c}.')", "ä.ö." },
@@ -323,21 +360,29 @@ START_TEST(shared_values)
 	struct tlua *other;
 	struct tlua_bundle *b2 = bundle;
 
-	ck_assert_int_eq(run("local b = require 'tandem.base' b.counter_add('/site/x', 5) b.share_set('k', {a = {1, 'z'}})"
+	ck_assert_int_eq(run("local b = require 'tandem.base' b.counter_add('/site/x', 5) "
+			     "b.share_set('k', {a = {1, 'z'}})"
 			     "b.gauge_define('g', 2, 60) b.gauge_add('g', 'one', 3)"
-			     "b.gauge_add('g', 'two', 1) b.gauge_add('g', 'three', 1) return b.gauge_get('g', 'one')"), 0);
+			     "b.gauge_add('g', 'two', 1) b.gauge_add('g', 'three', 1) return "
+			     "b.gauge_get('g', 'one')"),
+			 0);
 	ck_assert_str_eq(result, "0"); /* the oldest made room */
 	other = make(false, 8u << 20);
 	tlua_free(t);
 	tlua_bundle_unref(&b2);
 	t = other;
-	ck_assert_int_eq(run("local b = require 'tandem.base' return b.counter_add('/site/x') .. b.share_get('k').a[2] "
-			     ".. b.gauge_get('g', 'three')"), 0);
+	ck_assert_int_eq(run("local b = require 'tandem.base' return b.counter_add('/site/x') .. "
+			     "b.share_get('k').a[2] "
+			     ".. b.gauge_get('g', 'three')"),
+			 0);
 	ck_assert_str_eq(result, "6z1");
-	ck_assert_int_eq(run("local b = require 'tandem.base' b.share_set('k', nil) b.counter_unlink('/site/x')"
-			     "return tostring(b.share_get('k')) .. b.counter_read('/site/x')"), 0);
+	ck_assert_int_eq(run("local b = require 'tandem.base' b.share_set('k', nil) "
+			     "b.counter_unlink('/site/x')"
+			     "return tostring(b.share_get('k')) .. b.counter_read('/site/x')"),
+			 0);
 	ck_assert_str_eq(result, "nil0");
-	ck_assert_int_eq(run("require('tandem.base').share_set('k', ('x'):rep(70000))"), TD_E_SCRIPT);
+	ck_assert_int_eq(run("require('tandem.base').share_set('k', ('x'):rep(70000))"),
+			 TD_E_SCRIPT);
 }
 END_TEST
 
@@ -349,30 +394,38 @@ START_TEST(error_says_where)
 	ck_assert_int_eq(tlua_load_script(t, "bad", "bad", &stats, NULL, NULL, &err), TD_E_SCRIPT);
 	ck_assert_msg(strstr(err.text, "bad.lua:3: ") != NULL, "%s", err.text);
 	ck_assert_msg(strstr(tlua_last_trace(t), "bad.lua:3") != NULL, "%s", tlua_last_trace(t));
-	ck_assert_int_eq(tlua_load_script(t, "worse", "worse", &stats, NULL, NULL, &err), TD_E_SCRIPT);
+	ck_assert_int_eq(tlua_load_script(t, "worse", "worse", &stats, NULL, NULL, &err),
+			 TD_E_SCRIPT);
 	ck_assert_msg(strstr(err.text, "worse.lua:1: ") != NULL, "%s", err.text);
-	ck_assert_int_eq(tlua_load_script(t, "deep", "deep.lua", &stats, NULL, NULL, &err), TD_E_SCRIPT);
+	ck_assert_int_eq(tlua_load_script(t, "deep", "deep.lua", &stats, NULL, NULL, &err),
+			 TD_E_SCRIPT);
 	ck_assert_msg(strstr(err.text, "bad.lua:3: ") != NULL, "%s", err.text);
-	ck_assert_int_eq(tlua_load_script(t, "none", "none", &stats, NULL, NULL, &err), TD_E_SCRIPT);
+	ck_assert_int_eq(tlua_load_script(t, "none", "none", &stats, NULL, NULL, &err),
+			 TD_E_SCRIPT);
 	ck_assert_msg(strstr(err.text, "no none.lua in ") != NULL, "%s", err.text);
 	ck_assert_uint_eq(stats.faults, 4);
 	ck_assert_int_eq(run("error({code = 1})"), TD_E_SCRIPT);
-	ck_assert_int_eq(run("error(setmetatable({}, {__tostring = function() return 'mine' end}))"), TD_E_SCRIPT);
+	ck_assert_int_eq(
+		run("error(setmetatable({}, {__tostring = function() return 'mine' end}))"),
+		TD_E_SCRIPT);
 	ck_assert_str_eq(err.text, "mine");
 }
 END_TEST
 
 START_TEST(memory_error_says_where)
 {
-	ck_assert_int_eq(run("local t = {}\nlocal function f() for i = 1, 1e9 do\nt[i] = ('x'):rep(4096) .. i end end\nf()"),
+	ck_assert_int_eq(run("local t = {}\nlocal function f() for i = 1, 1e9 do\nt[i] = "
+			     "('x'):rep(4096) .. i end end\nf()"),
 			 TD_E_SCRIPT);
 	ck_assert_str_eq(err.text, "chunk:3: not enough memory");
 	ck_assert_str_eq(tlua_last_trace(t), "chunk:3 < chunk:4");
 	/* one that a script caught says nothing of the next error */
-	ck_assert_int_eq(run("pcall(function() local s = 'x'\nwhile true do s = s .. s end end)\nlocal x = nil\nreturn x.y"),
+	ck_assert_int_eq(run("pcall(function() local s = 'x'\nwhile true do s = s .. s end "
+			     "end)\nlocal x = nil\nreturn x.y"),
 			 TD_E_SCRIPT);
 	ck_assert_str_eq(tlua_last_trace(t), "chunk:4");
-	ck_assert_int_eq(run("local ok, e = pcall(function() local s = 'x'\nwhile true do s = s .. s end end)\nerror(e, 0)"),
+	ck_assert_int_eq(run("local ok, e = pcall(function() local s = 'x'\nwhile true do s = s .. "
+			     "s end end)\nerror(e, 0)"),
 			 TD_E_SCRIPT);
 	ck_assert_str_eq(err.text, "chunk:2: not enough memory");
 }
@@ -384,7 +437,8 @@ START_TEST(globals_are_private)
 	put_file("two.lua", "print(x, _G.x, type(string)) string.mine = true\n");
 	ck_assert_int_eq(tlua_load_script(t, "s1", "one", NULL, NULL, NULL, &err), 0);
 	ck_assert_int_eq(tlua_load_script(t, "s2", "two", NULL, NULL, NULL, &err), 0);
-	ck_assert_str_eq(td_buf_cstr(&logged), "s1/3/script-print/x\t1\t1\ns2/3/script-print/nil\tnil\ttable\n");
+	ck_assert_str_eq(td_buf_cstr(&logged),
+			 "s1/3/script-print/x\t1\t1\ns2/3/script-print/nil\tnil\ttable\n");
 }
 END_TEST
 
@@ -413,8 +467,10 @@ END_TEST
 START_TEST(coroutine_over_calls)
 {
 	/* a coroutine that met the budget's end in one call is no burden to the next */
-	ck_assert_int_eq(run("co = coroutine.wrap(function() while true do for i = 1, 1000 do end coroutine.yield() end end)"
-			     " co()"), 0);
+	ck_assert_int_eq(run("co = coroutine.wrap(function() while true do for i = 1, 1000 do end "
+			     "coroutine.yield() end end)"
+			     " co()"),
+			 0);
 	ck_assert_int_eq(run("while true do co() end"), TD_E_SCRIPT);
 	ck_assert_int_eq(run("for i = 1, 100 do pcall(co) end return 'ok'"), 0);
 	ck_assert_uint_eq(stats.overruns, 1);
@@ -456,10 +512,13 @@ START_TEST(compat_names)
 	tlua_bundle_unref(&b2);
 	t = make(true, 8u << 20);
 	put_file("old.lua", "if 1 != 2 and 7 \\ 2 == 3 and (5 ^^ 1) == 4 then\n"
-			    "  print(unpack({1, 2}), table.getn({1, 2, 3}), math.pow(2, 3), loadstring('return 1 != 1')())\nend\n"
+			    "  print(unpack({1, 2}), table.getn({1, 2, 3}), math.pow(2, 3), "
+			    "loadstring('return 1 != 1')())\nend\n"
 			    "print('a != b \\\\ c') -- != \\ ^^\nprint([[x != y \\ z]])\n");
-	ck_assert_msg(tlua_load_script(t, "old", "old", NULL, NULL, NULL, &err) == 0, "%s", err.text);
-	ck_assert_str_eq(td_buf_cstr(&logged), "old/3/script-print/1\t3\t8.0\tfalse\n"
+	ck_assert_msg(tlua_load_script(t, "old", "old", NULL, NULL, NULL, &err) == 0, "%s",
+		      err.text);
+	ck_assert_str_eq(td_buf_cstr(&logged),
+			 "old/3/script-print/1\t3\t8.0\tfalse\n"
 			 "old/3/script-print/a != b \\ c\nold/3/script-print/x != y \\ z\n");
 }
 END_TEST
@@ -470,7 +529,9 @@ START_TEST(unsafe_has_all)
 
 	tlua_free(t);
 	t = tlua_new(&c, &err);
-	ck_assert_int_eq(run("return type(io.open) .. type(os.getenv) .. type(debug.getinfo) .. type(package.loadlib)"), 0);
+	ck_assert_int_eq(run("return type(io.open) .. type(os.getenv) .. type(debug.getinfo) .. "
+			     "type(package.loadlib)"),
+			 0);
 	ck_assert_str_eq(result, "functionfunctionfunctionfunction");
 	ck_assert_int_eq(run("while true do end"), TD_E_SCRIPT);
 }
@@ -522,7 +583,8 @@ main(void)
 	srunner_free(r);
 	td_buf_fini(&logged);
 	{
-		static const char *const files[] = { "bad", "worse", "deep", "one", "two", "m1", "loop1", "loop2", "old" };
+		static const char *const files[] = { "bad", "worse", "deep",  "one", "two",
+						     "m1",  "loop1", "loop2", "old" };
 		char path[300];
 
 		for (size_t k = 0; k < sizeof(files) / sizeof(*files); k++) {
