@@ -13,8 +13,7 @@
 #include <sys/types.h>
 #include <time.h>
 
-static inline void __attribute__((noreturn, format(printf, 1, 2)))
-bench_die(const char *fmt, ...)
+static inline void __attribute__((noreturn, format(printf, 1, 2))) bench_die(const char *fmt, ...)
 {
 	va_list ap;
 

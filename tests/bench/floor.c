@@ -27,7 +27,8 @@
 #define PAIRS_MAX 100000
 #define EVENTS 256
 
-extern XML_Bool XML_SetReparseDeferralEnabled(XML_Parser parser, XML_Bool enabled) __attribute__((weak));
+extern XML_Bool XML_SetReparseDeferralEnabled(XML_Parser parser, XML_Bool enabled)
+	__attribute__((weak));
 
 struct link {
 	int fd;
@@ -97,7 +98,8 @@ server_ctx(const char *cert)
 	    SSL_CTX_use_PrivateKey_file(c, cert, SSL_FILETYPE_PEM) != 1)
 		bench_die("certificate %s", cert);
 	SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION);
-	SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_ENABLE_KTLS);
+	SSL_CTX_set_options(c,
+			    SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_ENABLE_KTLS);
 	SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 				    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_read_ahead(c, 1);
@@ -261,7 +263,8 @@ on_accept(int lfd)
 int
 main(int argc, char **argv)
 {
-	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct epoll_event ev = { .events = EPOLLIN }, got[EVENTS];
 	socklen_t len = sizeof(sa);
 	int lfd;
@@ -278,7 +281,8 @@ main(int argc, char **argv)
 	ep = epoll_create1(EPOLL_CLOEXEC);
 	lfd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (lfd < 0 || bind(lfd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(lfd, 1024) < 0 ||
-	    getsockname(lfd, (struct sockaddr *)&sa, &len) < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, lfd, &ev) < 0)
+	    getsockname(lfd, (struct sockaddr *)&sa, &len) < 0 ||
+	    epoll_ctl(ep, EPOLL_CTL_ADD, lfd, &ev) < 0)
 		bench_die("listen: %s", strerror(errno));
 	printf("%u\n", ntohs(sa.sin_port));
 	fflush(stdout);

@@ -102,8 +102,8 @@ derive_keys(void)
 {
 	unsigned char salted[HASH];
 
-	if (PKCS5_PBKDF2_HMAC(PASSWORD, -1, (const unsigned char *)SALT, sizeof(SALT) - 1, ITERATIONS,
-			      EVP_sha256(), HASH, salted) != 1)
+	if (PKCS5_PBKDF2_HMAC(PASSWORD, -1, (const unsigned char *)SALT, sizeof(SALT) - 1,
+			      ITERATIONS, EVP_sha256(), HASH, salted) != 1)
 		bench_die("PBKDF2");
 	hmac(salted, HASH, "Client Key", 10, client_key);
 	hmac(salted, HASH, "Server Key", 10, server_key);
@@ -180,18 +180,19 @@ get(struct client *c)
 
 /* ---- a login, step by step ---- */
 
-static const struct step steps_floor[1], steps_starttls[2], steps_scram[3], steps_plain[2], steps_bind[2],
-	steps_presence[1];
+static const struct step steps_floor[1], steps_starttls[2], steps_scram[3], steps_plain[2],
+	steps_bind[2], steps_presence[1];
 
 static void
 send_header(struct client *c)
 {
 	struct td_buf b = { 0 };
 
-	td_buf_addf(&b,
-		    "<?xml version='1.0'?><stream:stream to='%s' version='1.0' xmlns='jabber:client' "
-		    "xmlns:stream='http://etherx.jabber.org/streams'>",
-		    opt.domain);
+	td_buf_addf(
+		&b,
+		"<?xml version='1.0'?><stream:stream to='%s' version='1.0' xmlns='jabber:client' "
+		"xmlns:stream='http://etherx.jabber.org/streams'>",
+		opt.domain);
 	put_buf(c, &b);
 }
 
@@ -242,7 +243,8 @@ static void
 start_tls(struct client *c)
 {
 	c->ssl = SSL_new(ctx);
-	if (c->ssl == NULL || SSL_set_fd(c->ssl, c->fd) != 1 || SSL_set_tlsext_host_name(c->ssl, opt.domain) != 1)
+	if (c->ssl == NULL || SSL_set_fd(c->ssl, c->fd) != 1 ||
+	    SSL_set_tlsext_host_name(c->ssl, opt.domain) != 1)
 		bench_die("SSL");
 	SSL_set_connect_state(c->ssl);
 	c->shaking = true;
@@ -317,7 +319,8 @@ send_final(struct client *c)
 	if (strncmp(p, "r=", 2) != 0)
 		lost(c, "no nonce");
 	td_buf_addf(&msg, "c=biws,%.*s", (int)nonce, p);
-	td_buf_addf(&said, "%.*s,%s,%.*s", TD_STR_ARG(td_buf_str(&c->first)), p, TD_STR_ARG(td_buf_str(&msg)));
+	td_buf_addf(&said, "%.*s,%s,%.*s", TD_STR_ARG(td_buf_str(&c->first)), p,
+		    TD_STR_ARG(td_buf_str(&msg)));
 	hmac(stored_key, HASH, said.p, said.len, proof);
 	for (size_t i = 0; i < HASH; i++)
 		proof[i] ^= client_key[i];
@@ -363,14 +366,17 @@ on_bound(struct client *c)
 }
 
 static const struct step steps_floor[1] = { { "ok\n", ready } };
-static const struct step steps_starttls[2] = { { "</stream:features>", send_starttls }, { "<proceed", on_proceed } };
+static const struct step steps_starttls[2] = { { "</stream:features>", send_starttls },
+					       { "<proceed", on_proceed } };
 static const struct step steps_scram[3] = {
 	{ "</stream:features>", send_first },
 	{ "</challenge>", send_final },
 	{ "<success", on_success },
 };
-static const struct step steps_plain[2] = { { "</stream:features>", send_plain }, { "<success", on_success } };
-static const struct step steps_bind[2] = { { "</stream:features>", send_bind }, { "</iq>", on_bound } };
+static const struct step steps_plain[2] = { { "</stream:features>", send_plain },
+					    { "<success", on_success } };
+static const struct step steps_bind[2] = { { "</stream:features>", send_bind },
+					   { "</iq>", on_bound } };
 static const struct step steps_presence[1] = { { "<presence", ready } };
 
 static void
@@ -515,8 +521,8 @@ static void
 in_time(const char *what)
 {
 	if (bench_now() > deadline)
-		bench_die("%s: not done in %ld s (%u of %u sessions, %llu messages)", what, opt.timeout, n_ready,
-			  n_started, (unsigned long long)received);
+		bench_die("%s: not done in %ld s (%u of %u sessions, %llu messages)", what,
+			  opt.timeout, n_ready, n_started, (unsigned long long)received);
 }
 
 static void
@@ -524,8 +530,10 @@ say_result(const char *what, uint64_t n, int64_t wall)
 {
 	const char *cipher = clients[0].ssl != NULL ? SSL_get_cipher(clients[0].ssl) : "";
 
-	printf("{\"%s\": %llu, \"cpu_ns\": %lld, \"wall_ns\": %lld, \"bytes\": %zu, \"cipher\": \"%s\"}\n", what,
-	       (unsigned long long)n, (long long)(bench_cpu(opt.pid) - cpu_at), (long long)wall, text_len, cipher);
+	printf("{\"%s\": %llu, \"cpu_ns\": %lld, \"wall_ns\": %lld, \"bytes\": %zu, \"cipher\": "
+	       "\"%s\"}\n",
+	       what, (unsigned long long)n, (long long)(bench_cpu(opt.pid) - cpu_at),
+	       (long long)wall, text_len, cipher);
 	fflush(stdout);
 }
 
@@ -545,7 +553,8 @@ cmd_connect(unsigned n)
 			in_time("connect");
 	}
 	wall = bench_now() - wall_at;
-	turns_until(bench_now() + SETTLE_NS); /* what the server does after its last answer counts too */
+	turns_until(bench_now() +
+		    SETTLE_NS); /* what the server does after its last answer counts too */
 	say_result("logins", n - before, wall);
 }
 
@@ -558,10 +567,13 @@ make_texts(unsigned burst)
 		struct td_buf *b = &clients[i].text;
 
 		td_buf_clear(&one);
-		td_buf_addf(&one, "<message to='u%06u@%s' type='chat' id='m%06u'><body>", i + 1, opt.domain, i);
+		td_buf_addf(&one, "<message to='u%06u@%s' type='chat' id='m%06u'><body>", i + 1,
+			    opt.domain, i);
 		for (size_t n = 0; n < opt.body; n++)
 			td_buf_addc(&one, n % 6 == 5 ? ' ' : (char)('a' + n % 26));
-		td_buf_addz(&one, "</body><active xmlns='http://jabber.org/protocol/chatstates'/></message>");
+		td_buf_addz(
+			&one,
+			"</body><active xmlns='http://jabber.org/protocol/chatstates'/></message>");
 		text_len = one.len;
 		td_buf_clear(b);
 		for (unsigned k = 0; k < burst; k++)
@@ -608,7 +620,8 @@ cmd_chat(uint64_t count, unsigned window, unsigned burst, uint64_t rate)
 	count -= count % burst;
 	make_texts(burst);
 	deadline = bench_now() + opt.timeout * 1000000000;
-	run_chat((count / 10 + n_ready / 2 * burst) / burst * burst, window, burst, rate); /* warm up */
+	run_chat((count / 10 + n_ready / 2 * burst) / burst * burst, window, burst,
+		 rate); /* warm up */
 	turns_until(bench_now() + SETTLE_NS);
 	begin();
 	run_chat(count, window, burst, rate);
@@ -672,9 +685,9 @@ static unsigned
 read_options(int argc, char **argv)
 {
 	const struct flag flags[] = {
-		{ "--floor", &opt.floor },	     { "--tls", &opt.tls },
-		{ "--starttls", &opt.starttls },     { "--plain-auth", &opt.plain_auth },
-		{ "--presence", &opt.presence },	     { "--bare", &opt.bare },
+		{ "--floor", &opt.floor },       { "--tls", &opt.tls },
+		{ "--starttls", &opt.starttls }, { "--plain-auth", &opt.plain_auth },
+		{ "--presence", &opt.presence }, { "--bare", &opt.bare },
 	};
 	unsigned accounts = 0;
 
@@ -682,7 +695,8 @@ read_options(int argc, char **argv)
 		const char *name = argv[i], *value = argv[i + 1];
 		size_t f;
 
-		for (f = 0; f < sizeof(flags) / sizeof(*flags) && strcmp(flags[f].name, name) != 0; f++)
+		for (f = 0; f < sizeof(flags) / sizeof(*flags) && strcmp(flags[f].name, name) != 0;
+		     f++)
 			;
 		if (f < sizeof(flags) / sizeof(*flags)) {
 			*flags[f].on = true;

@@ -51,7 +51,12 @@ static struct {
 	pid_t pid;
 	long mails, connections, body, rcpts, timeout;
 	bool probe;
-} opt = { .domain = "bench.test", .mails = 10000, .connections = 10, .body = 4096, .rcpts = 1, .timeout = 300 };
+} opt = { .domain = "bench.test",
+	  .mails = 10000,
+	  .connections = 10,
+	  .body = 4096,
+	  .rcpts = 1,
+	  .timeout = 300 };
 
 static struct conn conns[CONNECTIONS_MAX];
 static uint32_t version, actions, steps;
@@ -113,7 +118,8 @@ static void
 add_header(struct conn *c, struct td_buf *d)
 {
 	static const char *const fixed[HEADERS] = {
-		"Received|from client.test (client.test [192.0.2.7])\n\tby mx.bench.test (Postfix) with ESMTP "
+		"Received|from client.test (client.test [192.0.2.7])\n\tby mx.bench.test (Postfix) "
+		"with ESMTP "
 		"id 4RgQxx0000\n\tfor <someone@bench.test>; Mon,  1 Jun 2026 10:00:00 +0000 (UTC)|",
 		"From|\"Carol Example\" <carol@remote.test>|",
 		NULL,
@@ -143,26 +149,25 @@ add_macros(struct conn *c)
 	td_buf_addc(&d, stages[c->stage].letter);
 	switch (c->stage) {
 	case ST_CONNECT:
-		add_strings(&d, "j|mx.bench.test|{daemon_name}|mx.bench.test|{daemon_addr}|127.0.0.1|v|Postfix 3.7|");
+		add_strings(&d, "j|mx.bench.test|{daemon_name}|mx.bench.test|{daemon_addr}|127.0.0."
+				"1|v|Postfix 3.7|");
 		break;
 	case ST_MAIL:
-		add_strings(&d, "{mail_addr}|carol@remote.test|{mail_host}|remote.test|{mail_mailer}|smtp|");
+		add_strings(&d, "{mail_addr}|carol@remote.test|{mail_host}|remote.test|{mail_"
+				"mailer}|smtp|");
 		break;
 	case ST_RCPT:
-		add_strings(&d, "{rcpt_addr}|u%06lu@%s|{rcpt_host}|%s|{rcpt_mailer}|virtual|", rcpt, opt.domain,
-			    opt.domain);
+		add_strings(&d, "{rcpt_addr}|u%06lu@%s|{rcpt_host}|%s|{rcpt_mailer}|virtual|", rcpt,
+			    opt.domain, opt.domain);
 		break;
 	case ST_DATA:
 	case ST_HEADER:
 	case ST_EOH:
-	case ST_EOM:
-		add_strings(&d, "i|4R%08lx|", c->mail);
-		break;
+	case ST_EOM: add_strings(&d, "i|4R%08lx|", c->mail); break;
 	case ST_NEGOTIATE:
 	case ST_HELO:
 	case ST_BODY:
-	case ST_COUNT:
-		break;
+	case ST_COUNT: break;
 	}
 	if (d.len > 1 && (c->stage != ST_HEADER || c->header == 0))
 		add_packet(c, SMFIC_MACRO, &d);
@@ -186,26 +191,17 @@ add_command(struct conn *c)
 		td_buf_add(&d, &port, 2);
 		add_strings(&d, "192.0.2.7|");
 		break;
-	case ST_HELO:
-		add_strings(&d, "client.test|");
-		break;
-	case ST_MAIL:
-		add_strings(&d, "<carol@remote.test>|SIZE=5000|");
-		break;
+	case ST_HELO: add_strings(&d, "client.test|"); break;
+	case ST_MAIL: add_strings(&d, "<carol@remote.test>|SIZE=5000|"); break;
 	case ST_RCPT:
 		add_strings(&d, "<u%06lu@%s>|", c->mail % (unsigned long)opt.rcpts, opt.domain);
 		break;
-	case ST_HEADER:
-		add_header(c, &d);
-		break;
-	case ST_BODY:
-		td_buf_adds(&d, td_buf_str(&body));
-		break;
+	case ST_HEADER: add_header(c, &d); break;
+	case ST_BODY: td_buf_adds(&d, td_buf_str(&body)); break;
 	case ST_DATA:
 	case ST_EOH:
 	case ST_EOM:
-	case ST_COUNT:
-		break;
+	case ST_COUNT: break;
 	}
 	add_macros(c);
 	add_packet(c, stages[c->stage].letter, &d);
@@ -416,7 +412,8 @@ measure(void)
 	run();
 	took = bench_now() - wall;
 	settle(); /* what is done behind the answer counts too */
-	printf("{\"mails\": %ld, \"cpu_ns\": %lld, \"wall_ns\": %lld, \"steps\": %u, \"changes\": %lu, \"verdicts\": {",
+	printf("{\"mails\": %ld, \"cpu_ns\": %lld, \"wall_ns\": %lld, \"steps\": %u, \"changes\": "
+	       "%lu, \"verdicts\": {",
 	       opt.mails, (long long)(bench_cpu(opt.pid) - cpu), (long long)took, steps, changes);
 	for (int v = 0, n = 0; v < 256; v++)
 		if (verdicts[v] > 0)
@@ -431,8 +428,9 @@ read_options(int argc, char **argv)
 		const char *name;
 		long *value;
 	} numbers[] = {
-		{ "--mails", &opt.mails }, { "--connections", &opt.connections }, { "--body", &opt.body },
-		{ "--rcpts", &opt.rcpts }, { "--timeout", &opt.timeout },
+		{ "--mails", &opt.mails },     { "--connections", &opt.connections },
+		{ "--body", &opt.body },       { "--rcpts", &opt.rcpts },
+		{ "--timeout", &opt.timeout },
 	};
 
 	for (int i = 1; i < argc; i++) {
@@ -446,7 +444,9 @@ read_options(int argc, char **argv)
 		if (value == NULL)
 			bench_die("%s: unknown, or without a value", name);
 		i++;
-		for (k = 0; k < sizeof(numbers) / sizeof(*numbers) && strcmp(numbers[k].name, name) != 0; k++)
+		for (k = 0;
+		     k < sizeof(numbers) / sizeof(*numbers) && strcmp(numbers[k].name, name) != 0;
+		     k++)
 			;
 		if (k < sizeof(numbers) / sizeof(*numbers))
 			*numbers[k].value = bench_number(value, name);
@@ -459,9 +459,10 @@ read_options(int argc, char **argv)
 		else
 			bench_die("%s: unknown", name);
 	}
-	if (opt.path == NULL || opt.connections < 1 || opt.connections > CONNECTIONS_MAX || opt.rcpts < 1 ||
-	    opt.body > 60000)
-		bench_die("usage: bench-miltload --socket PATH [--pid PID] [--mails N] ...; see its source");
+	if (opt.path == NULL || opt.connections < 1 || opt.connections > CONNECTIONS_MAX ||
+	    opt.rcpts < 1 || opt.body > 60000)
+		bench_die("usage: bench-miltload --socket PATH [--pid PID] [--mails N] ...; see "
+			  "its source");
 }
 
 int
@@ -471,12 +472,14 @@ main(int argc, char **argv)
 	bench_files();
 	ep = epoll_create1(EPOLL_CLOEXEC);
 	while ((long)body.len < opt.body)
-		td_buf_addz(&body, "Dear all, these are the minutes of yesterday; please read them before Friday.\r\n");
+		td_buf_addz(&body, "Dear all, these are the minutes of yesterday; please read them "
+				   "before Friday.\r\n");
 	body.len = (size_t)opt.body;
 	if (opt.probe) {
 		dial(0);
 		run();
-		printf("{\"version\": %u, \"actions\": %u, \"steps\": %u}\n", version, actions, steps);
+		printf("{\"version\": %u, \"actions\": %u, \"steps\": %u}\n", version, actions,
+		       steps);
 		return 0;
 	}
 	measure();
