@@ -59,7 +59,9 @@ else
 OPT := -O2 -g -D_FORTIFY_SOURCE=2
 endif
 ALL_CFLAGS = -std=gnu11 $(OPT) $(WARN) $(HARD) -D_GNU_SOURCE -DTANDEM_VERSION='"$(VERSION)"' \
-	-DTANDEM_DATADIR='"$(PREFIX)/share/tandem"' -DTANDEM_SRCDIR='"$(CURDIR)"' -I. $(PKG_CFLAGS) $(CFLAGS)
+	-DTANDEM_SRCDIR='"$(CURDIR)"' -I. $(PKG_CFLAGS) $(CFLAGS)
+# for the objects below DIR_OBJ only, so that another PREFIX at "make install" does not build everything again
+DIR_CFLAGS = -DTANDEM_DATADIR='"$(PREFIX)/share/tandem"' -DTANDEM_SYSCONFDIR='"$(SYSCONFDIR)/tandem"'
 ALL_LIBS = $(PKG_LIBS) -lmilter -lcrypt -lpthread -lm
 ALL_LDFLAGS = $(OPT) $(LDHARD) $(LDFLAGS)
 
@@ -77,8 +79,10 @@ FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/tests/%,$(FUZZ_SRC))
 BENCH_BIN := $(patsubst tests/bench/%.c,$(B)/tests/bench-%,$(sort $(wildcard tests/bench/*.c)))
 PY := /usr/bin/python3
+# all processors, unless make was told with -j
+JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all setup run check bench fuzz lint format docs install uninstall clean help units fuzzers benches FORCE
+.PHONY: all setup setup-run run check bench fuzz lint format docs install uninstall clean help units fuzzers benches FORCE
 .DEFAULT_GOAL := all
 
 all: $(B)/tandemd $(B)/tandemctl
@@ -86,15 +90,25 @@ all: $(B)/tandemd $(B)/tandemctl
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
-# A change of flags rebuilds everything.
+# A change of flags rebuilds everything, one of folders what names them.
+quoted = '$(subst ','\'',$(1))'
 $(B)/.flags: FORCE
+	$(if $(PKG_LIBS),,@echo 'make: libraries are missing; "make setup" installs them' >&2; exit 1)
 	@mkdir -p $(B)
-	@echo '$(CC) $(subst ','\'',$(ALL_CFLAGS)) $(ALL_LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(subst ','\'',$(ALL_CFLAGS)) $(ALL_LDFLAGS)' > $@
+	@echo $(call quoted,$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)) | cmp -s - $@ || \
+		echo $(call quoted,$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)) > $@
+$(B)/.dirs: FORCE
+	@mkdir -p $(B)
+	@echo $(call quoted,$(DIR_CFLAGS)) | cmp -s - $@ || echo $(call quoted,$(DIR_CFLAGS)) > $@
+
+DIR_OBJ := $(call obj_of,lua/bundle.c gateway/options.c)
+$(DIR_OBJ): $(B)/.dirs
+$(DIR_OBJ): OBJ_CFLAGS = $(DIR_CFLAGS)
 
 $(B)/obj/%.o: %.c $(B)/.flags
 	@mkdir -p $(dir $@)
 	$(if $(V),,@echo "  CC    $<")
-	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(OBJ_CFLAGS) -MMD -MP -c -o $@ $<
 
 define module_rule
 $(call lib_of,$(1)): $(call obj_of,$(call src_of,$(1)))
@@ -139,18 +153,20 @@ benches: $(BENCH_BIN)
 
 setup:
 	@sh tools/setup.sh
+setup-run:
+	@sh tools/setup.sh run
 
 # Packages first, then make again: pkg-config is asked when the Makefile is read.
-run: setup
-	@$(MAKE) --no-print-directory all
-	@sh tools/run.sh $(B)
+run: setup-run
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@sh tools/run.sh "$(B)"
 
 check: setup
-	@$(MAKE) --no-print-directory all units fuzzers
-	@$(PY) tests/run.py --build $(B) --san $(SAN) $(if $(T),--only $(T))
+	@$(MAKE) --no-print-directory $(JOBS) all units fuzzers
+	@$(PY) tests/run.py --build $(B) --san $(SAN) $(if $(T),--only "$(T)")
 
 bench: setup
-	@$(MAKE) --no-print-directory all benches
+	@$(MAKE) --no-print-directory $(JOBS) all benches
 	@$(PY) tests/bench/bench.py --build $(B) $(BENCH_ARGS)
 
 fuzz:
@@ -166,20 +182,20 @@ docs: all
 	@sh tools/gendocs.sh $(B)
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/tandem/lua \
-		$(DESTDIR)$(PREFIX)/share/doc/tandem $(DESTDIR)$(SYSCONFDIR)/tandem $(DESTDIR)$(PREFIX)/lib/systemd/system
-	install -m 755 $(B)/tandemd $(DESTDIR)$(PREFIX)/sbin/tandemd
-	install -m 755 $(B)/tandemctl $(DESTDIR)$(PREFIX)/bin/tandemctl
-	cp -R lua/tandem lua/msys lua/scripts $(DESTDIR)$(PREFIX)/share/tandem/lua/
-	cp -R docs/. $(DESTDIR)$(PREFIX)/share/doc/tandem/
+	install -d "$(DESTDIR)$(PREFIX)/sbin" "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/tandem/lua" \
+		"$(DESTDIR)$(PREFIX)/share/doc/tandem" "$(DESTDIR)$(SYSCONFDIR)/tandem" "$(DESTDIR)$(PREFIX)/lib/systemd/system"
+	install -m 755 $(B)/tandemd "$(DESTDIR)$(PREFIX)/sbin/tandemd"
+	install -m 755 $(B)/tandemctl "$(DESTDIR)$(PREFIX)/bin/tandemctl"
+	cp -R lua/tandem lua/msys lua/scripts "$(DESTDIR)$(PREFIX)/share/tandem/lua/"
+	cp -R docs/. "$(DESTDIR)$(PREFIX)/share/doc/tandem/"
 	sed 's|@PREFIX@|$(PREFIX)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g' tools/tandem.service.in \
-		> $(DESTDIR)$(PREFIX)/lib/systemd/system/tandem.service
-	test -e $(DESTDIR)$(SYSCONFDIR)/tandem/tandem.conf || \
-		install -m 640 conf/examples/minimal.conf $(DESTDIR)$(SYSCONFDIR)/tandem/tandem.conf
+		> "$(DESTDIR)$(PREFIX)/lib/systemd/system/tandem.service"
+	test -e "$(DESTDIR)$(SYSCONFDIR)/tandem/tandem.conf" || \
+		install -m 640 conf/examples/minimal.conf "$(DESTDIR)$(SYSCONFDIR)/tandem/tandem.conf"
 
 uninstall:
-	rm -rf $(DESTDIR)$(PREFIX)/sbin/tandemd $(DESTDIR)$(PREFIX)/bin/tandemctl $(DESTDIR)$(PREFIX)/share/tandem \
-		$(DESTDIR)$(PREFIX)/share/doc/tandem $(DESTDIR)$(PREFIX)/lib/systemd/system/tandem.service
+	rm -rf "$(DESTDIR)$(PREFIX)/sbin/tandemd" "$(DESTDIR)$(PREFIX)/bin/tandemctl" "$(DESTDIR)$(PREFIX)/share/tandem" \
+		"$(DESTDIR)$(PREFIX)/share/doc/tandem" "$(DESTDIR)$(PREFIX)/lib/systemd/system/tandem.service"
 
 clean:
 	rm -rf build

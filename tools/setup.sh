@@ -1,43 +1,103 @@
 #!/bin/sh
-# setup - install the Debian packages Tandem needs, if any is missing (root or sudo).
+# setup - install the Debian packages Tandem needs, if any is missing (as root, or with sudo).
+#   sh tools/setup.sh run|check      what make run needs; and what the tests need besides (the default)
 set -eu
 build="gcc make pkg-config libc6-dev libevent-dev libssl-dev libexpat1-dev libmilter-dev liblua5.4-dev
 libsqlite3-dev libgsasl-dev libidn-dev libidn2-dev libgmime-3.0-dev libcurl4-openssl-dev libxml2-dev
-libjansson-dev libpcre2-dev openssl"
-tests="check postfix swaks m4 libwrap0 libdb5.3 libldap-2.5-0 liblockfile1 libnsl2 libsasl2-2
-python3 python3-slixmpp python3-aiosmtpd"
-missing=""
-for p in $build $tests; do
-	case "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" in
-	installed) ;;
-	*) missing="$missing $p" ;;
+libjansson-dev libpcre2-dev openssl python3 python3-slixmpp"
+tests="check postfix m4 libwrap0 libdb5.3 libldap-2.5-0 liblockfile1 libnsl2 libsasl2-2"
+debs=${TANDEM_DEBS:-${HOME:-/root}/.cache/tandem-debs}
+
+say()
+{
+	echo "setup: $*" >&2
+}
+
+# Any package that is the machine's mail server already: installing Postfix would remove it.
+other_mta()
+{
+	dpkg-query -W -f '${db:Status-Status} ${Package} ${Provides}\n' |
+		awk '$1 == "installed" && $2 != "postfix" && / mail-transport-agent/ { print $2; exit }'
+}
+
+missing_of()
+{
+	for p in "$@"; do
+		[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || echo "$p"
+	done
+}
+
+install_all()
+{
+	say "installing" "$@" "(takes minutes)"
+	# Postfix is set up to do nothing, so that no mail server is started on the machine
+	case " $* " in
+	*" postfix "*)
+		echo 'postfix postfix/main_mailer_type select No configuration' | $as debconf-set-selections || true
+		;;
 	esac
-done
-# the sendmail package would remove postfix: the tests unpack it instead
-debs="${TANDEM_DEBS:-$HOME/.cache/tandem-debs}"
-[ -n "$missing" ] || { [ -n "$(ls "$debs"/sendmail-bin_*.deb 2>/dev/null)" ] && exit 0; }
-if [ "$(id -u)" = 0 ]; then
-	as=""
-elif command -v sudo >/dev/null 2>&1; then
-	as="sudo"
-else
-	if [ -n "$missing" ]; then
-		echo "setup: these packages are missing:$missing" >&2
-		echo "setup: run as root, or install sudo, or run: apt-get install$missing" >&2
+	$as apt-get -o DPkg::Lock::Timeout=300 update -qq &&
+		$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends --no-remove \
+			-o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" >/dev/null
+}
+
+sendmail_there()
+{
+	for p in sendmail-bin sendmail-base sendmail-cf; do
+		ls "$debs/$p"_*.deb >/dev/null 2>&1 || return 1
+	done
+}
+
+# The sendmail package would remove Postfix: the tests unpack it instead.
+sendmail_fetch()
+{
+	mkdir -p "$debs" && cd "$debs" && apt-get download -qq sendmail-bin sendmail-base sendmail-cf
+}
+
+for tool in dpkg-query apt-get; do
+	if ! command -v $tool >/dev/null 2>&1; then
+		say "there is no $tool, so this is no Debian: install what docs/guide/install.md names, then plain \"make\";"
+		say "\"sh tools/run.sh\" then does the rest of make run, \"make units fuzzers && python3 tests/run.py\" of make check"
 		exit 1
 	fi
-	exit 0
+done
+
+want=$build
+[ "${1:-check}" = run ] || want="$build $tests"
+# shellcheck disable=SC2086
+missing=$(missing_of $want)
+if printf '%s\n' "$missing" | grep -qx postfix; then
+	mta=$(other_mta)
+	if [ -n "$mta" ]; then
+		say "$mta is this machine's mail server and stays: without Postfix its tests are skipped"
+		missing=$(printf '%s\n' "$missing" | grep -vx postfix || true)
+	fi
 fi
+
+as=""
+[ "$(id -u)" = 0 ] || as=sudo
+# shellcheck disable=SC2086
 if [ -n "$missing" ]; then
-	echo "setup: installing$missing"
-	$as apt-get -o DPkg::Lock::Timeout=300 update -qq
-	# installed without a configuration, so that no MTA of the machine is started
-	echo 'postfix postfix/main_mailer_type select No configuration' | $as debconf-set-selections || true
-	$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-		-o DPkg::Lock::Timeout=300 $missing >/dev/null
+	if [ -n "$as" ] && ! command -v sudo >/dev/null 2>&1; then
+		say "packages are missing, and only root can install them: you are $(id -un), and there is no sudo"
+	elif install_all $missing; then
+		missing=""
+	else
+		say "packages are missing and could not be installed; apt or sudo said why, above"
+	fi
+	if [ -n "$missing" ]; then
+		say "let root run: apt-get install --no-install-recommends" $missing
+		# shellcheck disable=SC2086
+		[ -z "$(missing_of $build check)" ] || exit 1
+		say "the tests that need them are skipped"
+	fi
 fi
-if [ -z "$(ls "$debs"/sendmail-bin_*.deb 2>/dev/null)" ]; then
-	mkdir -p "$debs"
-	(cd "$debs" && apt-get download -qq sendmail-bin sendmail-base sendmail-cf 2>/dev/null) ||
-		echo "setup: the sendmail packages could not be fetched; its tests will say so" >&2
+
+if [ "${1:-check}" != run ] && ! sendmail_there; then
+	# a machine with every package may have no lists of them
+	why=$(sendmail_fetch 2>&1) || [ -n "$as" ] || {
+		apt-get -o DPkg::Lock::Timeout=300 update -qq || true
+		why=$(sendmail_fetch 2>&1) || true
+	}
+	sendmail_there || say "Sendmail's packages cannot be fetched, so its tests are skipped: $(echo "$why" | tail -n 1)"
 fi
