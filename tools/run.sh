@@ -1,19 +1,23 @@
 #!/bin/sh
 # run - a development server in ./run: make its folder, start it, say how to use it. Run it again at any time.
-#   sh tools/run.sh [build folder]      TANDEM_PORT, TANDEM_TLS_PORT, TANDEM_MILTER_PORT choose other ports
+#   sh tools/run.sh [build folder]
+# TANDEM_PORT, TANDEM_TLS_PORT, TANDEM_MILTER_PORT, TANDEM_SUBMIT_PORT choose other ports for a new folder.
 set -eu
 cd "$(dirname "$0")/.."
 build=${1:-build}
 port=${TANDEM_PORT:-5222}
 tls_port=${TANDEM_TLS_PORT:-5223}
 milter_port=${TANDEM_MILTER_PORT:-8892}
+submit_port=${TANDEM_SUBMIT_PORT:-8825}
 dir=$PWD/run
+new=no
 ctl="$build/tandemctl -s run/control.sock"
 mkdir -p "$dir"
 chmod 700 "$dir"
 
 # Yours to change: it is only written when it is not there.
-[ -e "$dir/tandem.conf" ] || cat >"$dir/tandem.conf" <<EOF
+[ -e "$dir/tandem.conf" ] || new=yes
+[ $new = no ] || cat >"$dir/tandem.conf" <<EOF
 # A server for development: only this machine can reach it.
 hostname = "localhost"
 data_dir = "$dir"
@@ -32,7 +36,10 @@ milter_listener { Listen "127.0.0.1:$milter_port" {} }   # TCP, so that a chroot
 control_listener { Listen "$dir/control.sock" {} }
 
 domain "localhost" { XMPP_Role = "server" }       # one name for mail and chat
-mail { submit = "smtp://127.0.0.1:25" }           # where mail made from chat goes
+mail {
+  submit = "smtp://127.0.0.1:$submit_port"            # mail made from chat: tools/demo-mail.sh shows it; 25: your MTA
+  gateway_domain = "mail.localhost"               # anybody's mail address as a contact: carol\\40example.org@mail.localhost
+}
 
 scriptlet "scriptlet" {
   script "notify" { source = "tandem.notify" }
@@ -44,7 +51,15 @@ if $ctl version >/dev/null 2>&1; then
 	echo "Tandem is running already."
 else
 	# it goes to the background by itself, and returns here once every listener is bound
-	"$build/tandemd" -c "$dir/tandem.conf"
+	if ! "$build/tandemd" -c "$dir/tandem.conf"; then
+		if [ $new = yes ]; then
+			rm -f "$dir/tandem.conf"
+			echo "run: not started; for other ports: TANDEM_PORT=5322 TANDEM_TLS_PORT=5323 TANDEM_MILTER_PORT=8992 make run" >&2
+		else
+			echo "run: not started; its settings are in run/tandem.conf, its log is run/tandem.log" >&2
+		fi
+		exit 1
+	fi
 	echo "Tandem is running."
 fi
 
@@ -66,6 +81,12 @@ case $milter in
 *) milter=inet:$milter ;;
 esac
 
+attach="postconf -e smtpd_milters=$milter milter_default_action=tempfail && postfix reload"
+if [ ! -e /etc/postfix/main.cf ]; then
+	attach="(there is no Postfix with a configuration here: apt-get install postfix, or dpkg-reconfigure postfix)
+  $attach"
+fi
+
 cat <<EOF
 
 Accounts (address, password):
@@ -73,11 +94,13 @@ $(sed 's/^/  /' "$dir/accounts.txt")
 
 Chat client: log in with an address above; host 127.0.0.1, port ${port:-5222}; take the self-signed certificate.
 
-See a mail arrive as chat, in one command:
+See a mail arrive as chat, and a chat leave as mail, in one command:
   sh tools/demo-mail.sh
 
 Attach Postfix (mail for anna@localhost then comes to her chat while she is online):
-  postconf -e smtpd_milters=$milter milter_default_action=tempfail && postfix reload
+  $attach
+Mail made from chat goes to the \`submit\` of run/tandem.conf (write port 25 there for your Postfix). What waits for it:
+  $ctl outbox list
 
 Look and change:
   $ctl summary
