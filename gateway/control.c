@@ -19,6 +19,7 @@
 #define MAX_REQUEST (64u << 20) /* an import of accounts */
 #define MAX_ARGS 64u
 #define MAX_CONNS 64u
+#define UNREAD_MAX (1u << 20) /* of answers nobody reads; then no more requests are taken */
 
 struct ctl_conn {
 	LIST_ENTRY(ctl_conn) link;
@@ -66,6 +67,9 @@ ctl_done(struct ctl_request *r, int status)
 		evbuffer_add(out, r->out.p, r->out.len);
 		c->request = NULL;
 		bufferevent_enable(c->bev, EV_READ);
+		/* the next request may be here already */
+		if (evbuffer_get_length(bufferevent_get_input(c->bev)) > 0)
+			bufferevent_trigger(c->bev, EV_READ, BEV_OPT_DEFER_CALLBACKS);
 	}
 	td_wipe(r->out.p, r->out.cap);
 	td_buf_fini(&r->out);
@@ -144,7 +148,7 @@ on_read(struct bufferevent *bev, void *arg)
 	size_t n;
 	char *line;
 
-	if (c->request != NULL)
+	if (c->request != NULL || evbuffer_get_length(bufferevent_get_output(bev)) > UNREAD_MAX)
 		return;
 	line = evbuffer_readln(in, &n, EVBUFFER_EOL_LF);
 	if (line != NULL) {
@@ -192,7 +196,8 @@ on_accept(struct evconnlistener *lev, evutil_socket_t fd, struct sockaddr *sa, i
 	}
 	LIST_INSERT_HEAD(&l->ctl->conns, c, link);
 	l->ctl->n_conns++;
-	bufferevent_setcb(c->bev, on_read, NULL, on_event, c);
+	bufferevent_setcb(c->bev, on_read, on_read, on_event, c); /* all written: take the next */
+	bufferevent_setwatermark(c->bev, EV_READ, 0, MAX_REQUEST + 1);
 	bufferevent_enable(c->bev, EV_READ | EV_WRITE);
 }
 

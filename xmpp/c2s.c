@@ -569,12 +569,10 @@ sasl_failure(struct xmpp_c2s *c, enum xmpp_sasl_error e)
 	c->env->stats.auth_failures++;
 	if (c->state == XS_SASL)
 		c2s_goto(c, XS_OPEN, "auth-failed");
-	if (e == SASL_ABORTED)
-		return;
 	if (++c->nego->failures >=
 	    (c->cc->auth_max_failures > 0 ? c->cc->auth_max_failures : MAX_AUTH_FAILURES)) {
 		xmpp_c2s_end(c, "policy-violation", "Too many failed attempts");
-	} else if (c->cc->auth_delay_ms > 0) {
+	} else if (c->cc->auth_delay_ms > 0 && e != SASL_ABORTED) {
 		c->nego->delayed = true;
 		c->cc->ops->pause(c->io, true);
 		td_timer_set(c->env->loop, &c->nego->delay, c->cc->auth_delay_ms);
@@ -722,7 +720,7 @@ on_abort(struct xmpp_c2s *c, struct xmpp_stanza *s)
 {
 	(void)s;
 	sasl_failure(c, SASL_ABORTED);
-	return true;
+	return c->state != XS_CLOSED;
 }
 
 /* ---- binding ---- */

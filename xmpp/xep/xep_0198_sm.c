@@ -433,12 +433,16 @@ on_enable(struct xmpp_c2s *c, const struct xmpp_node *n)
 static bool
 read_h(const struct xmpp_node *n, uint32_t *h)
 {
-	int64_t v;
+	struct td_str s = xmpp_node_attr(n, "h");
+	uint64_t v = 0;
 
-	if (!td_str_to_i64(xmpp_node_attr(n, "h"), 0, UINT32_MAX, &v))
-		return false;
+	for (size_t i = 0; i < s.len && v <= UINT32_MAX; i++) {
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return false;
+		v = v * 10 + (uint64_t)(s.p[i] - '0');
+	}
 	*h = (uint32_t)v;
-	return true;
+	return s.len > 0 && v <= UINT32_MAX;
 }
 
 static void
