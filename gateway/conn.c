@@ -1003,6 +1003,12 @@ op_channel_binding(struct xmpp_io *io, struct xmpp_cb_data *out)
 	return true;
 }
 
+static unsigned
+op_binding_types(struct xmpp_io *io)
+{
+	return io->ssl != NULL ? gw_tls_binding_types(io->ssl) : 0;
+}
+
 static bool
 op_has_tls_ctx(const struct xmpp_io *io)
 {
@@ -1027,6 +1033,7 @@ const struct xmpp_io_ops gw_io_ops = {
 	.pending = op_pending,
 	.peer = op_peer,
 	.channel_binding = op_channel_binding,
+	.binding_types = op_binding_types,
 	.has_tls_ctx = op_has_tls_ctx,
 	.set_domain = op_set_domain,
 };

@@ -432,12 +432,30 @@ hash_end_point(SSL *ssl, unsigned char *out)
 	return n;
 }
 
+/* RFC 9266 4.2: below TLS 1.3 only with the extended master secret. */
+static bool
+is_unique(SSL *ssl)
+{
+	return SSL_version(ssl) >= TLS1_3_VERSION || SSL_get_extms_support(ssl) == 1;
+}
+
+unsigned
+gw_tls_binding_types(SSL *ssl)
+{
+	X509 *cert = SSL_get_certificate(ssl);
+	int md_nid = NID_undef;
+	bool hashed = cert != NULL &&
+		      X509_get_signature_info(cert, &md_nid, NULL, NULL, NULL) == 1 &&
+		      md_nid != NID_undef;
+
+	return (is_unique(ssl) ? XB_TLS_EXPORTER : 0) | (hashed ? XB_TLS_SERVER_END_POINT : 0);
+}
+
 void
 gw_tls_binding(SSL *ssl, struct gw_cb_buf *buf, struct xmpp_cb_data *out)
 {
 	static const char label[] = "EXPORTER-Channel-Binding";
-	/* RFC 9266 4.2: below TLS 1.3 only with the extended master secret */
-	bool unique = SSL_version(ssl) >= TLS1_3_VERSION || SSL_get_extms_support(ssl) == 1;
+	bool unique = is_unique(ssl);
 
 	memset(out, 0, sizeof(*out));
 	out->tls_server_end_point =

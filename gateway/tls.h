@@ -59,6 +59,8 @@ struct gw_cb_buf {
 };
 /* Channel bindings, into <buf>; empty where a type is not available. */
 void gw_tls_binding(struct ssl_st *ssl, struct gw_cb_buf *buf, struct xmpp_cb_data *out);
+/* XB_* bits of the types gw_tls_binding would fill in. */
+unsigned gw_tls_binding_types(struct ssl_st *ssl);
 /* Text of the first error OpenSSL queued on this thread, and empty the queue. */
 const char *gw_tls_error(void);
 

@@ -37,7 +37,7 @@ struct tlua {
 	/* the call now */
 	unsigned depth;
 	uint64_t used, max;
-	uint64_t deadline_ms; /* on this thread's processor clock */
+	uint64_t deadline_ms; /* on this thread's processor clock; 0 = not looked at yet */
 	unsigned time_ms;
 	uint64_t next_clock; /* look at the clock when used gets there */
 	enum tlua_over over;

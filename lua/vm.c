@@ -260,7 +260,10 @@ check_budget(lua_State *L, struct tlua *t)
 		t->over = TO_INSTRUCTIONS;
 	if (t->over == TO_NONE && t->used >= t->next_clock) {
 		t->next_clock = t->used + CLOCK_EVERY;
-		if (cpu_ms() > t->deadline_ms)
+		/* the clock is a system call: short calls never ask it */
+		if (t->deadline_ms == 0)
+			t->deadline_ms = cpu_ms() + t->time_ms;
+		else if (cpu_ms() > t->deadline_ms)
 			t->over = TO_TIME;
 	}
 	if (t->over == TO_NONE)
@@ -322,7 +325,7 @@ begin(struct tlua *t)
 	t->next_clock = CLOCK_EVERY;
 	t->max = t->once_instructions > 0 ? t->once_instructions : t->limits.instructions;
 	t->time_ms = t->once_ms > 0 ? t->once_ms : t->limits.time_ms;
-	t->deadline_ms = cpu_ms() + t->time_ms;
+	t->deadline_ms = 0;
 	t->once_instructions = 0;
 	t->once_ms = 0;
 	t->trace[0] = '\0';

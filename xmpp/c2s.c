@@ -402,13 +402,11 @@ static unsigned
 mechanisms(struct xmpp_c2s *c)
 {
 	unsigned set = c->tls ? c->cc->mechs_tls : c->cc->mechs_plain;
-	struct xmpp_cb_data cb = { 0 };
 
 	if (!c->tls && c->cc->tls_required)
 		return 0;
 	/* -PLUS needs a channel to bind to */
-	if (!c->tls || !c->cc->ops->channel_binding(c->io, &cb) ||
-	    (cb.tls_exporter.len == 0 && cb.tls_server_end_point.len == 0))
+	if (!c->tls || c->cc->ops->binding_types(c->io) == 0)
 		set &= ~(SASL_M_SCRAM_SHA1_PLUS | SASL_M_SCRAM_SHA256_PLUS);
 	return set;
 }
@@ -417,7 +415,7 @@ static void
 add_sasl_features(struct xmpp_c2s *c, struct td_buf *out)
 {
 	const char *names[8];
-	struct xmpp_cb_data cb = { 0 };
+	unsigned types;
 	size_t n;
 
 	c->nego->offered = mechanisms(c);
@@ -430,11 +428,11 @@ add_sasl_features(struct xmpp_c2s *c, struct td_buf *out)
 	td_buf_addz(out, "</mechanisms>");
 	if (!(c->nego->offered & (SASL_M_SCRAM_SHA1_PLUS | SASL_M_SCRAM_SHA256_PLUS)))
 		return;
-	(void)c->cc->ops->channel_binding(c->io, &cb);
+	types = c->cc->ops->binding_types(c->io);
 	td_buf_addz(out, "<sasl-channel-binding xmlns='" NS_SASL_CB "'>"); /* XEP-0440 */
-	if (cb.tls_exporter.len > 0)
+	if (types & XB_TLS_EXPORTER)
 		td_buf_addz(out, "<channel-binding type='tls-exporter'/>");
-	if (cb.tls_server_end_point.len > 0)
+	if (types & XB_TLS_SERVER_END_POINT)
 		td_buf_addz(out, "<channel-binding type='tls-server-end-point'/>");
 	td_buf_addz(out, "</sasl-channel-binding>");
 }
@@ -695,7 +693,7 @@ on_auth(struct xmpp_c2s *c, struct xmpp_stanza *s)
 		sasl_failure(c, SASL_ENCRYPTION_REQUIRED);
 		return c->state != XS_CLOSED;
 	}
-	if (c->tls)
+	if (c->tls && td_str_ends(mech, "-PLUS"))
 		(void)c->cc->ops->channel_binding(c->io, &cb);
 	c->nego->sasl = xmpp_sasl_start(mech, c->nego->offered, td_cstr(c->domain), &cb,
 					c->cc->creds, c->env->loop, on_sasl_wake, c, &error);

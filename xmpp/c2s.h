@@ -10,6 +10,8 @@
 #include "xmpp/sasl.h"
 
 struct xmpp_io; /* the host's connection */
+#define XB_TLS_EXPORTER 0x1u
+#define XB_TLS_SERVER_END_POINT 0x2u
 struct xmpp_io_ops {
 	/* Where to append outgoing bytes; what is there at the end of the turn is written once.
 	 * After shut(): a buffer that is thrown away. */
@@ -30,6 +32,8 @@ struct xmpp_io_ops {
 	const char *(*peer)(const struct xmpp_io *io);
 	/* Channel binding of the TLS session; strings live until the next call. False: no TLS. */
 	bool (*channel_binding)(struct xmpp_io *io, struct xmpp_cb_data *out);
+	/* Which types channel_binding would give, without working them out: XB_* bits. */
+	unsigned (*binding_types)(struct xmpp_io *io);
 	bool (*has_tls_ctx)(const struct xmpp_io *io); /* can starttls work at all? */
 	/* The certificate for SNI could not know the domain yet under STARTTLS: tell it. */
 	void (*set_domain)(struct xmpp_io *io, struct td_str domain);

@@ -96,12 +96,18 @@ void
 td_random_id(char *out, size_t n)
 {
 	static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
-	unsigned char raw[64];
+	/* drawn ahead: an id is not worth a system call; used bytes are wiped */
+	static _Thread_local unsigned char pool[256];
+	static _Thread_local size_t left;
 
 	for (size_t i = 0; i < n; i++) {
-		if (i % sizeof(raw) == 0)
-			td_random(raw, n - i < sizeof(raw) ? n - i : sizeof(raw));
-		out[i] = alphabet[raw[i % sizeof(raw)] & 31];
+		if (left == 0) {
+			td_random(pool, sizeof(pool));
+			left = sizeof(pool);
+		}
+		left--;
+		out[i] = alphabet[pool[left] & 31];
+		pool[left] = 0;
 	}
 	out[n] = '\0';
 }

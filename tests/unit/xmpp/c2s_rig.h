@@ -157,6 +157,12 @@ rig_binding(struct xmpp_io *io, struct xmpp_cb_data *out)
 	return io->tls;
 }
 
+static unsigned
+rig_binding_types(struct xmpp_io *io)
+{
+	return io->tls ? XB_TLS_EXPORTER | XB_TLS_SERVER_END_POINT : 0;
+}
+
 static bool
 rig_has_tls(const struct xmpp_io *io)
 {
@@ -180,6 +186,7 @@ static const struct xmpp_io_ops rig_ops = {
 	.pending = rig_pending,
 	.peer = rig_peer,
 	.channel_binding = rig_binding,
+	.binding_types = rig_binding_types,
 	.has_tls_ctx = rig_has_tls,
 	.set_domain = rig_set_domain,
 };
