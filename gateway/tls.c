@@ -21,6 +21,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include "gateway/base/err.h"
+#include "xmpp/c2s.h"
 #include "gateway/base/map.h"
 #include "xmpp/sasl.h"
 
