@@ -192,6 +192,7 @@ install: all
 		> "$(DESTDIR)$(PREFIX)/lib/systemd/system/tandem.service"
 	test -e "$(DESTDIR)$(SYSCONFDIR)/tandem/tandem.conf" || \
 		install -m 640 conf/examples/minimal.conf "$(DESTDIR)$(SYSCONFDIR)/tandem/tandem.conf"
+	test -n "$(DESTDIR)" || ! getent group tandem >/dev/null || chgrp tandem "$(SYSCONFDIR)/tandem/tandem.conf"
 
 uninstall:
 	rm -rf "$(DESTDIR)$(PREFIX)/sbin/tandemd" "$(DESTDIR)$(PREFIX)/bin/tandemctl" "$(DESTDIR)$(PREFIX)/share/tandem" \

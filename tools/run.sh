@@ -49,6 +49,9 @@ EOF
 
 if $ctl version >/dev/null 2>&1; then
 	echo "Tandem is running already."
+	case $(readlink "/proc/$(cat "$dir/tandem.pid" 2>/dev/null)/exe" 2>/dev/null) in
+	*" (deleted)") echo "It is an older build: stop it as said below, then make run starts the new one." ;;
+	esac
 else
 	# it goes to the background by itself, and returns here once every listener is bound
 	if ! "$build/tandemd" -c "$dir/tandem.conf"; then

@@ -36,9 +36,13 @@ install_all()
 		echo 'postfix postfix/main_mailer_type select No configuration' | $as debconf-set-selections || true
 		;;
 	esac
-	$as apt-get -o DPkg::Lock::Timeout=300 update -qq &&
+	# what apt has to say matters only when it fails
+	if ! out=$({ $as apt-get -o DPkg::Lock::Timeout=300 update -qq &&
 		$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends --no-remove \
-			-o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" >/dev/null
+			-o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@"; } 2>&1); then
+		printf '%s\n' "$out" >&2
+		return 1
+	fi
 }
 
 sendmail_there()
