@@ -168,8 +168,8 @@ async def chat_to_mail(anna, chat, submit):
     mta = Submit()
     try:
         server = await asyncio.start_server(mta.serve, *submit.split(":"))
-    except OSError as e:
-        print("      (%s: answers in the chat become mail for what listens there)" % e.strerror)
+    except OSError:
+        print("      (a mail server listens at %s: answers in the chat become mail for it)" % submit)
         return
     text = "Yes, see you then. (%s)" % uuid.uuid4().hex[:6]
     print("chat  %s -> %s: %s" % (chat["to"].bare, chat["from"], text))

@@ -84,7 +84,7 @@ case $milter in
 *) milter=inet:$milter ;;
 esac
 
-attach="postconf -e smtpd_milters=$milter milter_default_action=tempfail && postfix reload"
+attach="postconf -e smtpd_milters=$milter milter_default_action=tempfail local_recipient_maps= && postfix reload"
 if [ ! -e /etc/postfix/main.cf ]; then
 	attach="(there is no Postfix with a configuration here: apt-get install postfix, or dpkg-reconfigure postfix)
   $attach"
@@ -100,7 +100,8 @@ Chat client: log in with an address above; host 127.0.0.1, port ${port:-5222}; t
 See a mail arrive as chat, and a chat leave as mail, in one command:
   sh tools/demo-mail.sh
 
-Attach Postfix (mail for anna@localhost then comes to her chat while she is online):
+Attach Postfix (mail for anna@localhost then comes to her chat while she is online; otherwise it bounces: she has no
+mailbox, and the empty local_recipient_maps lets Postfix take her mail all the same):
   $attach
 Mail made from chat goes to the \`submit\` of run/tandem.conf (write port 25 there for your Postfix). What waits for it:
   $ctl outbox list
