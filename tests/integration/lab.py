@@ -100,7 +100,9 @@ def _traversable(path):
     """True if other users can reach <path> and a socket name below it fits sun_path."""
     if len(str(path)) > 55:
         return False
-    return all(p.stat().st_mode & stat.S_IXOTH for p in (path, *path.parents) if p.exists())
+    modes = [p.stat().st_mode for p in (path, *path.parents) if p.exists()]
+    # Sendmail wants no world-writable folder above the milter's socket
+    return all(m & stat.S_IXOTH for m in modes) and not any(m & stat.S_IWOTH for m in modes)
 
 
 def _lab_base():
@@ -365,6 +367,10 @@ class Postfix(Mta):
             raise RuntimeError("postfix start: %s\n%s" % (r.stdout, self.log_tail()))
         self.started = True
         wait_until(lambda: listening(self.port) and listening(self.plain), 10, "Postfix listening")
+
+    def flush(self):
+        """Try everything in the queue now (a destination that failed is left alone for a while)."""
+        subprocess.run(["/usr/sbin/postqueue", "-c", str(self.etc), "-f"], stdin=subprocess.DEVNULL, timeout=60)
 
     def stop(self):
         if self.started:

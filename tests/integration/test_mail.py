@@ -269,7 +269,7 @@ class Routes(MailCase):
         lab.wait_until(lambda: "status=deferred" in front.log_text(), 20, front.log_tail)
         self.assertEqual(self.sink.find(t), [])
         self.d.start()
-        lab.wait_until(lambda: self.sink.find(t), 30, front.log_tail)
+        lab.wait_until(lambda: (front.flush(), self.sink.find(t))[1], 30, front.log_tail, step=0.5)
         front.stop()
 
 
