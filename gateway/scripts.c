@@ -589,6 +589,7 @@ gw_scripts_stop(struct gw *gw)
 {
 	struct gw_scripts *all = gw->scripts;
 	struct gwl_counters *c;
+	struct gwl_set *set;
 
 	if (all == NULL)
 		return;
@@ -599,7 +600,11 @@ gw_scripts_stop(struct gw *gw)
 	/* an MTA's idle session may still close while the process ends: it needs its policy */
 	if (milt_session_each(NULL, NULL) > 0)
 		return;
-	gwl_set_unref(&all->set);
+	pthread_mutex_lock(&all->lock); /* behind the last look of a libmilter thread */
+	set = all->set;
+	all->set = NULL;
+	pthread_mutex_unlock(&all->lock);
+	gwl_set_unref(&set);
 	while ((c = all->counters) != NULL) {
 		all->counters = c->next;
 		free(c);

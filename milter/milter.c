@@ -774,11 +774,11 @@ milt_session_new(const struct milt_policy *p)
 	s->conn.started = td_wall_ms();
 	td_random_id(s->conn.id, sizeof(s->conn.id) - 1);
 	s->log = (struct td_logctx){ .domain = "milter", .fields = log_fields };
-	milt_negotiate(s, ALL_ACTIONS, P_SKIP, 0, &actions, &steps);
 	count(MK_CONNECTIONS, 1);
-	pthread_mutex_lock(&live_lock);
+	pthread_mutex_lock(&live_lock); /* first: the policy stays while a session is live */
 	TAILQ_INSERT_TAIL(&live, s, link);
 	pthread_mutex_unlock(&live_lock);
+	milt_negotiate(s, ALL_ACTIONS, P_SKIP, 0, &actions, &steps);
 	return s;
 }
 
