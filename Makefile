@@ -150,6 +150,8 @@ $(B)/tests/bench-%: $(B)/obj/tests/bench/%.o $(ALL_A)
 units: $(UNIT_BIN)
 fuzzers: $(FUZZ_BIN)
 benches: $(BENCH_BIN)
+all units fuzzers benches:
+	@:
 
 setup:
 	@sh tools/setup.sh

@@ -8,13 +8,15 @@ set -eu
 cd "$(dirname "$0")/.."
 b=${1:?usage: tools/gendocs.sh BUILD [OUTDIR]}
 out=${2:-docs/reference}
-libs="$b/libxmpp.a $b/libstore.a $b/libconf.a $b/libbase.a"
-for f in "$b/.flags" $libs; do
+for f in .flags libxmpp.a libstore.a libconf.a libbase.a; do
+	f=$b/$f
 	[ -e "$f" ] || { echo "gendocs: $f is missing: run make first" >&2; exit 1; }
 done
 LC_ALL=C.UTF-8
 export LC_ALL
-eval "$(cat "$b/.flags") -o $b/gendocs.\$\$ tools/gendocs.c $libs \
+# <b> may have blanks
+eval "$(cat "$b/.flags") -o \"\$b/gendocs.\$\$\" tools/gendocs.c \
+	\"\$b/libxmpp.a\" \"\$b/libstore.a\" \"\$b/libconf.a\" \"\$b/libbase.a\" \
 	$(pkg-config --libs libevent libevent_pthreads openssl expat sqlite3 libgsasl libidn libidn2 libpcre2-8 jansson) \
 	-lcrypt -lpthread -lm"
 mv "$b/gendocs.$$" "$b/gendocs"

@@ -97,8 +97,8 @@ def listening(port, host="127.0.0.1"):
 # --- the folder ------------------------------------------------------------------------------
 
 def _traversable(path):
-    """True if other users can reach <path> and a socket name below it fits sun_path."""
-    if len(str(path)) > 55:
+    """True if other users can reach <path>, mail servers read it as one word, and a socket name below it fits sun_path."""
+    if len(str(path)) > 55 or re.search(r"[^\w./+-]", str(path)):
         return False
     modes = [p.stat().st_mode for p in (path, *path.parents) if p.exists()]
     # Sendmail wants no world-writable folder above the milter's socket
