@@ -277,10 +277,10 @@ def main():
     print()
     if bad:
         print("failed: " + ", ".join(bad))
-    if passed + failed == 0:
+    if passed + failed + skipped == 0:
         print("nothing ran%s" % (" that has %r in its name" % args.only if args.only else ""))
     print("%d passed, %d failed%s" % (passed, failed, ", %d skipped" % skipped if skipped else ""))
-    return 1 if failed or passed + failed == 0 else 0
+    return 1 if failed or passed + failed + skipped == 0 else 0
 
 
 if __name__ == "__main__":
