@@ -32,6 +32,7 @@ struct sending {
 	char refusal[600]; /* the last one that was 4xx or 5xx: QUIT is answered after it */
 	size_t reply_len;
 	bool reply_open; /* more lines of it follow */
+	bool fresh;      /* second attempt, on a connection of its own */
 };
 
 struct gw_outbox {
@@ -260,6 +261,18 @@ sent(struct sending *s)
 static void
 curl_done(struct sending *s, CURLcode rc)
 {
+	long connects = 1;
+
+	/* the MTA closed a connection we had kept: that says nothing about this mail */
+	curl_easy_getinfo(s->curl, CURLINFO_NUM_CONNECTS, &connects);
+	if (rc != CURLE_OK && connects == 0 && s->refusal[0] == '\0' && !s->fresh) {
+		s->fresh = true;
+		s->sent = s->reply_len = 0;
+		curl_multi_remove_handle(s->o->multi, s->curl);
+		curl_easy_setopt(s->curl, CURLOPT_FRESH_CONNECT, 1L);
+		curl_multi_add_handle(s->o->multi, s->curl);
+		return;
+	}
 	if (rc == CURLE_OK) {
 		sent(s);
 	} else if (s->refusal[0] == '5' && (rc == CURLE_SEND_ERROR || rc == CURLE_RECV_ERROR ||

@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define HA1 0x10 /* digest only */
 #define NO_CB 0x20
 
-static const struct xmpp_cb_data binding = { TD_STR("exporter"), TD_STR("end point") };
+static const struct xmpp_cb_data binding = { TD_STR("exporter"), TD_STR("end point"), TD_STR_NULL };
 static struct xmpp_credentials ann;
 
 static struct {
