@@ -1,7 +1,8 @@
 /* conn: connections driven by an echo stream that stands in for xmpp/c2s.c.
  *
  * Bytes are echoed; control bytes are orders to the fake stream:
- *   1 starttls   2 move to the other worker   3 shut   4 say 4 MiB   5 pause and go on later */
+ *   1 starttls   2 move to the other worker   3 shut   4 say 4 MiB   5 pause and go on later
+ *   6 say more after a while */
 #include "gateway/conn.h"
 
 #include <arpa/inet.h>
@@ -35,7 +36,7 @@ struct xmpp_c2s {
 	struct td_grave grave;
 };
 
-static _Atomic unsigned n_open, n_closed, n_moved, n_idle, n_flushed;
+static _Atomic unsigned n_open, n_closed, n_moved, n_idle, n_flushed, n_late;
 static pthread_mutex_t why_lock = PTHREAD_MUTEX_INITIALIZER;
 static char last_why[32];
 static char last_cb[32]; /* tls-exporter of the newest TLS session */
@@ -87,6 +88,15 @@ on_resume(struct td_timer *t)
 	c->cc->ops->pause(c->io, false);
 }
 
+static void
+on_late(struct td_timer *t)
+{
+	struct xmpp_c2s *c = (struct xmpp_c2s *)((char *)t - offsetof(struct xmpp_c2s, resume));
+
+	td_buf_addz(c->cc->ops->out(c->io), "late");
+	atomic_fetch_add(&n_late, 1);
+}
+
 void
 xmpp_c2s_input(struct xmpp_c2s *c, const char *data, size_t len)
 {
@@ -123,6 +133,10 @@ xmpp_c2s_input(struct xmpp_c2s *c, const char *data, size_t len)
 			c->cc->ops->pause(c->io, true);
 			c->resume.fire = on_resume;
 			td_timer_set(c->env->loop, &c->resume, 1);
+			break;
+		case 6:
+			c->resume.fire = on_late;
+			td_timer_set(c->env->loop, &c->resume, 300);
 			break;
 		default: td_buf_addc(c->cc->ops->out(c->io), data[i]);
 		}
@@ -230,7 +244,7 @@ start(void)
 		gw.workers[i] = w;
 		pthread_create(&threads[i], NULL, run, w);
 	}
-	n_open = n_closed = n_moved = n_idle = n_flushed = 0;
+	n_open = n_closed = n_moved = n_idle = n_flushed = n_late = 0;
 }
 
 static void
@@ -453,6 +467,31 @@ START_TEST(test_half_close)
 	ck_assert_uint_eq(got, BIG + 1);
 	AWAIT(n_closed == 1);
 	ck_assert_str_eq(last_why, "eof");
+	close(fd);
+	gw_conn_conf_unref(&cf);
+	stop();
+}
+END_TEST
+
+/* What the stream says to a peer that closed its end goes nowhere: it must not count as sent. */
+START_TEST(test_half_close_then_more)
+{
+	struct gw_conn_conf *cf = new_conf();
+	static char buf[65536];
+	size_t got = 0;
+	ssize_t n;
+	int fd;
+
+	start();
+	fd = dial(0, cf);
+	say(fd, "\6\4\4", 3); /* more than the kernel takes */
+	shutdown(fd, SHUT_WR);
+	AWAIT(n_late == 1);
+	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0)
+		got += (size_t)n;
+	ck_assert_uint_eq(got, 2 * BIG);
+	AWAIT(n_closed == 1);
+	ck_assert_uint_eq(n_flushed, 0);
 	close(fd);
 	gw_conn_conf_unref(&cf);
 	stop();
@@ -903,6 +942,7 @@ main(void)
 	tcase_add_unchecked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_echo);
 	tcase_add_test(tc, test_half_close);
+	tcase_add_test(tc, test_half_close_then_more);
 	tcase_add_test(tc, test_slow_reader);
 	tcase_add_loop_test(tc, test_starttls, 0, 2);
 	tcase_add_test(tc, test_direct_tls);
