@@ -519,6 +519,19 @@ admit(struct letter *l)
 	begin_letter(l);
 }
 
+/* Local parts an MTA may take for a route to somewhere else (a%b@us, a!b@us, "a@b"@us): our
+ * submission is trusted there, so they would relay. */
+static bool
+is_route(struct td_str addr)
+{
+	const char *at = memrchr(addr.p, '@', addr.len);
+
+	for (const char *p = addr.p; p < at; p++)
+		if (*p == '%' || *p == '!' || *p == '@')
+			return true;
+	return false;
+}
+
 bool
 gw_bridge_to_mail(struct xmpp_env *env, struct xmpp_stanza *s)
 {
@@ -546,7 +559,7 @@ gw_bridge_to_mail(struct xmpp_env *env, struct xmpp_stanza *s)
 	l->thread = td_str_trim(child_text(a, s, "thread"));
 	l->from = sender_of(env, a, &s->from);
 	l->to = address_of(env, a, &s->to);
-	if (l->to.p == NULL || !milt_build_addr_ok(l->to, &utf8))
+	if (l->to.p == NULL || !milt_build_addr_ok(l->to, &utf8) || is_route(l->to))
 		letter_failed(l, XE_JID_MALFORMED, "This address is no mail address.");
 	else if (l->from.p == NULL || !milt_build_addr_ok(l->from, &utf8))
 		letter_failed(l, XE_NOT_ALLOWED, "Your account has no mail address.");

@@ -249,6 +249,7 @@ gw_workers_free(struct gw *gw)
 		if (w == NULL)
 			continue;
 		td_loop_turn(w->loop, false); /* what came after the last turn */
+		gw_bridge_worker_fini(w);
 		xmpp_env_free(w->env);
 		w->env = NULL;
 	}

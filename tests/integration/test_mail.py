@@ -456,6 +456,15 @@ class ChatToMail(MailCase):
         got = self.pf.wait_mail("carol", t, 30)
         self.assertEqual([x.rstrip() for x in text_of(got).rstrip("\n").split("\n")], [x.rstrip() for x in body.split("\n")])
 
+    def test_no_routes_through_us(self):
+        """Local parts that an MTA may read as a way elsewhere are no addresses to us."""
+        alice = self.client("alice")
+        for local in ("x%evil.test", "evil.test!x", r"\22x\40evil.test\22"):
+            with self.subTest(local=local):
+                id_ = alice.message(local + "@out.test", "relay me")
+                e = alice.wait(is_("message", id=id_, type_="error"), 15)
+                self.assertIn("jid-malformed", xmppc.show(e))
+
     def test_mail_that_bounces_makes_no_mail(self):
         """No letter about a letter about a letter."""
         alice = self.client("alice")
