@@ -116,30 +116,6 @@ account_arg(struct ctl_request *r, size_t i, struct xmpp_jid *j)
 }
 
 static void
-copy_key(struct store_scram *out, const struct xmpp_scram_key *k)
-{
-	out->iterations = k->iterations;
-	memcpy(out->salt, k->salt, sizeof(out->salt));
-	out->salt_len = k->salt_len;
-	memcpy(out->stored_key, k->stored_key, sizeof(out->stored_key));
-	memcpy(out->server_key, k->server_key, sizeof(out->server_key));
-	out->key_len = k->key_len;
-}
-
-static int
-with_password(struct store_account *a, struct td_str password, struct td_err *err)
-{
-	struct xmpp_scram_key sha1 = { 0 }, sha256 = { 0 };
-	int rc = xmpp_scram_derive(password, 0, &sha1, &sha256, err);
-
-	copy_key(&a->sha1, &sha1);
-	copy_key(&a->sha256, &sha256);
-	td_wipe(&sha1, sizeof(sha1));
-	td_wipe(&sha256, sizeof(sha256));
-	return rc;
-}
-
-static void
 kick_here(struct gw_worker *w, void *arg_)
 {
 	char *bare = arg_;
@@ -192,7 +168,7 @@ account_set(struct ctl_request *r, bool add)
 	if (!account_arg(r, 0, &j))
 		return;
 	a.jid = j.bare;
-	if (with_password(&a, r->input, &err) < 0) {
+	if (xmpp_scram_derive(r->input, 0, &a.sha1, &a.sha256, &err) < 0) {
 		ctl_fail(r, "%s", err.text);
 		return;
 	}
@@ -352,64 +328,28 @@ struct import {
 
 static void next_import(struct import *im);
 
-static bool
-read_verifier(struct td_str s, struct store_scram *k)
-{
-	struct td_str field[4];
-	struct td_buf b = { 0 };
-	int64_t iter;
-	bool ok = false;
-
-	for (int i = 0; i < 4; i++) {
-		ptrdiff_t at = i < 3 ? td_str_chr(s, '$') : (ptrdiff_t)s.len;
-
-		if (at < 0)
-			return false;
-		field[i] = td_str(s.p, (size_t)at);
-		s.p += at + (i < 3);
-		s.len -= (size_t)(at + (i < 3));
-	}
-	if (!td_str_to_i64(field[0], 1, 10000000, &iter))
-		return false;
-	k->iterations = (unsigned)iter;
-	if (td_base64_decode(field[1], &b) < 0 || b.len == 0 || b.len > sizeof(k->salt))
-		goto out;
-	memcpy(k->salt, b.p, k->salt_len = b.len);
-	td_buf_clear(&b);
-	if (td_base64_decode(field[2], &b) < 0 || (b.len != 20 && b.len != 32))
-		goto out;
-	memcpy(k->stored_key, b.p, k->key_len = b.len);
-	td_buf_clear(&b);
-	if (td_base64_decode(field[3], &b) < 0 || b.len != k->key_len)
-		goto out;
-	memcpy(k->server_key, b.p, b.len);
-	ok = true;
-out:
-	td_wipe(b.p, b.cap);
-	td_buf_fini(&b);
-	if (!ok)
-		*k = (struct store_scram){ 0 };
-	return ok;
-}
-
-/* One secret of a line: clear text or {SCRAM-…}. */
+/* One secret of a line: clear text or {SCRAM-...}. */
 static int
 read_secret(struct store_account *a, struct td_str s, struct td_err *err)
 {
-	static const char sha256[] = "{SCRAM-SHA-256}", sha1[] = "{SCRAM-SHA-1}";
+	const struct {
+		const char *scheme;
+		size_t key_len;
+		struct store_scram *key;
+	} forms[] = { { "{SCRAM-SHA-256}", 32, &a->sha256 }, { "{SCRAM-SHA-1}", 20, &a->sha1 } };
+	const char *why;
 
-	if (td_str_starts(s, sha256)) {
-		s = td_str(s.p + sizeof(sha256) - 1, s.len - sizeof(sha256) + 1);
-		return read_verifier(s, &a->sha256)
-			       ? 0
-			       : td_fail(err, TD_E_INVAL, "malformed verifier");
+	for (size_t i = 0; i < 2; i++) {
+		size_t n = strlen(forms[i].scheme);
+
+		if (!td_str_starts(s, forms[i].scheme))
+			continue;
+		if (!xmpp_scram_parse(td_str(s.p + n, s.len - n), forms[i].key_len, forms[i].key,
+				      &why))
+			return td_fail(err, TD_E_INVAL, "malformed verifier: %s", why);
+		return 0;
 	}
-	if (td_str_starts(s, sha1)) {
-		s = td_str(s.p + sizeof(sha1) - 1, s.len - sizeof(sha1) + 1);
-		return read_verifier(s, &a->sha1) ? 0
-						  : td_fail(err, TD_E_INVAL, "malformed verifier");
-	}
-	return with_password(a, s, err);
+	return xmpp_scram_derive(s, 0, &a->sha1, &a->sha256, err);
 }
 
 static void

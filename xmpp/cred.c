@@ -79,8 +79,8 @@ xmpp_credentials_copy(const struct xmpp_credentials *c, struct xmpp_credentials 
 }
 
 int
-xmpp_scram_derive(struct td_str password, unsigned iterations, struct xmpp_scram_key *sha1,
-		  struct xmpp_scram_key *sha256, struct td_err *err)
+xmpp_scram_derive(struct td_str password, unsigned iterations, struct store_scram *sha1,
+		  struct store_scram *sha256, struct td_err *err)
 {
 	char *prepared;
 	int rc = 0;
@@ -93,7 +93,7 @@ xmpp_scram_derive(struct td_str password, unsigned iterations, struct xmpp_scram
 	if (prepared == NULL)
 		return td_fail(err, TD_E_INVAL,
 			       "password is empty, too long or has forbidden characters");
-	*sha1 = (struct xmpp_scram_key){ .iterations = iterations, .salt_len = CRED_SALT_LEN };
+	*sha1 = (struct store_scram){ .iterations = iterations, .salt_len = CRED_SALT_LEN };
 	*sha256 = *sha1;
 	td_random(sha1->salt, sha1->salt_len);
 	td_random(sha256->salt, sha256->salt_len);
@@ -102,4 +102,52 @@ xmpp_scram_derive(struct td_str password, unsigned iterations, struct xmpp_scram
 		rc = td_fail(err, TD_E_IO, "key derivation failed");
 	sasl_free_secret(&prepared);
 	return rc;
+}
+
+/* base64 of <min> to <max> bytes. */
+static bool
+decode(struct td_str b64, unsigned char *out, size_t min, size_t max, size_t *len_out)
+{
+	struct td_buf raw = { 0 };
+	bool ok = td_base64_decode(b64, &raw) == 0 && raw.len >= min && raw.len <= max;
+
+	if (ok) {
+		memcpy(out, raw.p, raw.len);
+		*len_out = raw.len;
+	}
+	td_wipe(raw.p, raw.len);
+	td_buf_fini(&raw);
+	return ok;
+}
+
+bool
+xmpp_scram_parse(struct td_str s, size_t key_len, struct store_scram *key, const char **why)
+{
+	struct store_scram k = { .key_len = key_len };
+	struct td_str field[4];
+	size_t len;
+	int64_t iterations;
+
+	*why = "want iterations$salt$stored-key$server-key";
+	for (size_t n = 0; n < 4; n++) {
+		ptrdiff_t i = td_str_chr(s, '$');
+
+		if ((i < 0) != (n == 3))
+			return false;
+		field[n] = td_str(s.p, i < 0 ? s.len : (size_t)i);
+		s = td_str(s.p + i + 1, s.len - (size_t)(i + 1));
+	}
+	*why = "bad iteration count";
+	if (!td_str_to_i64(field[0], 1, CRED_ITERATIONS_MAX, &iterations))
+		return false;
+	k.iterations = (unsigned)iterations;
+	*why = "bad salt";
+	if (!decode(field[1], k.salt, 1, sizeof(k.salt), &k.salt_len))
+		return false;
+	*why = "bad key";
+	if (!decode(field[2], k.stored_key, key_len, key_len, &len) ||
+	    !decode(field[3], k.server_key, key_len, key_len, &len))
+		return false;
+	*key = k;
+	return true;
 }

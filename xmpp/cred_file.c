@@ -116,12 +116,12 @@ warm(struct table *t, struct entry *e)
 {
 	struct {
 		const EVP_MD *md;
-		struct xmpp_scram_key *key;
+		struct store_scram *key;
 	} todo[] = { { EVP_sha1(), &e->cred.sha1 }, { EVP_sha256(), &e->cred.sha256 } };
 
 	e->cold = false;
 	for (size_t i = 0; i < sizeof(todo) / sizeof(todo[0]); i++) {
-		struct xmpp_scram_key *k = todo[i].key;
+		struct store_scram *k = todo[i].key;
 
 		if (k->key_len > 0)
 			continue;
@@ -131,7 +131,7 @@ warm(struct table *t, struct entry *e)
 		k->salt_len = CRED_SALT_LEN;
 		k->iterations = t->iterations;
 		if (sasl_scram_keys(todo[i].md, e->cred.password, k) < 0)
-			*k = (struct xmpp_scram_key){ 0 };
+			*k = (struct store_scram){ 0 };
 	}
 }
 
@@ -172,49 +172,15 @@ carry_over(struct table *from, struct table *to)
 
 /* ---- file:// ---- */
 
-/* base64 of <min> to <max> bytes. */
-static bool
-decode(struct td_str b64, unsigned char *out, size_t min, size_t max, size_t *len_out)
-{
-	struct td_buf raw = { 0 };
-	bool ok = td_base64_decode(b64, &raw) == 0 && raw.len >= min && raw.len <= max;
-
-	if (ok) {
-		memcpy(out, raw.p, raw.len);
-		*len_out = raw.len;
-	}
-	td_wipe(raw.p, raw.len);
-	td_buf_fini(&raw);
-	return ok;
-}
-
-/* iter$salt$stored$server */
 static int
-parse_scram(struct reader *r, struct td_str s, size_t key_len, struct xmpp_scram_key *key)
+parse_scram(struct reader *r, struct td_str s, size_t key_len, struct store_scram *key)
 {
-	struct td_str field[4];
-	size_t n, stored, server;
-	int64_t iterations;
+	const char *why;
 
-	for (n = 0; n < 4; n++) {
-		ptrdiff_t i = td_str_chr(s, '$');
-
-		if ((i < 0) != (n == 3))
-			return bad_line(r, "want iterations$salt$stored-key$server-key");
-		field[n] = td_str(s.p, i < 0 ? s.len : (size_t)i);
-		s = td_str(s.p + i + 1, s.len - (size_t)(i + 1));
-	}
 	if (key->key_len > 0)
 		return bad_line(r, "this user has such a line already");
-	if (!td_str_to_i64(field[0], 1, CRED_ITERATIONS_MAX, &iterations))
-		return bad_line(r, "bad iteration count");
-	if (!decode(field[1], key->salt, 1, sizeof(key->salt), &key->salt_len))
-		return bad_line(r, "bad salt");
-	if (!decode(field[2], key->stored_key, key_len, key_len, &stored) ||
-	    !decode(field[3], key->server_key, key_len, key_len, &server))
-		return bad_line(r, "bad key");
-	key->iterations = (unsigned)iterations;
-	key->key_len = key_len;
+	if (!xmpp_scram_parse(s, key_len, key, &why))
+		return bad_line(r, why);
 	if (r->table->iterations == 0)
 		r->table->iterations = key->iterations;
 	return 0;

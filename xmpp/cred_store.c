@@ -16,21 +16,13 @@ struct pending {
 	void *arg;
 };
 
+/* What the database holds is only used when it makes sense. */
 static void
-copy_key(const struct store_scram *in, struct xmpp_scram_key *out)
+take_key(const struct store_scram *in, struct store_scram *out)
 {
-	_Static_assert(sizeof(in->salt) == sizeof(out->salt), "salt");
-	_Static_assert(sizeof(in->stored_key) == sizeof(out->stored_key), "key");
-
-	if (in->key_len == 0 || in->key_len > sizeof(out->stored_key) ||
-	    in->salt_len > sizeof(out->salt) || in->iterations == 0)
-		return;
-	out->iterations = in->iterations;
-	out->salt_len = in->salt_len;
-	out->key_len = in->key_len;
-	memcpy(out->salt, in->salt, in->salt_len);
-	memcpy(out->stored_key, in->stored_key, in->key_len);
-	memcpy(out->server_key, in->server_key, in->key_len);
+	if (in->key_len > 0 && in->key_len <= sizeof(out->stored_key) &&
+	    in->salt_len <= sizeof(out->salt) && in->iterations > 0)
+		*out = *in;
 }
 
 static void
@@ -43,8 +35,8 @@ on_account(void *arg, const struct store_result *r, const struct store_account *
 	if (r->rc == 0) {
 		cred.found = true;
 		cred.disabled = a->disabled;
-		copy_key(&a->sha1, &cred.sha1);
-		copy_key(&a->sha256, &cred.sha256);
+		take_key(&a->sha1, &cred.sha1);
+		take_key(&a->sha256, &cred.sha256);
 	}
 	p->cb(p->arg, rc, &cred);
 	xmpp_credentials_fini(&cred);

@@ -172,7 +172,7 @@ sasl_stable_salt(const EVP_MD *md, struct td_str name, unsigned char out[CRED_SA
 }
 
 int
-sasl_scram_keys(const EVP_MD *md, const char *password, struct xmpp_scram_key *key)
+sasl_scram_keys(const EVP_MD *md, const char *password, struct store_scram *key)
 {
 	unsigned char salted[EVP_MAX_MD_SIZE], client[EVP_MAX_MD_SIZE];
 	static const unsigned char ck[] = "Client Key", sk[] = "Server Key";
@@ -192,9 +192,9 @@ sasl_scram_keys(const EVP_MD *md, const char *password, struct xmpp_scram_key *k
 }
 
 bool
-sasl_scram_check(const EVP_MD *md, const char *password, const struct xmpp_scram_key *key)
+sasl_scram_check(const EVP_MD *md, const char *password, const struct store_scram *key)
 {
-	struct xmpp_scram_key got = *key;
+	struct store_scram got = *key;
 	bool same;
 
 	same = sasl_scram_keys(md, password, &got) == 0 && got.key_len == key->key_len &&
@@ -204,15 +204,15 @@ sasl_scram_check(const EVP_MD *md, const char *password, const struct xmpp_scram
 }
 
 void
-sasl_scram_pick(const struct xmpp_sasl *s, const EVP_MD *md, struct xmpp_scram_key *out)
+sasl_scram_pick(const struct xmpp_sasl *s, const EVP_MD *md, struct store_scram *out)
 {
-	const struct xmpp_scram_key *k = md == EVP_sha1() ? &s->cred.sha1 : &s->cred.sha256;
+	const struct store_scram *k = md == EVP_sha1() ? &s->cred.sha1 : &s->cred.sha256;
 
 	if (k->key_len == (size_t)EVP_MD_get_size(md)) {
 		*out = *k;
 		return;
 	}
-	*out = (struct xmpp_scram_key){ .salt_len = CRED_SALT_LEN };
+	*out = (struct store_scram){ .salt_len = CRED_SALT_LEN };
 	out->iterations = s->hints.iterations > 0 ? s->hints.iterations : CRED_ITERATIONS;
 	out->key_len = (size_t)EVP_MD_get_size(md);
 	sasl_stable_salt(md, td_cstr(s->bare != NULL ? s->bare : s->name), out->salt);

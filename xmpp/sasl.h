@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "gateway/base/str.h"
+#include "store/store.h"
 
 struct td_err;
 struct td_loop;
@@ -35,16 +36,9 @@ enum xmpp_sasl_error {
 const char *xmpp_sasl_error_name(enum xmpp_sasl_error e); /* "not-authorized" */
 
 /* What is known of one user; a store fills what it has. */
-struct xmpp_scram_key {
-	unsigned iterations;
-	unsigned char salt[32];
-	size_t salt_len;
-	unsigned char stored_key[64], server_key[64];
-	size_t key_len; /* 0 = none */
-};
 struct xmpp_credentials {
 	bool found, disabled;
-	struct xmpp_scram_key sha1, sha256;
+	struct store_scram sha1, sha256;
 	char *password;   /* clear text, when the store has it (file://); wiped */
 	char *digest_ha1; /* 32 hex digits: MD5(user:realm:password) (digest://) */
 	char *crypt;      /* crypt(3) string */
@@ -73,8 +67,12 @@ void xmpp_cred_fetch(struct xmpp_cred_source *s, struct td_str bare_jid, struct 
 
 /* Derive verifiers for a new password (SASLprep'd); <iterations> 0 = 10000; random salt.
  * TD_E_INVAL when the password is empty or has forbidden characters. */
-int xmpp_scram_derive(struct td_str password, unsigned iterations, struct xmpp_scram_key *sha1,
-		      struct xmpp_scram_key *sha256, struct td_err *err);
+int xmpp_scram_derive(struct td_str password, unsigned iterations, struct store_scram *sha1,
+		      struct store_scram *sha256, struct td_err *err);
+
+/* A verifier as text, "iterations$salt$stored-key$server-key" in base64, with keys of <key_len>
+ * bytes (20: SHA-1, 32: SHA-256).  False: *why says what is wrong, *key is as it was. */
+bool xmpp_scram_parse(struct td_str s, size_t key_len, struct store_scram *key, const char **why);
 
 /* Channel binding data of the TLS session below; empty = that type is not available. */
 struct xmpp_cb_data {

@@ -49,7 +49,7 @@ static bool
 password_is_right(const struct xmpp_sasl *s, const char *password)
 {
 	const struct xmpp_credentials *c = &s->cred;
-	struct xmpp_scram_key fake;
+	struct store_scram fake;
 	bool right;
 
 	/* Clear text has verifiers beside it, and goes the slow way too: so do unknown names. */

@@ -77,11 +77,11 @@ void sasl_free_secret(char **s);
 /* Salt of <name> that looks random but stays the same: HMAC(server secret, md, name). */
 void sasl_stable_salt(const EVP_MD *md, struct td_str name, unsigned char out[CRED_SALT_LEN]);
 /* Fill key->stored_key and server_key from its salt and iterations (RFC 5802 section 3). */
-int sasl_scram_keys(const EVP_MD *md, const char *password, struct xmpp_scram_key *key);
+int sasl_scram_keys(const EVP_MD *md, const char *password, struct store_scram *key);
 /* Does <password> (prepared) give <key>?  Costs one key derivation. */
-bool sasl_scram_check(const EVP_MD *md, const char *password, const struct xmpp_scram_key *key);
+bool sasl_scram_check(const EVP_MD *md, const char *password, const struct store_scram *key);
 /* The verifier to run the exchange with: the account's, or one nobody has the password of. */
-void sasl_scram_pick(const struct xmpp_sasl *s, const EVP_MD *md, struct xmpp_scram_key *out);
+void sasl_scram_pick(const struct xmpp_sasl *s, const EVP_MD *md, struct store_scram *out);
 /* Lower-case hex of MD5(user:realm:password), RFC 2831 2.1.2.1. */
 void sasl_digest_ha1(const char *user, const char *realm, const char *password, char out[33]);
 

@@ -15,7 +15,7 @@ struct scram {
 	struct td_buf gs2;   /* gs2-header and channel binding data: what c= must hold */
 	struct td_buf auth;  /* AuthMessage, RFC 5802 section 3, as it grows */
 	struct td_buf nonce; /* client's, then with the server's behind it */
-	struct xmpp_scram_key key;
+	struct store_scram key;
 };
 
 /* ---- syntax ---- */

@@ -21,7 +21,7 @@ class ExitStatus(lab.Case):
         return self.lab.daemon(lab.token("d"), start=False, milter=False, **kw)
 
     def test_usage(self):
-        for args in (("--no-such-option",), ("-c",), ("-c", "x", "surplus")):
+        for args in ((), ("--no-such-option",), ("-c",), ("-c", "x", "surplus")):
             with self.subTest(args=args):
                 r = run(*args, cwd=self.lab.dir)
                 self.assertEqual(r.returncode, 2, r.stderr)

@@ -230,7 +230,7 @@ END_TEST
 START_TEST(file_changes)
 {
 	struct xmpp_cred_source *s;
-	struct xmpp_scram_key key;
+	struct store_scram key;
 
 	write_file("ann:one\nbob:two\n");
 	s = open_source("file");
@@ -349,7 +349,7 @@ START_TEST(store)
 	struct store_conf sc = { .path = ":memory:" };
 	struct store_account acc = { .jid = TD_STR("ann@example.org"), .disabled = true };
 	struct td_loop *loop = td_loop_new(0);
-	struct xmpp_scram_key sha1, sha256;
+	struct store_scram sha1, sha256;
 	struct xmpp_cred_source *s = NULL;
 	struct store *st = NULL;
 	bool done = false;
@@ -394,7 +394,7 @@ END_TEST
 
 START_TEST(derive)
 {
-	struct xmpp_scram_key a1, a2, b1, b2;
+	struct store_scram a1, a2, b1, b2;
 
 	ck_assert_int_eq(xmpp_scram_derive(TD_STR("pencil"), 0, &a1, &a2, &err), 0);
 	ck_assert_uint_eq(a1.iterations, 10000);

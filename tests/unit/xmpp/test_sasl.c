@@ -927,7 +927,7 @@ add_account(struct store *st, struct td_loop *loop, const char *jid, bool disabl
 	    struct waiting *w)
 {
 	struct store_account a = { .jid = td_cstr(jid), .disabled = disabled };
-	struct xmpp_scram_key sha1, sha256;
+	struct store_scram sha1, sha256;
 
 	ck_assert_int_eq(xmpp_scram_derive(TD_STR("pencil"), 0, &sha1, &sha256, &err), 0);
 	a.sha256.iterations = sha256.iterations;
