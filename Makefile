@@ -61,7 +61,7 @@ endif
 ALL_CFLAGS = -std=gnu11 $(OPT) $(WARN) $(HARD) -D_GNU_SOURCE -DTANDEM_VERSION='"$(VERSION)"' \
 	-DTANDEM_SRCDIR='"$(CURDIR)"' -I. $(PKG_CFLAGS) $(CFLAGS)
 # for the objects below DIR_OBJ only, so that another PREFIX at "make install" does not build everything again
-DIR_CFLAGS = -DTANDEM_DATADIR='"$(PREFIX)/share/tandem"' -DTANDEM_SYSCONFDIR='"$(SYSCONFDIR)/tandem"'
+DIR_CFLAGS = -DTANDEM_DATADIR='"$(PREFIX)/share/tandem"'
 ALL_LIBS = $(PKG_LIBS) -lmilter -lcrypt -lpthread -lm
 ALL_LDFLAGS = $(OPT) $(LDHARD) $(LDFLAGS)
 

@@ -29,14 +29,13 @@ struct letter {
 	struct td_str account;  /* sender, bare */
 	struct td_str from, to; /* mail addresses */
 	struct td_str body, subject, thread;
+	struct td_str pair;     /* "account address": whose rate, whose lines */
 	struct collection *col; /* NULL: each line is a mail */
 };
 
 /* Lines of one account to one address that become one mail.  Every state of it is a row of the
  * outbox that waits for the silence; a new line replaces the row by one with more text. */
 struct collection {
-	struct td_str key; /* "account address", in <a> */
-	struct td_arena *a;
 	bool busy; /* a line is on its way to the store */
 	STAILQ_HEAD(, letter) waiting;
 	uint64_t row; /* 0 = no mail is open */
@@ -44,6 +43,7 @@ struct collection {
 	struct td_buf text;
 	char mail_id[256];
 	struct td_str thread, subject, reply_to_id; /* of the open mail; malloc'd */
+	char key[];                                 /* letter.pair */
 };
 
 struct bucket {
@@ -437,12 +437,11 @@ begin_letter(struct letter *l)
 static void
 collection_free(struct gw_letters *ls, struct collection *c)
 {
-	td_map_del(&ls->collections, c->key);
+	td_map_del(&ls->collections, td_cstr(c->key));
 	td_buf_fini(&c->text);
 	keep_str(&c->thread, TD_STR_NULL);
 	keep_str(&c->subject, TD_STR_NULL);
 	keep_str(&c->reply_to_id, TD_STR_NULL);
-	td_arena_free(c->a);
 	free(c);
 }
 
@@ -450,9 +449,7 @@ static struct collection *
 collection_for(struct letter *l)
 {
 	struct gw_letters *ls = letters_of(l->env);
-	struct td_str key = td_cstr(
-		td_arena_printf(l->a, "%.*s %.*s", TD_STR_ARG(l->account), TD_STR_ARG(l->to)));
-	struct collection *c = td_map_find(&ls->collections, key);
+	struct collection *c = td_map_find(&ls->collections, l->pair);
 	uint64_t now = td_wall_ms();
 	size_t i = 0;
 
@@ -462,11 +459,10 @@ collection_for(struct letter *l)
 	while (ls->collections.len >= 64 && (c = td_map_next(&ls->collections, &i)) != NULL)
 		if (!c->busy && STAILQ_EMPTY(&c->waiting) && now - c->last > COLLECT_MAX_MS)
 			collection_free(ls, c);
-	c = td_zalloc(sizeof(*c));
-	c->a = td_arena_new(key.len + 64);
-	c->key = td_arena_str(c->a, key);
+	c = td_zalloc(sizeof(*c) + l->pair.len + 1);
+	memcpy(c->key, l->pair.p, l->pair.len);
 	STAILQ_INIT(&c->waiting);
-	(void)td_map_set(&ls->collections, c->key, c);
+	(void)td_map_set(&ls->collections, td_str(c->key, l->pair.len), c);
 	return c;
 }
 
@@ -500,11 +496,11 @@ static void
 admit(struct letter *l)
 {
 	struct conf_at at = mail_scope(l->env);
-	struct td_str pair = td_cstr(
-		td_arena_printf(l->a, "%.*s %.*s", TD_STR_ARG(l->account), TD_STR_ARG(l->to)));
 
+	l->pair = td_cstr(
+		td_arena_printf(l->a, "%.*s %.*s", TD_STR_ARG(l->account), TD_STR_ARG(l->to)));
 	if (!may_send(l->env, "rate", l->account) ||
-	    !may_send(l->env, "correspondent_rate", pair)) {
+	    !may_send(l->env, "correspondent_rate", l->pair)) {
 		letter_failed(l, XE_RESOURCE_CONSTRAINT,
 			      "Too many mails from your account; try again later.");
 		return;

@@ -155,12 +155,6 @@ host_hook(struct xmpp_env *env, enum xmpp_hook h, struct xmpp_session *sess, str
 	return gw_scripts_xmpp_hook(env, h, sess, s);
 }
 
-static struct td_loop *
-host_loop_of(struct xmpp_env *env, unsigned index)
-{
-	return gw_worker_of(env)->gw->workers[index]->loop;
-}
-
 const struct xmpp_host gw_xmpp_host = {
 	.domain = host_domain,
 	.route = host_route,
@@ -168,5 +162,4 @@ const struct xmpp_host gw_xmpp_host = {
 	.presence = host_presence,
 	.hook = host_hook,
 	.log_stanza = gw_xmpp_log_stanza,
-	.loop_of = host_loop_of,
 };

@@ -55,7 +55,6 @@ struct c2s_nego {
 	bool sasl_waiting, held, delayed;
 	struct bind_request *binding;
 	struct td_buf rest; /* input that came while we waited */
-	char stream_id[17];
 };
 
 struct xmpp_c2s {
@@ -70,7 +69,6 @@ struct xmpp_c2s {
 	char *domain; /* of the stream, prepared; malloc'd, from authentication on part of <bare> */
 	char *bare;   /* authenticated; malloc'd */
 	char *lang;   /* the stream's xml:lang when given */
-	uint8_t mech; /* index into names, for session list */
 	struct xmpp_reader reader;
 	struct td_logctx log;
 	/* rate: one bucket each for stanzas and bytes, in microseconds of allowance */

@@ -210,19 +210,26 @@ xmpp_stanza_touch(struct xmpp_stanza *s)
 	s->inner_raw = false;
 }
 
+/* The content as bytes, written from the tree unless it is there already. */
+static void
+fix_inner(struct xmpp_stanza *s)
+{
+	struct td_buf b = { 0 };
+
+	if (s->inner_raw)
+		return;
+	xmpp_node_write_children(&b, s->root, NS_CLIENT);
+	s->inner = td_arena_str(s->arena, td_str(b.p != NULL ? b.p : "", b.len));
+	s->inner_raw = true;
+	td_buf_fini(&b);
+}
+
 void
 xmpp_stanza_append_raw(struct xmpp_stanza *s, struct td_str xml)
 {
 	char *p;
 
-	if (!s->inner_raw) {
-		struct td_buf b = { 0 };
-
-		xmpp_node_write_children(&b, s->root, NS_CLIENT);
-		s->inner = td_arena_str(s->arena, td_str(b.p != NULL ? b.p : "", b.len));
-		s->inner_raw = true;
-		td_buf_fini(&b);
-	}
+	fix_inner(s);
 	p = td_arena_alloc(s->arena, s->inner.len + xml.len);
 	if (s->inner.len > 0)
 		memcpy(p, s->inner.p, s->inner.len);
@@ -235,14 +242,7 @@ xmpp_stanza_seal(struct xmpp_stanza *s)
 {
 	if (s->sealed)
 		return;
-	if (!s->inner_raw) {
-		struct td_buf b = { 0 };
-
-		xmpp_node_write_children(&b, s->root, NS_CLIENT);
-		s->inner = td_arena_str(s->arena, td_str(b.p != NULL ? b.p : "", b.len));
-		s->inner_raw = true;
-		td_buf_fini(&b);
-	}
+	fix_inner(s);
 	s->sealed = true;
 }
 

@@ -31,8 +31,7 @@ extern XML_Bool XML_SetReparseDeferralEnabled(XML_Parser parser, XML_Bool enable
 struct xmpp_parse {
 	struct xmpp_parse *next; /* in a free list */
 	XML_Parser xp;
-	const char *chunk; /* the caller's bytes of this feed */
-	size_t chunk_len;
+	const char *chunk;   /* the caller's bytes of this feed */
 	long base;           /* stream offset of chunk[0] */
 	long total;          /* bytes given to expat */
 	long boundary;       /* where the last top-level thing ended */
@@ -636,6 +635,25 @@ is_space(char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
+/* Without the white space it begins with: between stanzas that means nothing. */
+static struct td_str
+skip_space(struct td_str s)
+{
+	while (s.len > 0 && is_space(*s.p)) {
+		s.p++;
+		s.len--;
+	}
+	return s;
+}
+
+/* What of this feed lies behind the last boundary. */
+static struct td_str
+behind_boundary(const struct xmpp_parse *p)
+{
+	return skip_space(
+		td_str(p->chunk + (p->boundary - p->base), (size_t)(p->total - p->boundary)));
+}
+
 static enum xmpp_read
 take_event(struct xmpp_reader *r, struct xmpp_parse *p)
 {
@@ -670,9 +688,6 @@ keep_partial(struct xmpp_parse *p)
 static enum xmpp_read
 after_parse(struct xmpp_reader *r, struct xmpp_parse *p, enum XML_Status st)
 {
-	const char *rest;
-	size_t n;
-
 	if (p->event == XR_ERROR)
 		return fail(r, p->error);
 	if (p->event != XR_MORE)
@@ -693,10 +708,7 @@ after_parse(struct xmpp_reader *r, struct xmpp_parse *p, enum XML_Status st)
 		keep_partial(p);
 		return XR_MORE;
 	}
-	rest = p->chunk + (p->boundary - p->base);
-	for (n = (size_t)(p->total - p->boundary); n > 0 && is_space(*rest); n--)
-		rest++;
-	if (n == 0) {
+	if (behind_boundary(p).len == 0) {
 		p->boundary = p->total;
 		give_primed(r->pool, r->decls, p);
 		r->parse = NULL;
@@ -708,9 +720,9 @@ after_parse(struct xmpp_reader *r, struct xmpp_parse *p, enum XML_Status st)
 
 /* Between stanzas "</" can only be the end of the stream. */
 static bool
-is_close(const char *p, size_t len)
+is_close(struct td_str s)
 {
-	return len >= 2 && p[0] == '<' && p[1] == '/';
+	return td_str_starts(s, "</");
 }
 
 static enum xmpp_read
@@ -732,16 +744,9 @@ feed_rest(struct xmpp_reader *r)
 	}
 	if (!p->suspended) /* the event was at the end of the bytes */
 		return after_parse(r, p, XML_STATUS_OK);
-	if (p->boundary >= p->base) {
-		const char *rest = p->chunk + (p->boundary - p->base);
-		size_t n = (size_t)(p->total - p->boundary);
-
-		for (; n > 0 && is_space(*rest); n--)
-			rest++;
-		if (is_close(rest, n)) {
-			r->closed = true;
-			return XR_CLOSE;
-		}
+	if (p->boundary >= p->base && is_close(behind_boundary(p))) {
+		r->closed = true;
+		return XR_CLOSE;
 	}
 	p->suspended = false;
 	return after_parse(r, p, XML_ResumeParser(p->xp));
@@ -758,11 +763,13 @@ xmpp_reader_feed(struct xmpp_reader *r, const char *data, size_t len)
 	if (r->closed)
 		return XR_MORE;
 	if (r->parse == NULL) {
-		for (; len > 0 && is_space(*data); len--)
-			data++;
+		struct td_str in = skip_space(td_str(data, len));
+
+		data = in.p;
+		len = in.len;
 		if (len == 0)
 			return XR_MORE;
-		if (r->opened && is_close(data, len)) {
+		if (r->opened && is_close(in)) {
 			r->closed = true;
 			return XR_CLOSE;
 		}
@@ -776,7 +783,6 @@ xmpp_reader_feed(struct xmpp_reader *r, const char *data, size_t len)
 	p->max_bytes = r->max_stanza;
 	p->max_depth = r->max_depth + 1u; /* the stream element is one */
 	p->chunk = data;
-	p->chunk_len = len;
 	p->base = p->total;
 	p->total += (long)len;
 	return after_parse(r, p, XML_Parse(p->xp, data, (int)len, 0));

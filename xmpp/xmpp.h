@@ -64,8 +64,6 @@ struct xmpp_host {
 	/* xmpp_logger: received (true) or delivered stanza. Only called when env->log_stanzas. */
 	void (*log_stanza)(struct xmpp_env *env, bool received, const struct xmpp_stanza *s,
 			   const char *peer);
-	/* Run fn on worker <index> (any order guarantee: FIFO per pair). */
-	struct td_loop *(*loop_of)(struct xmpp_env *env, unsigned index);
 };
 
 struct xmpp_limits { /* from the configuration snapshot, per worker */
@@ -174,8 +172,9 @@ struct xmpp_user {
 	uint64_t *in_flight; /* rows being delivered to a session now */
 	size_t n_in_flight, cap_in_flight;
 	struct td_timer idle;
-	unsigned busy;              /* calls in progress that point here: not unloaded while > 0 */
-	LIST_HEAD(xmpp_sub_list, xmpp_sub) subs; /* subscription changes being committed, latest first */
+	unsigned busy; /* calls in progress that point here: not unloaded while > 0 */
+	LIST_HEAD(xmpp_sub_list, xmpp_sub)
+	subs; /* subscription changes being committed, latest first */
 };
 
 /* Find a loaded or loading user; NULL when nothing is known in memory. */

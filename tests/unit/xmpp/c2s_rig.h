@@ -333,19 +333,11 @@ rig_presence(struct xmpp_env *env, const struct xmpp_jid *full, int priority, st
 	rig_must(td_utf8_valid(show) && td_utf8_valid(status));
 }
 
-static struct td_loop *
-rig_loop_of(struct xmpp_env *env, unsigned index)
-{
-	(void)index;
-	return env->loop;
-}
-
 static const struct xmpp_host rig_host = {
 	.domain = rig_domain,
 	.route = rig_route,
 	.to_mail = rig_to_mail,
 	.presence = rig_presence,
-	.loop_of = rig_loop_of,
 };
 
 /* ---- life ---- */

@@ -105,20 +105,12 @@ lab_to_mail(struct xmpp_env *env, struct xmpp_stanza *s)
 	return false;
 }
 
-static struct td_loop *
-lab_loop_of(struct xmpp_env *env, unsigned index)
-{
-	(void)index;
-	return env->loop;
-}
-
 static const struct xmpp_host lab_host = {
 	.domain = lab_domain,
 	.route = lab_route,
 	.to_mail = lab_to_mail,
 	.presence = lab_presence,
 	.hook = lab_hook,
-	.loop_of = lab_loop_of,
 };
 
 /* ---- waiting for the store ---- */
