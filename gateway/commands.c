@@ -133,6 +133,15 @@ kick_account(struct gw *gw, struct td_str bare)
 }
 
 static void
+removed_here(struct gw_worker *w, void *arg_)
+{
+	char *bare = arg_;
+
+	xmpp_account_removed(w->env, td_cstr(bare));
+	free(bare);
+}
+
+static void
 say_stored(void *arg_, const struct store_result *res)
 {
 	struct ctl_request *r = arg_;
@@ -155,6 +164,17 @@ say_and_kick(void *arg_, const struct store_result *res)
 
 	if (res->rc == 0 && xmpp_jid_parse(r->a, arg(r, 0), &j, NULL) == 0)
 		kick_account(r->gw, j.bare);
+	say_stored(r, res);
+}
+
+static void
+say_removed(void *arg_, const struct store_result *res)
+{
+	struct ctl_request *r = arg_;
+	struct xmpp_jid j;
+
+	if (res->rc == 0 && xmpp_jid_parse(r->a, arg(r, 0), &j, NULL) == 0)
+		gw_worker_post(gw_owner(r->gw, j.bare), removed_here, td_strndup(j.bare));
 	say_stored(r, res);
 }
 
@@ -199,7 +219,7 @@ cmd_account_delete(struct ctl_request *r)
 	if (xmpp_jid_parse(r->a, arg(r, 0), &j, NULL) < 0 || j.local.p == NULL)
 		ctl_fail(r, "'%s' is not an account address (user@domain)", r->argv[0]);
 	else
-		store_account_delete(r->gw->store, j.bare, to_main(r, say_and_kick));
+		store_account_delete(r->gw->store, j.bare, to_main(r, say_removed));
 }
 
 static void

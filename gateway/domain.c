@@ -15,8 +15,8 @@ struct gw_domains {
 	struct conf *conf;
 	struct td_arena *arena;
 	struct td_map by_name; /* -> struct gw_domain in the arena */
-	struct td_str *hosted;
-	size_t n_hosted;
+	struct td_str *hosted, *services;
+	size_t n_hosted, n_services;
 	bool has_regex;
 	const struct conf_scope *mail; /* NULL without mail {} */
 };
@@ -175,9 +175,12 @@ gw_domains_build(struct conf *c)
 	}
 	if (d->mail != NULL)
 		add_from_mail(d);
+	d->services = td_zalloc((n + 1) * sizeof(*d->services));
 	for (size_t i = 0; i < n; i++) { /* in file order, those hosted only */
 		const struct gw_domain *dom = td_map_find(&d->by_name, order[i]);
 
+		if (dom->kind == XD_SERVICE)
+			d->services[d->n_services++] = dom->name;
 		if (dom->kind == XD_LOCAL)
 			order[d->n_hosted++] = dom->name;
 	}
@@ -202,6 +205,7 @@ gw_domains_unref(struct gw_domains **dp)
 		return;
 	td_map_fini(&d->by_name);
 	free(d->hosted);
+	free(d->services);
 	td_arena_free(d->arena);
 	conf_unref(&d->conf);
 	free(d);
@@ -226,4 +230,10 @@ struct td_str
 gw_domains_hosted(const struct gw_domains *d, size_t i)
 {
 	return i < d->n_hosted ? d->hosted[i] : TD_STR_NULL;
+}
+
+bool
+gw_domains_service(const struct gw_domains *d, size_t i, struct gw_domain *out)
+{
+	return i < d->n_services && gw_domains_find(d, d->services[i], out);
 }

@@ -119,6 +119,8 @@ void gw_domains_unref(struct gw_domains **d);
 bool gw_domains_find(const struct gw_domains *d, struct td_str name, struct gw_domain *out);
 /* Names of hosted XMPP domains; i-th or TD_STR_NULL. */
 struct td_str gw_domains_hosted(const struct gw_domains *d, size_t i);
+/* The i-th service domain, in file order; false: there are no more. */
+bool gw_domains_service(const struct gw_domains *d, size_t i, struct gw_domain *out);
 
 /* ---- who is online where (directory.c): sharded table with read locks, any thread ---- */
 struct gw_presence {

@@ -93,11 +93,28 @@ refuse(struct xmpp_env *env, struct xmpp_stanza *s, enum xmpp_error e)
 	xmpp_stanza_unref(&s);
 }
 
-/* A JID at a service of ours; only the mail gateway has any so far. */
+static void
+on_service(struct td_mail *m, struct td_loop *loop)
+{
+	struct route_mail *r = (struct route_mail *)m;
+	struct gw_worker *w = td_loop_data(loop);
+
+	xmpp_deliver_service(w->env, r->s);
+	free(r);
+}
+
+/* A JID at a service of ours: its module, on the owner; or the mail gateway. */
 static void
 to_service(struct xmpp_env *env, struct xmpp_stanza *s, const struct gw_domain *d)
 {
-	if (s->to.local.p == NULL) {
+	unsigned owner = xmpp_owner(env, s->to.bare);
+
+	if (strcmp(d->service, "gateway") != 0) {
+		if (owner == env->index)
+			xmpp_deliver_service(env, s);
+		else
+			post(gw_worker_of(env)->gw->workers[owner], s, on_service);
+	} else if (s->to.local.p == NULL) {
 		xmpp_deliver_server(env, s);
 	} else if (s->kind == XK_MESSAGE && strcmp(d->service, "gateway") == 0 &&
 		   gw_bridge_to_mail(env, s)) {
@@ -155,6 +172,50 @@ host_hook(struct xmpp_env *env, enum xmpp_hook h, struct xmpp_session *sess, str
 	return gw_scripts_xmpp_hook(env, h, sess, s);
 }
 
+static bool
+host_service(struct xmpp_env *env, struct td_str domain, char out[16])
+{
+	struct gw_domain d;
+
+	if (!gw_domains_find(gw_worker_of(env)->domains, domain, &d) || d.kind != XD_SERVICE)
+		return false;
+	memcpy(out, d.service, sizeof(d.service));
+	return true;
+}
+
+static void
+host_services(struct xmpp_env *env,
+	      void (*fn)(void *arg, struct td_str domain, const char *service), void *arg)
+{
+	struct gw_domain d;
+
+	for (size_t i = 0; gw_domains_service(gw_worker_of(env)->domains, i, &d); i++)
+		fn(arg, d.name, d.service);
+}
+
+struct env_call {
+	void (*fn)(struct xmpp_env *, void *);
+	void *arg;
+};
+
+static void
+on_env_call(struct gw_worker *w, void *arg)
+{
+	struct env_call *c = arg;
+
+	c->fn(w->env, c->arg);
+	free(c);
+}
+
+static void
+host_post(struct xmpp_env *env, unsigned index, void (*fn)(struct xmpp_env *, void *), void *arg)
+{
+	struct env_call *c = td_alloc(sizeof(*c));
+
+	*c = (struct env_call){ fn, arg };
+	gw_worker_post(gw_worker_of(env)->gw->workers[index], on_env_call, c);
+}
+
 const struct xmpp_host gw_xmpp_host = {
 	.domain = host_domain,
 	.route = host_route,
@@ -162,4 +223,7 @@ const struct xmpp_host gw_xmpp_host = {
 	.presence = host_presence,
 	.hook = host_hook,
 	.log_stanza = gw_xmpp_log_stanza,
+	.service = host_service,
+	.services = host_services,
+	.post = host_post,
 };

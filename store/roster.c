@@ -16,6 +16,7 @@ struct get_op {
 	struct td_str jid;
 	struct store_roster ro;
 	struct store_contact *contacts;
+	struct store_setting *settings;
 };
 
 struct set_op {
@@ -113,6 +114,28 @@ load_groups(struct get_op *o, struct store_db *db, int64_t id)
 	return rc;
 }
 
+/* "," is what follows "+": a range the primary key answers. */
+static int
+load_settings(struct get_op *o, struct store_db *db)
+{
+	sqlite3_stmt *q;
+	int rc = store_db_query(db, &o->op.err, &q,
+				"SELECT key, value FROM settings"
+				" WHERE owner = ?1 AND key >= '+' AND key < ','",
+				SV(sv_text(o->jid)));
+
+	while (rc >= 0 && (rc = store_db_next(db, &o->op.err, q)) == 1) {
+		o->settings =
+			store_op_grow(&o->op, o->settings, o->ro.n_settings, sizeof(*o->settings));
+		o->settings[o->ro.n_settings++] = (struct store_setting){
+			.key = store_db_str(q, 0, o->op.arena),
+			.value = store_db_str(q, 1, o->op.arena),
+		};
+	}
+	o->ro.settings = o->settings;
+	return rc;
+}
+
 static int
 roster_get_run(struct store_op *op, struct store_db *db)
 {
@@ -122,8 +145,8 @@ roster_get_run(struct store_op *op, struct store_db *db)
 
 	o->ro = (struct store_roster){ 0 };
 	rc = load_account(o, db, &id);
-	if (rc == 1 && (rc = load_contacts(o, db, id)) == 0)
-		rc = load_groups(o, db, id);
+	if (rc == 1 && (rc = load_contacts(o, db, id)) == 0 && (rc = load_groups(o, db, id)) == 0)
+		rc = load_settings(o, db);
 	op->res.id = o->ro.ver;
 	return rc;
 }

@@ -94,8 +94,17 @@ static const char v2_mail[] = "CREATE TABLE dedup ("
 			      " data BLOB NOT NULL);"
 			      "CREATE INDEX outbox_next ON outbox (next_try, id);";
 
+/* 3-8: each is made and read by one file of the store. */
+static const char v3_archive[] = ""; /* archive.c */
+static const char v4_pubsub[] = "";  /* pubsub.c */
+static const char v5_muc[] = "";     /* muc.c */
+static const char v6_signin[] = "";  /* signin.c */
+static const char v7_upload[] = "";  /* upload.c */
+static const char v8_misc[] = "";    /* small things */
+
 /* steps[v] leads from version v to v + 1 */
-static const char *const steps[] = { v1_chat, v2_mail };
+static const char *const steps[] = { v1_chat, v2_mail,   v3_archive, v4_pubsub,
+				     v5_muc,  v6_signin, v7_upload,  v8_misc };
 _Static_assert(sizeof(steps) / sizeof(steps[0]) == STORE_SCHEMA, "one step per version");
 
 static int

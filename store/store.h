@@ -116,12 +116,17 @@ struct store_contact {
 	struct td_str pending_stanza; /* the subscribe stanza kept for PENDING_IN, serialised */
 	uint64_t ver;                 /* roster version of its last change */
 };
+struct store_setting {
+	struct td_str key, value;
+};
 struct store_roster {
 	bool account_exists, account_disabled;
 	uint64_t ver; /* the account's roster version */
 	const struct store_contact *contacts;
 	size_t n;
 	uint64_t offline_count; /* messages waiting */
+	const struct store_setting *settings; /* of the account, those whose key begins with '+' */
+	size_t n_settings;
 };
 typedef void store_roster_cb(void *arg, const struct store_result *r,
 			     const struct store_roster *ro);
@@ -228,7 +233,8 @@ void store_outbox_del(struct store *st, uint64_t id, struct store_to to);
 void store_outbox_bounce(struct store *st, uint64_t id, struct td_str to, struct td_str stanza,
 			 uint64_t when, struct store_to to_);
 
-/* ---- settings: small values per account (or per "" = server) ---- */
+/* ---- settings: small values per account (or per "" = server) ----
+ * Those whose key begins with '+' are loaded with the account. */
 typedef void store_value_cb(void *arg, const struct store_result *r, struct td_str value);
 void store_setting_get(struct store *st, struct td_str owner, struct td_str key,
 		       struct td_loop *loop, store_value_cb *cb, void *arg);

@@ -446,6 +446,9 @@ send_features(struct xmpp_c2s *c)
 			td_buf_addf(out, "<starttls xmlns='" NS_TLS "'>%s</starttls>",
 				    c->cc->tls_required ? "<required/>" : "");
 		add_sasl_features(c, out);
+		for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
+			if ((*m)->features_before != NULL)
+				(*m)->features_before(c, out);
 	} else {
 		td_buf_addz(out, "<bind xmlns='" NS_BIND "'/>"
 				 "<session xmlns='" NS_SESSION "'><optional/></session>");

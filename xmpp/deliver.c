@@ -98,6 +98,25 @@ xmpp_iq_error(struct xmpp_iq *iq, enum xmpp_error e, const char *text)
 	xmpp_bounce(iq->env, iq->s, e, text);
 }
 
+void
+xmpp_iq_error_with(struct xmpp_iq *iq, enum xmpp_error e, const char *text, struct td_str app_xml)
+{
+	struct xmpp_stanza *r = xmpp_stanza_error(iq->s, e, td_cstr(text));
+	struct xmpp_node *n = NULL;
+
+	if (r == NULL || r->to.full.p == NULL) {
+		xmpp_stanza_unref(&r);
+		return;
+	}
+	if (app_xml.len > 0)
+		n = xmpp_xml_parse(r->arena, app_xml, NS_CLIENT, NULL);
+	if (n != NULL)
+		xmpp_node_append(xmpp_node_child(r->root, NULL, "error"), n);
+	iq->env->stats.errors++;
+	r->flags |= XF_NO_BOUNCE;
+	xmpp_route(iq->env, r);
+}
+
 static int
 try_slot(struct xmpp_iq *iq, const struct iq_slot *slot, bool own)
 {
@@ -126,7 +145,8 @@ xmpp_iq_dispatch(struct xmpp_env *env, struct xmpp_user *u, struct xmpp_session 
 	int rc = XMPP_PASS;
 
 	if (s->type != XT_GET && s->type != XT_SET) {
-		xmpp_stanza_unref(&s);
+		if (!xmpp_request_answer(env, s))
+			xmpp_stanza_unref(&s);
 		return;
 	}
 	if (iq.payload != NULL) {
@@ -221,6 +241,46 @@ deliver_message(struct xmpp_user *u, struct xmpp_stanza *s)
 		message_by_rule(u, s, rule);
 }
 
+/* How many resources have <s> now. */
+static unsigned
+count_took(const struct xmpp_user *u, const struct xmpp_stanza *s)
+{
+	const struct xmpp_session *x;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(x, &u->sessions, link)
+	if (x->took == s)
+		n++;
+	return n;
+}
+
+static void
+forget_took(struct xmpp_user *u)
+{
+	struct xmpp_session *x;
+
+	TAILQ_FOREACH(x, &u->sessions, link)
+	x->took = NULL;
+}
+
+/* The message, and what the modules make of who got it. */
+static void
+deliver_message_staged(struct xmpp_user *u, struct xmpp_stanza *s)
+{
+	const struct xmpp_module **m = u->env->on[STAGE_DELIVERED];
+	unsigned took;
+
+	if (*m == NULL) {
+		deliver_message(u, s);
+		return;
+	}
+	forget_took(u);
+	deliver_message(u, s);
+	took = count_took(u, s);
+	for (; *m != NULL; m++)
+		(*m)->delivered(u, s, took);
+}
+
 static void
 deliver_unknown(struct xmpp_user *u, struct xmpp_stanza *s)
 {
@@ -252,10 +312,16 @@ xmpp_deliver_loaded(struct xmpp_user *u, struct xmpp_stanza *s)
 		xmpp_stanza_unref(&s); /* it waits behind a subscription that is being committed */
 		return;
 	}
+	if (u->exists && !u->disabled)
+		for (const struct xmpp_module **m = u->env->on[STAGE_ARRIVED]; *m != NULL; m++)
+			if ((*m)->arrived(u, &s) == XMPP_DONE) {
+				xmpp_stanza_unref(&s);
+				return;
+			}
 	if (!u->exists || u->disabled) {
 		deliver_unknown(u, s);
 	} else if (s->kind == XK_MESSAGE) {
-		deliver_message(u, s);
+		deliver_message_staged(u, s);
 	} else if (s->kind == XK_PRESENCE) {
 		xmpp_presence_in(u, s);
 	} else if (s->to.resource.p == NULL) {
@@ -266,6 +332,27 @@ xmpp_deliver_loaded(struct xmpp_user *u, struct xmpp_stanza *s)
 	} else {
 		xmpp_bounce(u->env, s, XE_SERVICE_UNAVAILABLE, NULL);
 	}
+	xmpp_stanza_unref(&s);
+}
+
+void
+xmpp_deliver_service(struct xmpp_env *env, struct xmpp_stanza *s)
+{
+	char service[16];
+
+	if (xmpp_request_answer(env, s))
+		return;
+	if (env->host->service != NULL && env->host->service(env, s->to.domain, service))
+		for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
+			if ((*m)->service != NULL && strcmp((*m)->service, service) == 0) {
+				(*m)->service_deliver(env, s);
+				return;
+			}
+	if (s->to.local.p == NULL) {
+		xmpp_deliver_server(env, s);
+		return;
+	}
+	xmpp_bounce(env, s, XE_SERVICE_UNAVAILABLE, NULL);
 	xmpp_stanza_unref(&s);
 }
 
@@ -376,6 +463,11 @@ xmpp_from_client(struct xmpp_session *sess, struct xmpp_stanza *s)
 		xmpp_stanza_unref(&s);
 		return;
 	}
+	for (const struct xmpp_module **m = env->on[STAGE_SENT]; *m != NULL; m++)
+		if ((*m)->sent(sess, s) == XMPP_DONE) {
+			xmpp_stanza_unref(&s);
+			return;
+		}
 	if (s->kind == XK_PRESENCE) {
 		env->stats.presences_in++;
 		presence_from_client(sess, s);

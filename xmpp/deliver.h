@@ -8,8 +8,11 @@ void xmpp_deliver_loaded(struct xmpp_user *u, struct xmpp_stanza *s);
 /* A message as if to the bare address: best resources, else offline. Does not take <s>. */
 void xmpp_deliver_message_bare(struct xmpp_user *u, struct xmpp_stanza *s);
 /* An iq for the account or the server: modules. Takes <s>. */
-void xmpp_iq_dispatch(struct xmpp_env *env, struct xmpp_user *u, struct xmpp_session *sess, struct xmpp_stanza *s);
+void xmpp_iq_dispatch(struct xmpp_env *env, struct xmpp_user *u, struct xmpp_session *sess,
+		      struct xmpp_stanza *s);
 void xmpp_users_free(struct xmpp_env *env);
+/* The modules let go of what they keep with users: before they stop. */
+void xmpp_users_unload(struct xmpp_env *env);
 void xmpp_iqs_register(struct xmpp_env *env);
 void xmpp_iqs_free(struct xmpp_env *env);
 #endif

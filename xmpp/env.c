@@ -33,6 +33,30 @@ read_limits(struct xmpp_env *env)
 							       : XC_REPLACE;
 }
 
+/* Which modules join which stage of a stanza's way. */
+static void
+list_stages(struct xmpp_env *env)
+{
+	size_t total = 0, n[STAGE_COUNT] = { 0 };
+
+	while (xmpp_modules[total] != NULL)
+		total++;
+	for (unsigned st = 0; st < STAGE_COUNT; st++)
+		env->on[st] = td_zalloc((total + 1) * sizeof(*env->on[st]));
+	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++) {
+		const bool has[STAGE_COUNT] = {
+			[STAGE_SENT] = (*m)->sent != NULL,
+			[STAGE_ARRIVED] = (*m)->arrived != NULL,
+			[STAGE_DELIVERED] = (*m)->delivered != NULL,
+			[STAGE_TO_SESSION] = (*m)->to_session != NULL,
+		};
+
+		for (unsigned st = 0; st < STAGE_COUNT; st++)
+			if (has[st])
+				env->on[st][n[st]++] = *m;
+	}
+}
+
 static void
 env_fields(const struct td_logctx *self, struct td_buf *out)
 {
@@ -60,6 +84,7 @@ xmpp_env_new(struct td_loop *loop, unsigned index, unsigned n_workers, const str
 	env->conf = conf_ref(conf);
 	read_limits(env);
 	xmpp_iqs_register(env);
+	list_stages(env);
 	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
 		if ((*m)->start != NULL)
 			(*m)->start(env);
@@ -85,11 +110,15 @@ xmpp_env_free(struct xmpp_env *env)
 		return;
 	while ((s = TAILQ_FIRST(&env->sessions)) != NULL)
 		xmpp_session_end(s, "shutdown");
+	xmpp_requests_free(env); /* who waits for an answer is told that none comes */
+	xmpp_users_unload(env);
 	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
 		if ((*m)->stop != NULL)
 			(*m)->stop(env);
 	xmpp_users_free(env);
 	xmpp_iqs_free(env);
+	for (unsigned st = 0; st < STAGE_COUNT; st++)
+		free(env->on[st]);
 	xmpp_xmlpool_free(env->xmlpool);
 	conf_unref(&env->conf);
 	free(env);

@@ -5,11 +5,6 @@
 #define XMPP_IM_H
 #include "xmpp/xmpp.h"
 
-/* Our places in env->module_data and session->module_data. */
-#define XMPP_SLOT_IM 31
-#define XMPP_SLOT_DISCO 30
-#define XMPP_SESSION_SLOT_REPLAY 0
-
 /* ---- calls to the store that outlive the turn ---- */
 
 /* Embed as first member of what is given to the store as <arg>.  The user is held in memory

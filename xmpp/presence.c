@@ -187,6 +187,15 @@ xmpp_presence_may_see(const struct xmpp_user *u, const struct xmpp_jid *who)
 	return td_str_eq(who->bare, u->bare) || sees_us(u, who->bare);
 }
 
+/* Tell the modules.  The session may be dead. */
+static void
+tell_modules(struct xmpp_session *sess, struct xmpp_stanza *s, bool available, bool first)
+{
+	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
+		if ((*m)->presence != NULL)
+			(*m)->presence(sess, s, available, first);
+}
+
 /* ---- reading a presence ---- */
 
 /* RFC 6121 4.7.2.3: an integer from -128 to 127, at most once. */
@@ -302,6 +311,8 @@ go_online(struct xmpp_session *sess, struct xmpp_stanza *s)
 	to_contacts(u, s, STORE_SUB_FROM);
 	if (first && !sess->dead)
 		begin_session(sess);
+	if (!sess->dead)
+		tell_modules(sess, s, true, first);
 	if (priority >= 0 && !took && !sess->dead)
 		xmpp_offline_replay(sess);
 }
@@ -338,6 +349,8 @@ go_offline(struct xmpp_session *sess, struct xmpp_stanza *s, bool echo)
 			xmpp_subscription_route(u, xmpp_stanza_readdress(s, &to));
 		free(mem);
 	}
+	if (was)
+		tell_modules(sess, s, false, false);
 }
 
 void

@@ -158,6 +158,20 @@ settle(struct xmpp_change *ch, struct xmpp_user *u, const struct store_result *r
 }
 
 static void
+tell_modules(struct xmpp_user *u, struct td_str jid, const struct xmpp_contact *old)
+{
+	const struct xmpp_contact *now = xmpp_user_contact(u, jid);
+	unsigned before = old != NULL ? old->sub : STORE_SUB_NONE;
+	unsigned after = now != NULL ? now->sub : STORE_SUB_NONE;
+
+	if (before == after)
+		return;
+	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
+		if ((*m)->subscription != NULL)
+			(*m)->subscription(u, jid, before, after);
+}
+
+static void
 on_committed(void *arg, const struct store_result *r)
 {
 	struct xmpp_change *ch = arg;
@@ -177,6 +191,8 @@ on_committed(void *arg, const struct store_result *r)
 		rc = TD_E_BUSY;
 	}
 	old = ch->old;
+	if (env != NULL && rc == 0)
+		tell_modules(u, td_str(jid, ch->jid.len), old);
 	ch->done(ch, env, u, rc); /* ch is gone from here on */
 	free(old);
 	free(jid);

@@ -203,6 +203,20 @@ xmpp_session_send(struct xmpp_session *sess, struct xmpp_stanza *s)
 {
 	struct xmpp_env *env = sess->env;
 
+	if (sess->dead)
+		return;
+	sess->took = s;
+	for (const struct xmpp_module **m = env->on[STAGE_TO_SESSION]; *m != NULL; m++)
+		if ((*m)->to_session(sess, s) == XMPP_DONE)
+			return;
+	xmpp_session_put(sess, s);
+}
+
+void
+xmpp_session_put(struct xmpp_session *sess, struct xmpp_stanza *s)
+{
+	struct xmpp_env *env = sess->env;
+
 	if (sess->dead ||
 	    xmpp_offline_holds(sess, s)) /* held: what waited in the store goes first */
 		return;

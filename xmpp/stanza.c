@@ -133,6 +133,8 @@ xmpp_stanza_unref(struct xmpp_stanza **sp)
 		return;
 	if (s->promise != NULL)
 		xmpp_promise_settle(s->promise);
+	if (s->base != NULL)
+		xmpp_stanza_unref(&s->base);
 	td_arena_free(s->arena);
 }
 
@@ -177,6 +179,22 @@ xmpp_stanza_readdress(const struct xmpp_stanza *s, const struct xmpp_jid *to)
 	n->inner = td_arena_str(a, s->inner);
 	n->inner_raw = true;
 	n->sealed = true;
+	return n;
+}
+
+struct xmpp_stanza *
+xmpp_stanza_extend(struct xmpp_stanza *s, struct td_str xml)
+{
+	struct td_arena *a = td_arena_new(sizeof(*s) + s->inner.len + xml.len + 64);
+	struct xmpp_stanza *n = td_arena_alloc(a, sizeof(*n));
+
+	xmpp_stanza_seal(s);
+	*n = *s;
+	atomic_init(&n->refs, 1);
+	n->arena = a;
+	n->promise = NULL;
+	n->base = xmpp_stanza_ref(s);
+	xmpp_stanza_append_raw(n, xml);
 	return n;
 }
 

@@ -67,6 +67,7 @@ struct xmpp_stanza {
 	bool inner_raw;               /* inner came off the wire and may be sent as it is */
 	uint64_t row;                 /* its row in the message store; 0 = none */
 	struct xmpp_promise *promise; /* settled at the last unref (sm.h); NULL = none */
+	struct xmpp_stanza *base; /* whose tree and strings this one shares; held; NULL = none */
 };
 
 /* Empty stanza of <kind>; one reference. */
@@ -83,6 +84,10 @@ struct xmpp_stanza *xmpp_stanza_dup(const struct xmpp_stanza *s);
 /* A sealed copy that shares nothing but differs only in <to>: cheap, content as bytes (root has
  * no children then; use for broadcast). */
 struct xmpp_stanza *xmpp_stanza_readdress(const struct xmpp_stanza *s, const struct xmpp_jid *to);
+
+/* A sealed stanza like <s> with <xml> (serialised elements) behind its content: shares the tree and strings of
+ * <s>, which it keeps alive - its promise too.  The tree does not show <xml>. */
+struct xmpp_stanza *xmpp_stanza_extend(struct xmpp_stanza *s, struct td_str xml);
 
 /* Before sealing only. */
 void xmpp_stanza_set_from(struct xmpp_stanza *s, const struct xmpp_jid *j); /* NULL removes */

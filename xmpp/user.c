@@ -7,15 +7,64 @@
 #include "gateway/base/err.h"
 #include "xmpp/c2s.h"
 #include "xmpp/deliver.h"
+#include "xmpp/im.h"
 #include "xmpp/roster.h"
 #include "xmpp/xmpp.h"
 
 #define IDLE_MS 60000u
 
+/* What few accounts have. */
+struct xmpp_user_ext {
+	struct td_map settings; /* key -> struct setting */
+	void *data[XMPP_USER_SLOT_COUNT];
+	bool told; /* the modules were told that it is loaded */
+};
+
+struct setting {
+	struct td_str value;
+	char key[]; /* and the value behind it */
+};
+
+static struct xmpp_user_ext *
+ext_of(struct xmpp_user *u)
+{
+	if (u->ext == NULL)
+		u->ext = td_zalloc(sizeof(*u->ext));
+	return u->ext;
+}
+
+static void
+unload_modules(struct xmpp_user *u)
+{
+	if (u->ext == NULL || !u->ext->told)
+		return;
+	u->ext->told = false;
+	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
+		if ((*m)->user_unloaded != NULL)
+			(*m)->user_unloaded(u);
+}
+
+static void
+ext_free(struct xmpp_user *u)
+{
+	struct setting *set;
+	size_t i = 0;
+
+	if (u->ext == NULL)
+		return;
+	while ((set = td_map_next(&u->ext->settings, &i)) != NULL)
+		free(set);
+	td_map_fini(&u->ext->settings);
+	free(u->ext);
+	u->ext = NULL;
+}
+
 static void
 user_free(struct xmpp_user *u)
 {
 	td_timer_clear(u->env->loop, &u->idle);
+	unload_modules(u);
+	ext_free(u);
 	td_map_del(&u->env->users, u->bare);
 	xmpp_roster_free(u);
 	td_map_fini(&u->roster);
@@ -79,6 +128,19 @@ run_waiting(struct xmpp_user *u)
 }
 
 static void
+put_setting(struct xmpp_user *u, struct td_str key, struct td_str value)
+{
+	struct setting *set = td_alloc(sizeof(*set) + key.len + 1 + value.len + 1);
+
+	memcpy(set->key, key.p, key.len);
+	set->key[key.len] = '\0';
+	memcpy(set->key + key.len + 1, value.len > 0 ? value.p : "", value.len);
+	set->key[key.len + 1 + value.len] = '\0';
+	set->value = td_str(set->key + key.len + 1, value.len);
+	free(td_map_set(&ext_of(u)->settings, td_str(set->key, key.len), set));
+}
+
+static void
 on_loaded(void *arg, const struct store_result *r, const struct store_roster *ro)
 {
 	struct xmpp_user *u = arg;
@@ -93,6 +155,11 @@ on_loaded(void *arg, const struct store_result *r, const struct store_roster *ro
 		u->disabled = ro->account_disabled;
 		u->offline_count = ro->offline_count;
 		xmpp_roster_load(u, ro);
+		for (size_t i = 0; i < ro->n_settings; i++)
+			put_setting(u, ro->settings[i].key, ro->settings[i].value);
+		for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
+			if ((*m)->user_loaded != NULL)
+				(*m)->user_loaded(u);
 	}
 	run_waiting(u);
 }
@@ -260,6 +327,94 @@ xmpp_user_kick(struct xmpp_user *u, const char *condition)
 	if (u->n_sessions == 0 && u->busy == 0 && u->state == XU_READY &&
 	    STAILQ_EMPTY(&u->waiting) && u->n_in_flight == 0)
 		user_free(u);
+}
+
+/* ---- what modules keep with an account ---- */
+
+struct td_str
+xmpp_user_setting(const struct xmpp_user *u, const char *key)
+{
+	const struct setting *set =
+		u->ext != NULL ? td_map_find(&u->ext->settings, td_cstr(key)) : NULL;
+
+	return set != NULL ? set->value : TD_STR_NULL;
+}
+
+struct set_call {
+	struct xmpp_call call;
+	void (*done)(struct xmpp_user *u, int rc, void *arg);
+	void *arg;
+};
+
+static void
+on_setting(void *arg, const struct store_result *r)
+{
+	struct set_call *c = arg;
+
+	if (c->call.env != NULL && r->rc < 0)
+		td_log_error(&c->call.env->log, "setting-write-failed", "user=%s error=%s",
+			     td_esc(c->call.user->bare), td_escz(r->error));
+	if (c->call.env != NULL && c->done != NULL)
+		c->done(c->call.user, r->rc, c->arg);
+	xmpp_call_end(&c->call);
+	free(c);
+}
+
+void
+xmpp_user_set_setting(struct xmpp_user *u, const char *key, struct td_str value,
+		      void (*done)(struct xmpp_user *u, int rc, void *arg), void *arg)
+{
+	struct set_call *c = td_zalloc(sizeof(*c));
+
+	c->done = done;
+	c->arg = arg;
+	xmpp_call_begin(&c->call, u);
+	/* the store first: <value> may be the one in memory */
+	store_setting_set(u->env->store, u->bare, td_cstr(key), value,
+			  (struct store_to){ u->env->loop, on_setting, c });
+	if (value.p != NULL)
+		put_setting(u, td_cstr(key), value);
+	else if (u->ext != NULL)
+		free(td_map_del(&u->ext->settings, td_cstr(key)));
+}
+
+void *
+xmpp_user_data(const struct xmpp_user *u, enum xmpp_user_slot slot)
+{
+	return u->ext != NULL ? u->ext->data[slot] : NULL;
+}
+
+void
+xmpp_user_set_data(struct xmpp_user *u, enum xmpp_user_slot slot, void *data)
+{
+	struct xmpp_user_ext *ext = ext_of(u);
+
+	ext->data[slot] = data;
+	ext->told = true;
+}
+
+void
+xmpp_account_removed(struct xmpp_env *env, struct td_str bare)
+{
+	struct xmpp_user *u = xmpp_user_find(env, bare);
+
+	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
+		if ((*m)->account_removed != NULL)
+			(*m)->account_removed(env, bare);
+	if (u != NULL) {
+		u->exists = false;
+		xmpp_user_kick(u, "not-authorized");
+	}
+}
+
+void
+xmpp_users_unload(struct xmpp_env *env)
+{
+	struct xmpp_user *u;
+	size_t i = 0;
+
+	while ((u = td_map_next(&env->users, &i)) != NULL)
+		unload_modules(u);
 }
 
 /* For xmpp_env_free. */

@@ -28,6 +28,7 @@ struct xmpp_c2s;
 struct xmpp_sm;
 struct xmpp_cred_source;
 struct xmpp_module;
+struct xmpp_user_ext;
 
 /* ---- what the host does for us ---- */
 
@@ -64,6 +65,15 @@ struct xmpp_host {
 	/* xmpp_logger: received (true) or delivered stanza. Only called when env->log_stanzas. */
 	void (*log_stanza)(struct xmpp_env *env, bool received, const struct xmpp_stanza *s,
 			   const char *peer);
+	/* The service option of an XD_SERVICE domain ("muc"), copied to <out>; false: it is none. */
+	bool (*service)(struct xmpp_env *env, struct td_str domain, char out[16]);
+	/* Call fn for every XD_SERVICE domain of the snapshot, in file order. */
+	void (*services)(struct xmpp_env *env,
+			 void (*fn)(void *arg, struct td_str domain, const char *service),
+			 void *arg);
+	/* Run fn(env of worker <index>, arg) there; FIFO per pair of workers. */
+	void (*post)(struct xmpp_env *env, unsigned index, void (*fn)(struct xmpp_env *, void *),
+		     void *arg);
 };
 
 struct xmpp_limits { /* from the configuration snapshot, per worker */
@@ -89,6 +99,50 @@ struct xmpp_stats {
 	uint64_t streams, sessions, hibernated; /* now */
 };
 
+/* Places for what modules keep: in the env, in a session, with an account. */
+enum xmpp_slot {
+	XMPP_SLOT_IM = 0,
+	XMPP_SLOT_DISCO,
+	XMPP_SLOT_MAM,
+	XMPP_SLOT_PUBSUB,
+	XMPP_SLOT_CAPS,
+	XMPP_SLOT_MUC,
+	XMPP_SLOT_PUSH,
+	XMPP_SLOT_ADHOC,
+	XMPP_SLOT_SIGNIN,
+	XMPP_SLOT_COMPONENT,
+	XMPP_SLOT_PRIVILEGE,
+	XMPP_SLOT_BYTESTREAMS,
+	XMPP_SLOT_BOB,
+	XMPP_SLOT_UPLOAD,
+	XMPP_SLOT_LUA,
+	XMPP_SLOT_SPARE1,
+	XMPP_SLOT_SPARE2,
+	XMPP_SLOT_COUNT /* must be last */
+};
+enum xmpp_session_slot {
+	XMPP_SESSION_SLOT_REPLAY = 0, /* offline messages being given */
+	XMPP_SESSION_SLOT_CSI,        /* what waits while the client is inactive */
+	XMPP_SESSION_SLOT_CAPS,       /* what its client can do: +notify */
+	XMPP_SESSION_SLOT_SIGNIN,     /* user agent, tokens */
+	XMPP_SESSION_SLOT_COUNT       /* must be last */
+};
+enum xmpp_user_slot {
+	XMPP_USER_SLOT_BLOCK = 0,
+	XMPP_USER_SLOT_MAM,
+	XMPP_USER_SLOT_PUSH,
+	XMPP_USER_SLOT_PEP,
+	XMPP_USER_SLOT_COUNT /* must be last */
+};
+/* The stages of a stanza's way that modules may join (struct xmpp_module). */
+enum xmpp_stage {
+	STAGE_SENT = 0,
+	STAGE_ARRIVED,
+	STAGE_DELIVERED,
+	STAGE_TO_SESSION,
+	STAGE_COUNT /* must be last */
+};
+
 struct xmpp_env {
 	struct td_loop *loop;
 	unsigned index, n_workers;
@@ -105,7 +159,11 @@ struct xmpp_env {
 	struct td_logctx log;
 	struct xmpp_stats stats;
 	TAILQ_HEAD(xmpp_env_sessions, xmpp_session) sessions;
-	void *module_data[32]; /* by xmpp_module.slot */
+	void *module_data[XMPP_SLOT_COUNT];
+	/* The modules that have the stage, in start order; NULL-terminated. */
+	const struct xmpp_module **on[STAGE_COUNT];
+	struct td_map requests; /* id -> an iq of ours that waits for its answer (request.c) */
+	uint64_t request_no;
 };
 
 /* New instance on <loop>; <conf> is referenced.  Modules start in the order of modules.c. */
@@ -174,7 +232,8 @@ struct xmpp_user {
 	struct td_timer idle;
 	unsigned busy; /* calls in progress that point here: not unloaded while > 0 */
 	LIST_HEAD(xmpp_sub_list, xmpp_sub)
-	subs; /* subscription changes being committed, latest first */
+	subs;                      /* subscription changes being committed, latest first */
+	struct xmpp_user_ext *ext; /* NULL for most (user.c) */
 };
 
 /* Find a loaded or loading user; NULL when nothing is known in memory. */
@@ -192,6 +251,20 @@ void xmpp_user_release(struct xmpp_user *u);
 /* The account was deleted or disabled, or its password changed: every session ends with <cond>. */
 void xmpp_user_kick(struct xmpp_user *u, const char *condition);
 
+/* A setting of the account whose key begins with '+': loaded with the account, kept in memory, TD_STR_NULL
+ * when there is none.  Valid until it is set again. */
+struct td_str xmpp_user_setting(const struct xmpp_user *u, const char *key);
+/* Change it in memory now and in the store; <value> TD_STR_NULL removes.  done may be NULL; it is not called when
+ * the env went away before. */
+void xmpp_user_set_setting(struct xmpp_user *u, const char *key, struct td_str value,
+			   void (*done)(struct xmpp_user *u, int rc, void *arg), void *arg);
+/* What a module keeps with a loaded account: *slot is its pointer; the module frees it in user_unloaded. */
+void *xmpp_user_data(const struct xmpp_user *u, enum xmpp_user_slot slot);
+void xmpp_user_set_data(struct xmpp_user *u, enum xmpp_user_slot slot, void *data);
+/* The account was deleted from the store: sessions end, the modules clear what they keep (account_removed).
+ * On the owner. */
+void xmpp_account_removed(struct xmpp_env *env, struct td_str bare);
+
 /* ---- sessions ---- */
 
 struct xmpp_session {
@@ -208,22 +281,29 @@ struct xmpp_session {
 	bool interested; /* asked for the roster: gets pushes (RFC 6121 2.2) */
 	bool probed;     /* initial presence was handled */
 	bool dead;       /* unbound; buried at the end of the turn */
+	bool carbons;    /* XEP-0280 */
+	bool inactive;   /* XEP-0352 */
 	int8_t priority;
 	struct td_str presence; /* content of its last available presence, malloc'd */
 	struct td_map
 		directed; /* JIDs that got directed presence (RFC 6121 4.6); value = key's malloc */
 	uint64_t bound_at; /* wall ms */
 	struct td_grave grave;
-	void *module_data[4]; /* XMPP_SESSION_SLOT_* */
-	void *script_data;    /* the Lua session table's reference, host's */
+	void *module_data[XMPP_SESSION_SLOT_COUNT];
+	const void *
+		took; /* the last stanza given to it: who has a message already (not to be followed) */
+	void *script_data; /* the Lua session table's reference, host's */
 };
 
 /* Bind <resource> for a loaded user on <stream>; conflict per limits. NULL + *e when refused. */
 struct xmpp_session *xmpp_session_bind(struct xmpp_user *u, struct xmpp_c2s *stream,
 				       struct td_str resource, enum xmpp_error *e);
 struct xmpp_session *xmpp_session_find(struct xmpp_user *u, struct td_str resource);
-/* Send <s> to this resource (does not take the reference): socket or SM queue. */
+/* Send <s> to this resource (does not take the reference): the modules' to_session stage, then as
+ * xmpp_session_put. */
 void xmpp_session_send(struct xmpp_session *sess, struct xmpp_stanza *s);
+/* The same without that stage: for the module that held <s> back. */
+void xmpp_session_put(struct xmpp_session *sess, struct xmpp_stanza *s);
 /* The session is over: unavailable presence, SM queue re-routed, directory told. */
 void xmpp_session_end(struct xmpp_session *sess, const char *why);
 /* Its stream is gone: hibernate when SM allows, else end. */
@@ -310,12 +390,64 @@ struct xmpp_module {
 	void (*session_ended)(struct xmpp_session *sess);
 	/* Append to <stream:features/> after authentication. */
 	void (*stream_features)(struct xmpp_c2s *c, struct td_buf *out);
+	/* Append to <stream:features/> before authentication (register, caps, limits). */
+	void (*features_before)(struct xmpp_c2s *c, struct td_buf *out);
 	/* A top-level element of one of ours (SM): XMPP_DONE when taken. */
 	int (*nonza)(struct xmpp_c2s *c, const struct xmpp_node *n);
+
+	/* The stages of a stanza.  Each answers XMPP_PASS (go on) or XMPP_DONE (taken: delivered, answered or dropped by
+	 * the module, which refs what it keeps); none takes the caller's reference. */
+	/* From our client: message, presence or iq; stamped, checked, not sealed: may be changed. */
+	int (*sent)(struct xmpp_session *sess, struct xmpp_stanza *s);
+	/* For a loaded account that exists (sealed), before anything of RFC 6121 section 8 happens.  *s may be replaced
+	 * (unref the old one): that is how a stanza-id comes in. */
+	int (*arrived)(struct xmpp_user *u, struct xmpp_stanza **s);
+	/* A message was given to the resources whose session->took is <s>, or kept offline, or refused: carbons, push.
+	 * <took> = resources that have it. */
+	void (*delivered)(struct xmpp_user *u, struct xmpp_stanza *s, unsigned took);
+	/* About to go to this session's queue or socket: CSI. */
+	int (*to_session)(struct xmpp_session *sess, struct xmpp_stanza *s);
+
+	/* What happens to accounts and sessions. */
+	/* The session's presence was broadcast: available (first: it was not before) or unavailable.  <s> is what the client
+	 * sent, sealed; made by us when the session just ended. */
+	void (*presence)(struct xmpp_session *sess, struct xmpp_stanza *s, bool available,
+			 bool first);
+	/* The subscription state of <contact> (bare) changed: enum store_subscription, before and after. */
+	void (*subscription)(struct xmpp_user *u, struct td_str contact, unsigned before,
+			     unsigned after);
+	void (*user_loaded)(
+		struct xmpp_user *u); /* it exists; before anything waiting is delivered */
+	void (*user_unloaded)(struct xmpp_user *u); /* free what was set with xmpp_user_set_data */
+	void (*account_removed)(struct xmpp_env *env, struct td_str bare);
+
+	/* A service of ours: stanzas to any JID of a domain whose option service is <service>, on the worker that owns the
+	 * bare JID.  Takes the reference.  What it does not know it gives to xmpp_deliver_server, which answers ping,
+	 * version, time. */
+	const char *service;
+	void (*service_deliver)(struct xmpp_env *env, struct xmpp_stanza *s);
 };
 extern const struct xmpp_module *const xmpp_modules[]; /* NULL-terminated, start order */
 
 /* Answer helpers for handlers: each routes the reply. <payload_xml> may be TD_STR_NULL. */
 void xmpp_iq_result(struct xmpp_iq *iq, struct td_str payload_xml);
 void xmpp_iq_error(struct xmpp_iq *iq, enum xmpp_error e, const char *text);
+/* An error with an application-specific condition (serialised) beside it (RFC 6120 8.3.4). */
+void xmpp_iq_error_with(struct xmpp_iq *iq, enum xmpp_error e, const char *text,
+			struct td_str app_xml);
+/* Hand <s> (to one of our service domains) to its module, on the owner.  Takes the reference. */
+void xmpp_deliver_service(struct xmpp_env *env, struct xmpp_stanza *s);
+
+/* ---- iq requests of our own (request.c) ---- */
+
+/* <answer>: the result or error, NULL = none came in time (or the env goes away: then env->requests is being emptied and
+ * nothing may be sent).  Borrowed. */
+typedef void xmpp_answer_fn(struct xmpp_env *env, const struct xmpp_stanza *answer, void *arg);
+/* Send the iq get or set <s>; it gets an id.  Takes the reference.  from: a domain or service JID of ours, or a
+ * bare account or room JID this worker owns.  The answer comes on this worker. */
+void xmpp_request(struct xmpp_env *env, struct xmpp_stanza *s, unsigned timeout_ms,
+		  xmpp_answer_fn *fn, void *arg);
+/* Is <s> (iq result or error to one of ours) an answer somebody waits for?  Then it is used up: takes the reference. */
+bool xmpp_request_answer(struct xmpp_env *env, struct xmpp_stanza *s);
+void xmpp_requests_free(struct xmpp_env *env);
 #endif

@@ -114,6 +114,24 @@ xmpp_disco_write_item(struct td_buf *out, struct td_str jid, struct td_str name)
 	td_buf_addz(out, "'/>");
 }
 
+struct service_list {
+	struct td_buf *out;
+	struct td_str domain;
+};
+
+/* A service belongs to the domain it is below. */
+static void
+add_service(void *arg, struct td_str name, const char *service)
+{
+	const struct service_list *l = arg;
+	size_t n = l->domain.len;
+
+	(void)service;
+	if (name.len > n + 1 && name.p[name.len - n - 1] == '.' &&
+	    td_str_eq(td_str(name.p + name.len - n, n), l->domain))
+		xmpp_disco_write_item(l->out, name, TD_STR_NULL);
+}
+
 static int
 disco_items(struct xmpp_iq *iq)
 {
@@ -134,6 +152,10 @@ disco_items(struct xmpp_iq *iq)
 		if (sess->available && !sess->dead)
 			xmpp_disco_write_item(&b, sess->jid.full, TD_STR_NULL);
 	} else {
+		struct service_list list = { &b, iq->s->to.domain };
+
+		if (iq->env->host->services != NULL)
+			iq->env->host->services(iq->env, add_service, &list);
 		STAILQ_FOREACH(ext, &d->exts, link)
 		if (ext->items != NULL)
 			ext->items(ext, iq->env, iq->s->to.domain, &b);
