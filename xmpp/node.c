@@ -195,11 +195,14 @@ xmpp_node_copy(struct td_arena *a, const struct xmpp_node *n)
 }
 
 void
-xmpp_node_write_attrs(struct td_buf *out, const struct xmpp_attr *at)
+xmpp_node_write_attrs(struct td_buf *out, const struct xmpp_attr *at,
+		      bool (*wanted)(const struct xmpp_attr *))
 {
 	unsigned foreign = 0;
 
 	for (; at != NULL; at = at->next) {
+		if (wanted != NULL && !wanted(at))
+			continue;
 		td_buf_addc(out, ' ');
 		if (at->ns != NULL && strcmp(at->ns, NS_XML) == 0) {
 			td_buf_addz(out, "xml:");
@@ -238,7 +241,7 @@ xmpp_node_write(struct td_buf *out, const struct xmpp_node *n, const char *inher
 			td_buf_add_xml(out, td_cstr(n->ns));
 		td_buf_addc(out, '\'');
 	}
-	xmpp_node_write_attrs(out, n->attrs);
+	xmpp_node_write_attrs(out, n->attrs, NULL);
 	if (n->first == NULL) {
 		td_buf_add(out, "/>", 2);
 		return;

@@ -274,22 +274,18 @@ add_attr(struct td_buf *out, const char *name, struct td_str value)
 	td_buf_addc(out, '\'');
 }
 
-/* Attributes other than those the stanza struct holds. */
-static void
-add_other_attrs(struct td_buf *out, const struct xmpp_attr *at)
+/* Is it none of those the stanza struct holds? */
+static bool
+is_other_attr(const struct xmpp_attr *at)
 {
-	for (; at != NULL; at = at->next) {
-		struct xmpp_attr one = *at;
+	static const char *const held[] = { "from", "to", "id", "type" };
 
-		if (at->ns == NULL &&
-		    (strcmp(at->name, "from") == 0 || strcmp(at->name, "to") == 0 ||
-		     strcmp(at->name, "id") == 0 || strcmp(at->name, "type") == 0))
-			continue;
-		if (at->ns != NULL && strcmp(at->ns, NS_XML) == 0 && strcmp(at->name, "lang") == 0)
-			continue;
-		one.next = NULL;
-		xmpp_node_write_attrs(out, &one);
-	}
+	if (at->ns != NULL)
+		return strcmp(at->ns, NS_XML) != 0 || strcmp(at->name, "lang") != 0;
+	for (size_t i = 0; i < sizeof(held) / sizeof(held[0]); i++)
+		if (strcmp(at->name, held[i]) == 0)
+			return false;
+	return true;
 }
 
 void
@@ -311,7 +307,7 @@ xmpp_stanza_write(struct xmpp_stanza *s, bool ns, struct td_buf *out)
 	add_attr(out, " id='", s->id);
 	add_attr(out, " xml:lang='", s->lang);
 	if (s->root->attrs != NULL)
-		add_other_attrs(out, s->root->attrs);
+		xmpp_node_write_attrs(out, s->root->attrs, is_other_attr);
 	if (s->inner.len == 0) {
 		td_buf_add(out, "/>", 2);
 		return;

@@ -51,9 +51,10 @@ struct td_str xmpp_node_text(struct td_arena *a, const struct xmpp_node *n);
 struct xmpp_node *xmpp_node_copy(struct td_arena *a, const struct xmpp_node *n);
 /* Serialise; <inherited_ns> is the default namespace in force around it (NULL = none). */
 void xmpp_node_write(struct td_buf *out, const struct xmpp_node *n, const char *inherited_ns);
+/* Attributes only, those <wanted> (NULL = all), each with a leading blank. */
+void xmpp_node_write_attrs(struct td_buf *out, const struct xmpp_attr *at,
+			   bool (*wanted)(const struct xmpp_attr *));
 /* Serialise only the children of <n>. */
-/* Attributes only, each with a leading blank. */
-void xmpp_node_write_attrs(struct td_buf *out, const struct xmpp_attr *at);
 void xmpp_node_write_children(struct td_buf *out, const struct xmpp_node *n,
 			      const char *inherited_ns);
 /* Parse one element from memory (Lua, stored stanzas): restricted XML as on a stream, depth
