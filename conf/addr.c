@@ -200,6 +200,12 @@ conf_cidr_has(const struct conf_cidr *n, const struct sockaddr *sa)
 }
 
 bool
+conf_cidr_holds(const struct conf_cidr *n, const struct conf_cidr *inner)
+{
+	return n->bits <= inner->bits && has_bytes(n, inner->family, inner->addr);
+}
+
+bool
 conf_sockaddr_is_loopback(const struct sockaddr_storage *ss)
 {
 	static const struct conf_cidr nets[] = {

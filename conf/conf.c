@@ -4,6 +4,7 @@
 #include "gateway/base/err.h"
 
 #include <assert.h>
+#include <idna.h>
 #include <stdio.h>
 #include <stdlib.h>
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -40,6 +41,43 @@ lower(char *p, size_t len)
 			p[i] |= 0x20;
 }
 
+/* Internationalised names in the form look-ups come with: U-labels (RFC 7622 3.2, by IDNA2003 as
+ * xmpp/jid.c does).  NULL: it is no such name, and goes by its letters. */
+static char *
+u_labels(const char *name)
+{
+	char *ascii = NULL, *uni = NULL;
+
+	if (idna_to_ascii_8z(name, &ascii, IDNA_USE_STD3_ASCII_RULES) == IDNA_SUCCESS &&
+	    idna_to_unicode_8z8z(ascii, &uni, IDNA_USE_STD3_ASCII_RULES) != IDNA_SUCCESS)
+		uni = NULL;
+	free(ascii);
+	return uni;
+}
+
+/* Under which a domain is found, "#protocol#" in front kept; in the arena. */
+static struct td_str
+domain_key(struct td_arena *a, struct td_str name)
+{
+	char *key = td_arena_strndup(a, name.p, name.len), *label = key, *uni = NULL;
+	bool plain = true;
+
+	lower(key, name.len);
+	if (key[0] == '#' && (label = strchr(key + 1, '#')) != NULL)
+		label++;
+	if (label == NULL || strlen(key) != name.len || !td_utf8_valid(name))
+		return td_str(key, name.len);
+	for (const char *p = label; *p != '\0'; p++)
+		plain = plain && (unsigned char)*p < 0x80;
+	if (!plain || strstr(label, "xn--") != NULL)
+		uni = u_labels(label);
+	if (uni == NULL)
+		return td_str(key, name.len);
+	key = td_arena_printf(a, "%.*s%s", (int)(label - key), key, uni);
+	free(uni);
+	return td_cstr(key);
+}
+
 static bool
 is_regex_name(const struct conf_kind *k, struct td_str name)
 {
@@ -56,11 +94,10 @@ conf_child(const struct conf *c, const struct conf_scope *parent, const struct c
 	if (is_regex_name(kind, name))
 		return td_map_find(&c->regex_names, name);
 	if (kind->bit == CS_DOMAIN) {
-		char *key = td_strndup(name);
+		struct td_arena *a = td_arena_new(256);
 
-		lower(key, name.len);
-		s = td_map_find(&c->domains, td_str(key, name.len));
-		free(key);
+		s = td_map_find(&c->domains, domain_key(a, name));
+		td_arena_free(a);
 		return s;
 	}
 	for (s = parent->first; s != NULL; s = s->next)
@@ -89,10 +126,7 @@ conf_add_scope(struct conf *c, struct conf_scope *parent, const struct conf_kind
 	if (is_regex_name(kind, s->name)) {
 		td_map_set(&c->regex_names, s->name, s);
 	} else if (kind->bit == CS_DOMAIN) {
-		char *key = td_arena_strndup(c->arena, s->name.p, s->name.len);
-
-		lower(key, s->name.len);
-		td_map_set(&c->domains, td_str(key, s->name.len), s);
+		td_map_set(&c->domains, domain_key(c->arena, s->name), s);
 	}
 	return s;
 }

@@ -126,8 +126,10 @@ void conf_diff_restart(const struct conf *a, const struct conf *b, struct td_buf
 struct conf_at {
 	const struct conf_scope *scope; /* Listen, listener, or a module/script stanza */
 	const struct sockaddr *peer;    /* with a listener scope: selects Peer blocks */
-	const char *protocol;           /* "xmpp": try "#xmpp#domain" before "domain" */
-	struct td_str domain;           /* prepared, lower case */
+	/* in place of <peer>: an address in the network of this Peer and in no narrower one */
+	const struct conf_scope *peer_net;
+	const char *protocol; /* "xmpp": try "#xmpp#domain" before "domain" */
+	struct td_str domain; /* prepared, lower case */
 };
 
 /* Effective value; all return the default (or NULL/false/0 when there is none) if unset.
@@ -147,6 +149,9 @@ bool conf_list_has(const struct conf *c, const struct conf_at *at, const char *o
 /* Dictionary entry; TD_STR_NULL when the dictionary or the key is absent. */
 struct td_str conf_dict(const struct conf *c, const struct conf_at *at, const char *option,
 			const char *key);
+/* A whole dictionary: *n pairs, key before value; NULL and *n = 0 when unset or empty. */
+const struct td_str *conf_pairs(const struct conf *c, const struct conf_at *at, const char *option,
+				size_t *n);
 /* The scope that set the effective value, NULL when it is the default.  Scopes that inherit a
  * throttle share one bucket with this one (momentum.md 1.6). */
 const struct conf_scope *conf_origin(const struct conf *c, const struct conf_at *at,
@@ -170,6 +175,9 @@ struct td_str conf_scope_name(const struct conf_scope *s); /* instance name; may
 const char *conf_scope_kind(const struct conf_scope *s);   /* lower case */
 bool conf_scope_is_regex(const struct conf_scope *s);
 const struct conf_scope *conf_scope_parent(const struct conf_scope *s); /* NULL = global */
+/* The narrowest Peer of <listen> and its listener that holds the address, NULL when none does.
+ * Which Peers hold an address follows from the narrowest, so this stands for it (peer_net). */
+const struct conf_scope *conf_peer(const struct conf_scope *listen, const struct sockaddr *sa);
 /* "file:line:col" where the scope was first opened. */
 const char *conf_scope_where(const struct conf_scope *s);
 

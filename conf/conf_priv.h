@@ -236,6 +236,8 @@ void conf_read_local_changes(struct conf_loader *l);
 /* ---- addr.c ---- */
 bool conf_parse_cidr(struct td_str s, struct conf_cidr *out);
 bool conf_cidr_has(const struct conf_cidr *n, const struct sockaddr *sa);
+/* Is all of <inner> in <n>? */
+bool conf_cidr_holds(const struct conf_cidr *n, const struct conf_cidr *inner);
 bool conf_sockaddr_is_loopback(const struct sockaddr_storage *ss);
 
 /* ---- lookup.c ---- */

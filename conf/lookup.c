@@ -191,13 +191,15 @@ conf_value_in(const struct conf_scope *s, const struct conf_option *o)
 
 /* In the Peers of <s> that hold the address, narrowest network first. */
 static const struct conf_value *
-value_in_peers(const struct conf_scope *s, const struct sockaddr *peer, const struct conf_option *o,
+value_in_peers(const struct conf_scope *s, const struct conf_at *at, const struct conf_option *o,
 	       const struct conf_scope **from)
 {
-	for (size_t i = 0; peer != NULL && i < s->n_peers; i++) {
+	for (size_t i = 0; (at->peer != NULL || at->peer_net != NULL) && i < s->n_peers; i++) {
 		const struct conf_value *v = conf_value_in(s->peers[i], o);
+		const struct conf_cidr *n = &s->peers[i]->cidr;
 
-		if (v != NULL && conf_cidr_has(&s->peers[i]->cidr, peer)) {
+		if (v != NULL && (at->peer_net != NULL ? conf_cidr_holds(n, &at->peer_net->cidr)
+						       : conf_cidr_has(n, at->peer))) {
 			*from = s->peers[i];
 			return v;
 		}
@@ -251,7 +253,7 @@ conf_find(const struct conf *c, const struct conf_at *at, const struct conf_opti
 	if (at->domain.p != NULL && (o->scopes & CS_DOMAIN))
 		v = find_domain(c, at, o, from);
 	for (s = at->scope; v == NULL && s != NULL && s->parent != NULL; s = s->parent) {
-		v = value_in_peers(s, at->peer, o, from);
+		v = value_in_peers(s, at, o, from);
 		if (v == NULL && (v = conf_value_in(s, o)) != NULL)
 			*from = s;
 	}
@@ -278,7 +280,8 @@ conf_row_for(const struct conf_at *at, struct td_str option)
 
 		if (at != NULL && at->scope != NULL && conf_row_fits(o, at->scope))
 			rank = 4;
-		else if (at != NULL && at->peer != NULL && (o->scopes & CS_PEER))
+		else if (at != NULL && (at->peer != NULL || at->peer_net != NULL) &&
+			 (o->scopes & CS_PEER))
 			rank = 3;
 		else if (at != NULL && at->domain.p != NULL && (o->scopes & CS_DOMAIN))
 			rank = 2;
@@ -385,6 +388,15 @@ conf_dict(const struct conf *c, const struct conf_at *at, const char *option, co
 	return TD_STR_NULL;
 }
 
+const struct td_str *
+conf_pairs(const struct conf *c, const struct conf_at *at, const char *option, size_t *n)
+{
+	const struct conf_value *v = get(c, at, option, CT_DICT);
+
+	*n = v != NULL ? v->n / 2 : 0;
+	return *n > 0 ? v->items : NULL;
+}
+
 const struct conf_scope *
 conf_origin(const struct conf *c, const struct conf_at *at, const char *option)
 {
@@ -475,6 +487,24 @@ const struct conf_scope *
 conf_scope_parent(const struct conf_scope *s)
 {
 	return s->parent != NULL && s->parent->parent != NULL ? s->parent : NULL;
+}
+
+const struct conf_scope *
+conf_peer(const struct conf_scope *listen, const struct sockaddr *sa)
+{
+	const struct conf_scope *best = NULL;
+
+	for (const struct conf_scope *s = listen; s != NULL; s = s->parent)
+		for (size_t i = 0; i < s->n_peers; i++) {
+			const struct conf_scope *p = s->peers[i];
+
+			if (!conf_cidr_has(&p->cidr, sa))
+				continue;
+			if (best == NULL || p->cidr.bits > best->cidr.bits)
+				best = p;
+			break; /* those behind it are wider */
+		}
+	return best;
 }
 
 const char *

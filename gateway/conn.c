@@ -86,7 +86,8 @@ struct xmpp_io {
 	bool is_again : 1;
 	bool write_wants_read : 1;
 	bool read_wants_write : 1;
-	bool lossy : 1; /* the stream wrote what nobody will get */
+	bool lossy : 1;  /* the stream wrote what nobody will get */
+	bool pinged : 1; /* a ping was sent, and nothing was heard since */
 };
 
 TAILQ_HEAD(io_list, xmpp_io);
@@ -318,10 +319,20 @@ set_peer(struct xmpp_io *io, const struct sockaddr *sa)
 	io->peer = td_strdup(text);
 }
 
+/* Wake when silence has gone on for idle_time or ping_interval, or a ping was not answered. */
 static void
-arm_idle(struct xmpp_io *io, uint64_t ms)
+arm_quiet(struct xmpp_io *io)
 {
-	if (io->idle_ms > 0)
+	const uint64_t quiet = td_loop_now(io->w->loop) - io->last_read, ping = io->cf->ping_ms;
+	uint64_t ms = UINT64_MAX;
+
+	if (ping > 0)
+		ms = io->pinged ? io->cf->ping_timeout_ms : quiet < ping ? ping - quiet : ping;
+	if (io->idle_ms > 0 && quiet >= io->idle_ms)
+		ms = 1;
+	else if (io->idle_ms > 0 && io->idle_ms - quiet < ms)
+		ms = io->idle_ms - quiet;
+	if (ms != UINT64_MAX)
 		td_timer_set(io->w->loop, &io->timer, ms);
 	else
 		td_timer_clear(io->w->loop, &io->timer);
@@ -437,7 +448,7 @@ begin_stream(struct xmpp_io *io)
 	io->state = CN_OPEN;
 	io->last_read = td_loop_now(io->w->loop);
 	sync_read(io);
-	arm_idle(io, io->idle_ms);
+	arm_quiet(io);
 	io->c2s = xmpp_c2s_new(io->w->env, io, &io->cf->cc, io->ssl != NULL);
 	if (io->c2s == NULL)
 		conn_close(io, "refused");
@@ -460,17 +471,25 @@ begin_tls(struct xmpp_io *io)
 static void
 admit(struct xmpp_io *io, const struct sockaddr *peer)
 {
+	struct gw_conn_conf *cf = io->cf;
+
 	set_peer(io, peer);
-	if (io->cf->admit != NULL && !io->cf->admit(io->cf, peer, io))
+	if (cf->admit != NULL && (cf = cf->admit(cf, peer, io)) == NULL) {
 		conn_close(io, "denied");
-	else if (io->cf->direct_tls)
+		return;
+	}
+	cf = gw_conn_conf_ref(cf);
+	gw_conn_conf_unref(&io->cf);
+	io->cf = cf;
+	if (cf->direct_tls)
 		begin_tls(io);
 	else
 		begin_stream(io);
 }
 
 void
-gw_conn_accept(struct gw_worker *w, int fd, struct gw_conn_conf *cf, const struct sockaddr *peer)
+gw_conn_accept(struct gw_worker *w, int fd, struct gw_conn_conf *cf, const struct sockaddr *peer,
+	       unsigned proxy_ms)
 {
 	struct xmpp_io *io;
 
@@ -487,13 +506,13 @@ gw_conn_accept(struct gw_worker *w, int fd, struct gw_conn_conf *cf, const struc
 	io->last_read = td_loop_now(w->loop);
 	atomic_fetch_add(&open_conns, 1);
 	attach(io, w);
-	if (!cf->proxy) {
+	if (proxy_ms == 0) {
 		admit(io, peer);
 		return;
 	}
 	set_peer(io, peer);
 	io->state = CN_PROXY;
-	td_timer_set(w->loop, &io->timer, cf->proxy_timeout_ms);
+	td_timer_set(w->loop, &io->timer, proxy_ms);
 	sync_read(io);
 }
 
@@ -526,12 +545,22 @@ on_timer(struct td_timer *t)
 		return;
 	}
 	quiet = td_loop_now(io->w->loop) - io->last_read;
-	if (quiet < io->idle_ms) {
-		arm_idle(io, io->idle_ms - quiet);
+	if (io->idle_ms > 0 && quiet >= io->idle_ms) {
+		arm_quiet(io);
+		xmpp_c2s_idle(io->c2s);
 		return;
 	}
-	arm_idle(io, io->idle_ms);
-	xmpp_c2s_idle(io->c2s);
+	/* while we do not read, silence means nothing */
+	if (!io->reading) {
+		io->pinged = false;
+	} else if (io->pinged) {
+		td_log_info(&io->w->gw->log, "ping-timeout", "peer=%s", io->peer);
+		conn_close(io, "ping-timeout");
+		return;
+	} else if (io->cf->ping_ms > 0 && quiet >= io->cf->ping_ms) {
+		io->pinged = xmpp_c2s_ping(io->c2s);
+	}
+	arm_quiet(io);
 }
 
 /* ---- reading ---- */
@@ -590,7 +619,7 @@ handshake(struct xmpp_io *io)
 		} else {
 			io->state = CN_OPEN;
 			sync_read(io);
-			arm_idle(io, io->idle_ms);
+			arm_quiet(io);
 			xmpp_c2s_tls_ready(io->c2s);
 		}
 		/* the first bytes may have come with the client's Finished */
@@ -699,6 +728,7 @@ read_stream(struct xmpp_io *io)
 	}
 	if (n > 0) {
 		io->last_read = td_loop_now(w->loop);
+		io->pinged = false;
 		xmpp_c2s_input(io->c2s, w->readbuf, (size_t)n);
 	}
 	if (io->eof)
@@ -819,6 +849,7 @@ on_write(evutil_socket_t fd, short what, void *arg)
 	if (io->magic != CN_MAGIC)
 		abort();
 	disarm_write(io);
+	io->pinged = false; /* it takes what we sent: slow, not dead */
 	if (io->state == CN_HANDSHAKE) {
 		handshake(io);
 		return;
@@ -858,11 +889,7 @@ on_arrival(struct td_mail *m, struct td_loop *loop)
 		conn_close(io, "closed");
 		return;
 	}
-	if (io->idle_ms > 0) {
-		uint64_t quiet = td_loop_now(loop) - io->last_read;
-
-		arm_idle(io, quiet < io->idle_ms ? io->idle_ms - quiet : 1);
-	}
+	arm_quiet(io);
 	if (io->out != NULL)
 		td_loop_defer(loop, &io->task);
 	after_move(io);

@@ -29,12 +29,13 @@ struct gw_conn_conf {
 	struct gw_tls *tls;      /* NULL = no TLS */
 	bool direct_tls;         /* XEP-0368: TLS from the first byte */
 	bool local;              /* a Unix socket */
-	bool proxy;              /* a PROXY header comes first */
-	unsigned proxy_timeout_ms;
-	unsigned handshake_ms; /* for direct TLS; STARTTLS is under xmpp's own timeout */
-	size_t max_pending;    /* bytes waiting for a slow reader */
-	/* After the PROXY header: may this peer come in?  NULL = yes. */
-	bool (*admit)(struct gw_conn_conf *cf, const struct sockaddr *peer, struct xmpp_io *io);
+	unsigned handshake_ms;   /* for direct TLS; STARTTLS is under xmpp's own timeout */
+	size_t max_pending;      /* bytes waiting for a slow reader */
+	unsigned ping_ms, ping_timeout_ms; /* after silence; until its answer.  ping_ms 0 = never */
+	/* After the PROXY header: what this peer gets (<cf> or one that <cf> holds), NULL = it may not
+	 * come in.  No function: <cf>. */
+	struct gw_conn_conf *(*admit)(struct gw_conn_conf *cf, const struct sockaddr *peer,
+				      struct xmpp_io *io);
 	void (*free)(struct gw_conn_conf *cf); /* at the last unref; NULL = free() */
 };
 struct gw_conn_conf *gw_conn_conf_ref(struct gw_conn_conf *cf);
@@ -65,9 +66,10 @@ void gw_conns_each(struct gw_worker *w, void (*cb)(void *arg, const struct gw_co
 
 /* ---- one connection ---- */
 
-/* Take over <fd> (non-blocking); refs <cf>. */
+/* Take over <fd> (non-blocking); refs <cf>.  <proxy_ms>: a PROXY header comes first, within that
+ * time; 0 = none comes. */
 void gw_conn_accept(struct gw_worker *w, int fd, struct gw_conn_conf *cf,
-		    const struct sockaddr *peer);
+		    const struct sockaddr *peer, unsigned proxy_ms);
 /* For admit(): idle time of this connection; budgets it uses (given back at its end). */
 void gw_conn_set_idle(struct xmpp_io *io, unsigned ms);
 void gw_conn_use_budget(struct xmpp_io *io, struct gw_budget *b);

@@ -19,6 +19,7 @@ struct gw_domains {
 	size_t n_hosted, n_services;
 	bool has_regex;
 	const struct conf_scope *mail; /* NULL without mail {} */
+	struct td_map mail_names;      /* its domains, prepared; empty = all with a plain stanza */
 };
 
 /* "#xmpp#name" and "name" are ours to look at; other protocols are not. */
@@ -41,19 +42,6 @@ at_domain(struct td_str name)
 	return (struct conf_at){ .protocol = "xmpp", .domain = name };
 }
 
-static bool
-is_mail_domain(const struct gw_domains *d, struct td_str name)
-{
-	struct conf_at at = { .scope = d->mail };
-	size_t n;
-	const struct td_str *list = conf_list(d->conf, &at, "domains", &n);
-
-	for (size_t i = 0; i < n; i++)
-		if (td_str_ieq(list[i], name))
-			return true;
-	return list == NULL;
-}
-
 /* <plain>: a stanza "name" exists; the role is then no business of a regex domain, or open
  * federation would make every mail domain a remote server. */
 static enum xmpp_domain_kind
@@ -71,18 +59,16 @@ kind_of(const struct conf *c, struct td_str name, bool plain)
 	return conf_list_has(c, &at, "xmpp_role", "client") ? XD_REMOTE : XD_UNKNOWN;
 }
 
-/* <asked>: the name as its stanza writes it (perhaps with A-labels), which is what conf knows. */
 static void
-fill(const struct gw_domains *d, struct td_str name, struct td_str asked, bool plain,
-     struct gw_domain *out)
+fill(const struct gw_domains *d, struct td_str name, bool plain, struct gw_domain *out)
 {
-	struct conf_at at = at_domain(asked);
+	struct conf_at at = at_domain(name);
 	struct td_str service = conf_str(d->conf, &at, "service");
 
 	out->name = name;
-	out->kind = kind_of(d->conf, asked, plain);
+	out->kind = kind_of(d->conf, name, plain);
 	out->mail = d->mail != NULL && plain && (out->kind == XD_MAIL || out->kind == XD_LOCAL) &&
-		    is_mail_domain(d, name);
+		    (d->mail_names.len == 0 || td_map_find(&d->mail_names, name) != NULL);
 	out->service[0] = '\0';
 	for (size_t i = 0; i < service.len && i < sizeof(out->service) - 1; i++) {
 		out->service[i] =
@@ -104,17 +90,17 @@ prepared(struct gw_domains *d, struct td_str name)
 }
 
 static struct gw_domain *
-add(struct gw_domains *d, struct td_str name, struct td_str asked, bool plain)
+add(struct gw_domains *d, struct td_str name, bool plain)
 {
 	struct gw_domain *dom = td_map_find(&d->by_name, name);
 
 	/* "#xmpp#name" and "name" are one row; that there is a plain one counts */
 	if (dom == NULL) {
 		dom = td_arena_zalloc(d->arena, sizeof(*dom));
-		fill(d, name, asked, plain, dom);
+		fill(d, name, plain, dom);
 		(void)td_map_set(&d->by_name, name, dom);
 	} else if (plain) {
-		fill(d, name, asked, true, dom);
+		fill(d, name, true, dom);
 	}
 	return dom;
 }
@@ -131,14 +117,28 @@ add_from_mail(struct gw_domains *d)
 	for (size_t i = 0; i < n; i++) {
 		name = prepared(d, list[i]);
 		if (name.p != NULL && td_map_find(&d->by_name, name) == NULL)
-			(void)add(d, name, list[i], true);
+			(void)add(d, name, true);
 	}
 	name = gateway.len > 0 ? prepared(d, gateway) : TD_STR_NULL;
 	if (name.p != NULL && td_map_find(&d->by_name, name) == NULL) {
-		struct gw_domain *dom = add(d, name, gateway, false);
+		struct gw_domain *dom = add(d, name, false);
 
 		dom->kind = XD_SERVICE;
 		(void)stpcpy(dom->service, "gateway");
+	}
+}
+
+static void
+take_mail_names(struct gw_domains *d)
+{
+	struct conf_at at = { .scope = d->mail };
+	size_t n;
+	const struct td_str *list = conf_list(d->conf, &at, "domains", &n);
+
+	for (size_t i = 0; i < n; i++) {
+		struct td_str name = prepared(d, list[i]);
+
+		(void)td_map_set(&d->mail_names, name.p != NULL ? name : list[i], d);
 	}
 }
 
@@ -156,6 +156,8 @@ gw_domains_build(struct conf *c)
 	d->mail = conf_next(c, NULL, "mail", NULL);
 	if (d->mail != NULL && !conf_bool(c, &(struct conf_at){ .scope = d->mail }, "enabled"))
 		d->mail = NULL;
+	if (d->mail != NULL)
+		take_mail_names(d);
 	while ((s = conf_next(c, NULL, "domain", s)) != NULL) {
 		struct td_str name, asked;
 		bool plain;
@@ -171,7 +173,7 @@ gw_domains_build(struct conf *c)
 			order = td_realloc(order, (n + 1) * sizeof(*order));
 			order[n++] = name;
 		}
-		(void)add(d, name, asked, plain);
+		(void)add(d, name, plain);
 	}
 	if (d->mail != NULL)
 		add_from_mail(d);
@@ -204,6 +206,7 @@ gw_domains_unref(struct gw_domains **dp)
 	if (d == NULL || atomic_fetch_sub(&d->refs, 1) != 1)
 		return;
 	td_map_fini(&d->by_name);
+	td_map_fini(&d->mail_names);
 	free(d->hosted);
 	free(d->services);
 	td_arena_free(d->arena);
@@ -222,7 +225,7 @@ gw_domains_find(const struct gw_domains *d, struct td_str name, struct gw_domain
 	}
 	if (!d->has_regex || name.len == 0 || name.p[0] == '#')
 		return false;
-	fill(d, name, name, false, out);
+	fill(d, name, false, out);
 	return out->kind != XD_UNKNOWN;
 }
 

@@ -165,6 +165,8 @@ int gw_scripts_start(struct gw *gw,
 void gw_scripts_stop(struct gw *gw);      /* after the threads */
 /* Load the scripts of <next> into fresh states and, when all went well, switch to them; else nothing changes. */
 int gw_scripts_reload(struct gw *gw, struct conf *next, struct td_err *err);
+/* What the store takes from the configuration while it runs. */
+void gw_store_tune(struct gw *gw, const struct conf *c);
 int gw_outbox_start(struct gw *gw, struct td_err *err); /* on the main loop; after the workers */
 void gw_outbox_stop(struct gw *gw);
 int gw_milter_start(struct gw *gw,

@@ -300,7 +300,8 @@ on_handout(struct gw_worker *w, void *arg)
 {
 	struct handout *h = arg;
 
-	gw_conn_accept(w, h->fd, h->cf, (struct sockaddr *)&h->peer);
+	gw_conn_accept(w, h->fd, h->cf, (struct sockaddr *)&h->peer,
+		       gw_lconf_proxy(h->cf, (struct sockaddr *)&h->peer));
 	gw_conn_conf_unref(&h->cf);
 	free(h);
 }
@@ -309,9 +310,10 @@ static void
 take_in(struct acceptor *a, int fd, const struct sockaddr_storage *peer)
 {
 	struct gw *gw = a->w->gw;
+	unsigned proxy_ms = a->l->is_unix ? 0 : gw_lconf_proxy(a->cf, (const void *)peer);
 	struct handout *h;
 
-	if (a->cf->proxy && !gw_lconf_trusts(a->cf, (const struct sockaddr *)peer)) {
+	if (proxy_ms > 0 && !gw_lconf_trusts(a->cf, (const struct sockaddr *)peer)) {
 		td_log_info(&gw->log, "conn-refused", "listen=%s why=proxy_protocol_hosts",
 			    td_escz(a->l->name));
 		close(fd);
@@ -319,7 +321,7 @@ take_in(struct acceptor *a, int fd, const struct sockaddr_storage *peer)
 	}
 	if (!a->l->is_unix) {
 		gw_lconf_tune(a->cf, fd);
-		gw_conn_accept(a->w, fd, a->cf, (const struct sockaddr *)peer);
+		gw_conn_accept(a->w, fd, a->cf, (const struct sockaddr *)peer, proxy_ms);
 		return;
 	}
 	h = td_alloc(sizeof(*h));

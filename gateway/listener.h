@@ -55,6 +55,8 @@ void gw_lshare_fini(struct gw_lshare *s);
 int gw_lconf_new(struct gw_lshare *s, const struct conf_scope *listen, bool is_unix,
 		 struct gw_conn_conf **out, struct td_err *err);
 int gw_lconf_creds(struct gw_lshare *s, struct gw_conn_conf *cf, struct td_err *err);
+/* Time for the PROXY header that must come first from this address, in ms; 0 = none comes. */
+unsigned gw_lconf_proxy(struct gw_conn_conf *cf, const struct sockaddr *sa);
 /* May this address give a PROXY header? */
 bool gw_lconf_trusts(const struct gw_conn_conf *cf, const struct sockaddr *sa);
 /* Socket options of an accepted TCP socket. */

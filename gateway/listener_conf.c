@@ -1,7 +1,8 @@
 /* listener_conf - from the stanzas of a Listen to what its connections need.
  *
- * Options that a Peer may set (always_deny, idle_time, the session limits) are asked per
- * connection when the Listen has Peers, and once otherwise. */
+ * Each Peer of a Listen and of its listener makes a variant, with certificates and credentials
+ * of its own when it sets some; a connection gets that of the narrowest Peer which holds its
+ * address (conf_peer).  All of them are made when the configuration is. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -15,21 +16,17 @@
 
 #define BUFFER_UNSET 4096 /* Momentum's default: harmful today, so it means nothing */
 
-/* What a Peer can change. */
-struct policy {
-	bool deny;
-	unsigned idle_ms;
-	unsigned listener_max, service_max;
-	const struct conf_scope *listener_from, *service_from;
-};
-
 struct lconf {
 	struct gw_conn_conf base; /* first */
 	struct gw *gw;
 	struct conf *conf;
-	const struct conf_scope *listen;
-	bool has_peers;
-	struct policy policy; /* without Peers */
+	const struct conf_scope *listen, *peer; /* peer: NULL = who is in none */
+	struct lconf **peers; /* the variants, of the first one; NULL-terminated */
+	bool deny, nodelay;
+	unsigned idle_ms;
+	unsigned listener_max, service_max;
+	const struct conf_scope *listener_from, *service_from;
+	unsigned proxy_ms; /* a PROXY header must come within; 0 = none comes */
 	int rcvbuf, sndbuf;
 	struct gw_net *proxies;
 	size_t n_proxies;
@@ -45,6 +42,12 @@ static const struct lconf *
 lconf_ofc(const struct gw_conn_conf *cf)
 {
 	return (const struct lconf *)cf;
+}
+
+static struct conf_at
+at_of(const struct lconf *lc)
+{
+	return (struct conf_at){ .scope = lc->listen, .peer_net = lc->peer };
 }
 
 /* ---- certificates ---- */
@@ -287,8 +290,8 @@ shared_source(struct gw_lshare *s, struct td_str uri, struct xmpp_cred_source **
 	return 0;
 }
 
-int
-gw_lconf_creds(struct gw_lshare *s, struct gw_conn_conf *cf, struct td_err *err)
+static int
+load_creds(struct gw_lshare *s, struct lconf *lc, struct td_err *err)
 {
 	static const struct {
 		const char *option;
@@ -299,7 +302,8 @@ gw_lconf_creds(struct gw_lshare *s, struct gw_conn_conf *cf, struct td_err *err)
 		{ "authplainparameters", SASL_M_PLAIN },
 		{ "authdigestmd5parameters", SASL_M_DIGEST_MD5 },
 	};
-	struct conf_at at = { .scope = lconf_of(cf)->listen };
+	struct gw_conn_conf *cf = &lc->base;
+	struct conf_at at = at_of(lc);
 	unsigned set = 0, allowed = ~0u;
 	struct td_str uri = TD_STR_NULL;
 
@@ -327,21 +331,37 @@ gw_lconf_creds(struct gw_lshare *s, struct gw_conn_conf *cf, struct td_err *err)
 	return uri.p != NULL ? shared_source(s, uri, &cf->cc.creds, err) : 0;
 }
 
+int
+gw_lconf_creds(struct gw_lshare *s, struct gw_conn_conf *cf, struct td_err *err)
+{
+	struct lconf *lc = lconf_of(cf);
+	int rc = load_creds(s, lc, err);
+
+	for (size_t i = 0; rc == 0 && lc->peers != NULL && lc->peers[i] != NULL; i++)
+		rc = load_creds(s, lc->peers[i], err);
+	return rc;
+}
+
 /* ---- peers ---- */
 
-static void
-ask_policy(const struct lconf *lc, const struct sockaddr *peer, struct policy *p)
+/* What <sa> gets: <lc> or one of its variants. */
+static struct lconf *
+variant_for(struct lconf *lc, const struct sockaddr *sa)
 {
-	struct conf_at at = { .scope = lc->listen, .peer = peer };
+	/* a Unix socket counts as loopback where Peers are matched (momentum.md 2.1) */
+	const struct sockaddr_in loopback = { .sin_family = AF_INET,
+					      .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	const struct conf_scope *peer;
 
-	p->deny = conf_bool(lc->conf, &at, "always_deny");
-	p->idle_ms = (unsigned)conf_int(lc->conf, &at, "idle_time") * 1000u;
-	p->listener_max = (unsigned)conf_int(lc->conf, &at, "listener_sessions");
-	p->service_max = (unsigned)conf_int(lc->conf, &at, "service_sessions");
-	p->listener_from =
-		p->listener_max > 0 ? conf_origin(lc->conf, &at, "listener_sessions") : NULL;
-	p->service_from =
-		p->service_max > 0 ? conf_origin(lc->conf, &at, "service_sessions") : NULL;
+	if (lc->peers == NULL)
+		return lc;
+	peer = conf_peer(lc->listen, sa->sa_family == AF_UNIX
+					     ? (const struct sockaddr *)(const void *)&loopback
+					     : sa);
+	for (size_t i = 0; peer != NULL && lc->peers[i] != NULL; i++)
+		if (lc->peers[i]->peer == peer)
+			return lc->peers[i];
+	return lc;
 }
 
 /* The count a limit is about: that of the scope which set it, the same in every generation. */
@@ -381,35 +401,31 @@ take(const struct lconf *lc, struct xmpp_io *io, const char *what, const struct 
 	return ok;
 }
 
-static bool
+static struct gw_conn_conf *
 admit(struct gw_conn_conf *cf, const struct sockaddr *peer, struct xmpp_io *io)
 {
-	/* a Unix socket counts as loopback where Peers are matched (momentum.md 2.1) */
-	const struct sockaddr_in loopback = { .sin_family = AF_INET,
-					      .sin_addr = { htonl(INADDR_LOOPBACK) } };
-	const struct lconf *lc = lconf_of(cf);
-	struct policy p = lc->policy;
+	struct lconf *lc = variant_for(lconf_of(cf), peer);
 	const char *why = NULL;
 
-	if (lc->has_peers)
-		ask_policy(lc,
-			   peer->sa_family == AF_UNIX
-				   ? (const struct sockaddr *)(const void *)&loopback
-				   : peer,
-			   &p);
-	if (p.deny)
+	if (lc->deny)
 		why = "denied";
-	else if (!take(lc, io, "listener", p.listener_from, false, p.listener_max))
+	else if (!take(lc, io, "listener", lc->listener_from, false, lc->listener_max))
 		why = "listener_sessions";
-	else if (!take(lc, io, "service", p.service_from, true, p.service_max))
+	else if (!take(lc, io, "service", lc->service_from, true, lc->service_max))
 		why = "service_sessions";
 	if (why != NULL) {
 		td_log_info(&lc->gw->log, "conn-refused", "peer=%s why=%s", gw_io_ops.peer(io),
 			    why);
-		return false;
+		return NULL;
 	}
-	gw_conn_set_idle(io, p.idle_ms);
-	return true;
+	gw_conn_set_idle(io, lc->idle_ms);
+	return &lc->base;
+}
+
+unsigned
+gw_lconf_proxy(struct gw_conn_conf *cf, const struct sockaddr *sa)
+{
+	return variant_for(lconf_of(cf), sa)->proxy_ms;
 }
 
 bool
@@ -428,8 +444,8 @@ gw_lconf_tune(const struct gw_conn_conf *cf, int fd)
 	const struct lconf *lc = lconf_ofc(cf);
 	int one = 1;
 
-	/* whatever disable_nagle_algorithm says: a stanza is small and goes out whole */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (lc->nodelay)
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 	if (lc->rcvbuf > 0)
 		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &lc->rcvbuf, sizeof(lc->rcvbuf));
@@ -452,10 +468,16 @@ free_lconf(struct gw_conn_conf *cf)
 {
 	struct lconf *lc = lconf_of(cf);
 
+	for (size_t i = 0; lc->peers != NULL && lc->peers[i] != NULL; i++) {
+		struct gw_conn_conf *v = &lc->peers[i]->base;
+
+		gw_conn_conf_unref(&v);
+	}
 	gw_tls_unref(&cf->tls);
 	if (cf->cc.creds != NULL)
 		xmpp_cred_source_unref(&cf->cc.creds);
 	conf_unref(&lc->conf);
+	free(lc->peers);
 	free(lc->proxies);
 	free(lc);
 }
@@ -466,7 +488,8 @@ load_proxies(struct lconf *lc, const struct conf_at *at, struct td_err *err)
 	size_t n;
 	const struct td_str *list = conf_list(lc->conf, at, "proxy_protocol_hosts", &n);
 
-	lc->base.proxy = conf_bool(lc->conf, at, "proxy_protocol");
+	if (conf_bool(lc->conf, at, "proxy_protocol"))
+		lc->proxy_ms = (unsigned)conf_int(lc->conf, at, "proxy_protocol_timeout") * 1000u;
 	lc->proxies = td_zalloc((n + 1) * sizeof(*lc->proxies));
 	for (size_t i = 0; i < n; i++)
 		if (!gw_net_parse(list[i], &lc->proxies[lc->n_proxies++]))
@@ -475,40 +498,69 @@ load_proxies(struct lconf *lc, const struct conf_at *at, struct td_err *err)
 	return 0;
 }
 
-int
-gw_lconf_new(struct gw_lshare *s, const struct conf_scope *listen, bool is_unix,
-	     struct gw_conn_conf **out, struct td_err *err)
+static void
+load_policy(struct lconf *lc, const struct conf_at *at)
 {
-	struct conf_at at = { .scope = listen };
+	const struct conf *c = lc->conf;
+
+	lc->deny = conf_bool(c, at, "always_deny");
+	lc->idle_ms = (unsigned)conf_int(c, at, "idle_time") * 1000u;
+	lc->listener_max = (unsigned)conf_int(c, at, "listener_sessions");
+	lc->service_max = (unsigned)conf_int(c, at, "service_sessions");
+	lc->listener_from = lc->listener_max > 0 ? conf_origin(c, at, "listener_sessions") : NULL;
+	lc->service_from = lc->service_max > 0 ? conf_origin(c, at, "service_sessions") : NULL;
+	lc->rcvbuf = buffer_size(c, at, "tcp_recv_buffer_size");
+	lc->sndbuf = buffer_size(c, at, "tcp_send_buffer_size");
+	lc->nodelay = conf_bool(c, at, "disable_nagle_algorithm");
+}
+
+static void
+load_stream(struct lconf *lc, const struct conf_at *at, struct gw_conn_conf *cf)
+{
+	const struct conf *c = lc->conf;
+	struct xmpp_c2s_conf *cc = &cf->cc;
+
+	cf->direct_tls = conf_bool(c, at, "use_ssl");
+	cf->handshake_ms = (unsigned)conf_int(c, at, "negotiation_timeout") * 1000u;
+	cf->max_pending = (size_t)conf_int(c, at, "max_write_queue");
+	cf->ping_ms = (unsigned)conf_int(c, at, "ping_interval") * 1000u;
+	cf->ping_timeout_ms = (unsigned)conf_int(c, at, "ping_timeout") * 1000u;
+	cc->ops = &gw_io_ops;
+	cc->tls_required = conf_bool(c, at, "tls_required");
+	cc->auth_max_failures = (unsigned)conf_int(c, at, "auth_max_failures");
+	cc->auth_delay_ms = (unsigned)conf_int(c, at, "auth_delay_ms");
+	if (!conf_throttle(c, at, "stanza_rate", &cc->stanza_count, &cc->stanza_seconds))
+		cc->stanza_count = 0;
+	if (!conf_throttle(c, at, "byte_rate", &cc->byte_count, &cc->byte_seconds))
+		cc->byte_count = 0;
+	cc->max_stanza = (uint32_t)conf_int(c, at, "max_stanza_size");
+	cc->max_stanza_unauth = (uint32_t)conf_int(c, at, "max_stanza_size_unauth");
+	cc->max_depth = (uint16_t)conf_int(c, at, "max_depth");
+	cc->negotiation_ms = cf->handshake_ms;
+	cc->context = conf_pairs(c, at, "context", &cc->n_context);
+}
+
+/* What those in <peer> get; NULL = those in no Peer. */
+static int
+variant_new(struct gw_lshare *s, const struct conf_scope *listen, const struct conf_scope *peer,
+	    bool is_unix, struct lconf **out, struct td_err *err)
+{
 	struct lconf *lc = td_zalloc(sizeof(*lc));
 	struct gw_conn_conf *cf = &lc->base;
-	const struct conf *c = s->conf;
+	struct conf_at at;
 	int rc;
 
 	atomic_init(&cf->refs, 1);
 	cf->free = free_lconf;
 	cf->admit = admit;
+	cf->local = is_unix;
 	lc->gw = s->gw;
 	lc->conf = conf_ref(s->conf);
 	lc->listen = listen;
-	lc->has_peers = conf_next(c, listen, "peer", NULL) != NULL ||
-			conf_next(c, conf_scope_parent(listen), "peer", NULL) != NULL;
-	ask_policy(lc, NULL, &lc->policy);
-	lc->rcvbuf = buffer_size(c, &at, "tcp_recv_buffer_size");
-	lc->sndbuf = buffer_size(c, &at, "tcp_send_buffer_size");
-	cf->local = is_unix;
-	cf->direct_tls = conf_bool(c, &at, "use_ssl");
-	cf->proxy_timeout_ms = (unsigned)conf_int(c, &at, "proxy_protocol_timeout") * 1000u;
-	cf->handshake_ms = (unsigned)conf_int(c, &at, "negotiation_timeout") * 1000u;
-	cf->max_pending = (size_t)conf_int(c, &at, "max_write_queue");
-	cf->cc.ops = &gw_io_ops;
-	cf->cc.tls_required = conf_bool(c, &at, "tls_required");
-	cf->cc.auth_max_failures = (unsigned)conf_int(c, &at, "auth_max_failures");
-	cf->cc.auth_delay_ms = (unsigned)conf_int(c, &at, "auth_delay_ms");
-	if (!conf_throttle(c, &at, "stanza_rate", &cf->cc.stanza_count, &cf->cc.stanza_seconds))
-		cf->cc.stanza_count = 0;
-	if (!conf_throttle(c, &at, "byte_rate", &cf->cc.byte_count, &cf->cc.byte_seconds))
-		cf->cc.byte_count = 0;
+	lc->peer = peer;
+	at = at_of(lc);
+	load_policy(lc, &at);
+	load_stream(lc, &at, cf);
 	rc = load_proxies(lc, &at, err);
 	if (rc == 0)
 		rc = load_tls(s, &at, cf, err);
@@ -516,9 +568,35 @@ gw_lconf_new(struct gw_lshare *s, const struct conf_scope *listen, bool is_unix,
 		rc = td_fail(err, TD_E_INVAL, "use_ssl needs a certificate (tls_certificate)");
 	if (rc < 0) {
 		gw_conn_conf_unref(&cf);
-		return td_wrap(err, "%s: Listen \"%.*s\"", conf_scope_where(listen),
+		listen = peer != NULL ? peer : listen;
+		return td_wrap(err, "%s: %s \"%.*s\"", conf_scope_where(listen),
+			       peer != NULL ? "Peer" : "Listen",
 			       TD_STR_ARG(conf_scope_name(listen)));
 	}
-	*out = cf;
+	*out = lc;
+	return 0;
+}
+
+int
+gw_lconf_new(struct gw_lshare *s, const struct conf_scope *listen, bool is_unix,
+	     struct gw_conn_conf **out, struct td_err *err)
+{
+	struct lconf *lc;
+	size_t n = 0;
+	int rc = variant_new(s, listen, NULL, is_unix, &lc, err);
+
+	if (rc < 0)
+		return rc;
+	*out = &lc->base;
+	for (const struct conf_scope *at = listen; at != NULL; at = conf_scope_parent(at))
+		for (const struct conf_scope *p = NULL; (p = conf_next(s->conf, at, "peer", p));) {
+			lc->peers = td_realloc(lc->peers, (n + 2) * sizeof(struct lconf *));
+			lc->peers[n] = lc->peers[n + 1] = NULL;
+			rc = variant_new(s, listen, p, is_unix, &lc->peers[n++], err);
+			if (rc < 0) {
+				gw_conn_conf_unref(out);
+				return rc;
+			}
+		}
 	return 0;
 }

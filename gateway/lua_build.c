@@ -7,8 +7,8 @@
 #include "gateway/outbox.h"
 #include "milter/mailbuild.h"
 
-#define BUILD_MAX 200 /* headers, parts, attachments each */
-#define RCPTS_MAX 100 /* of one inject */
+#define BUILD_MAX 200  /* headers, parts, attachments each */
+#define RCPTS_MAX 1000 /* the largest max_recipients */
 
 static const struct td_logctx blog = { .domain = "lua" };
 
@@ -106,11 +106,11 @@ mark_automatic(struct gwl_state *st, struct milt_mail *m, unsigned hops)
 }
 
 static unsigned
-max_hops(struct gwl_state *st)
+mail_limit(struct gwl_state *st, const char *option)
 {
 	struct conf_at at = { .scope = conf_next(st->set->conf, NULL, "mail", NULL) };
 
-	return (unsigned)conf_int(st->set->conf, &at, "max_hops");
+	return (unsigned)conf_int(st->set->conf, &at, option);
 }
 
 /* Address <i> without < >. */
@@ -137,7 +137,7 @@ gwl_msg_inject(lua_State *L)
 	struct td_err err = { 0 };
 	unsigned hops = milt_mail_hops(about != NULL ? about : m);
 	struct td_buf *b;
-	size_t n = 0;
+	size_t n = 0, max = mail_limit(st, "max_recipients");
 
 	from = check_addr(L, lua_isnoneornil(L, 2) ? milt_mail_sender(m) : tlua_checkstr(L, 2));
 	to = lua_isnoneornil(L, 3) ? td_cstr(o->to) : tlua_checkstr(L, 3);
@@ -145,8 +145,9 @@ gwl_msg_inject(lua_State *L)
 		ptrdiff_t comma = td_str_chr(to, ',');
 		size_t len = comma < 0 ? to.len : (size_t)comma;
 
-		if (n == RCPTS_MAX)
-			return luaL_error(L, "inject: over %d recipients", RCPTS_MAX);
+		if (n >= max || n == RCPTS_MAX)
+			return luaL_error(L, "inject: over %d recipients (max_recipients)",
+					  (int)max);
 		each[n] = check_addr(L, td_str(to.p, len));
 		n += each[n].len > 0;
 		len += comma >= 0;
@@ -154,7 +155,7 @@ gwl_msg_inject(lua_State *L)
 	}
 	if (n == 0)
 		return luaL_error(L, "inject: no recipient");
-	if (hops >= max_hops(st)) {
+	if (hops >= mail_limit(st, "max_hops")) {
 		lua_pushboolean(L, 0);
 		lua_pushliteral(L, "it crossed between mail and chat too often: a loop");
 		return 2;

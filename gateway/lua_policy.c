@@ -508,13 +508,67 @@ on_conn_end(void *arg, struct milt_conn *c)
 	c->user = NULL;
 }
 
+/* ---- what the milter_listener says of a client ---- */
+
+/* The one Listen; NULL when there is none. */
+static const struct conf_scope *
+milter_listen(const struct conf *c)
+{
+	const struct conf_scope *l = conf_next(c, NULL, "milter_listener", NULL);
+
+	return l != NULL ? conf_next(c, l, "listen", NULL) : NULL;
+}
+
+/* Peers are asked about the MTA's client, not about the MTA; mail made on the MTA's own host
+ * comes without an address. */
+static bool
+on_conn_begin(void *arg, struct milt_conn *c, const struct sockaddr *sa)
+{
+	const struct sockaddr local = { .sa_family = AF_UNIX };
+	struct gwl_set *set = gwl_current(arg);
+	struct conf_at at = { .scope = milter_listen(set->conf), .peer = sa != NULL ? sa : &local };
+	const struct td_str *kv = NULL;
+	bool welcome = true;
+	size_t n = 0;
+
+	if (at.scope != NULL) {
+		kv = conf_pairs(set->conf, &at, "context", &n);
+		welcome = !conf_bool(set->conf, &at, "always_deny");
+	}
+	for (size_t i = 0; i < n; i++)
+		(void)milt_dict_set(&c->ctx, kv[2 * i], kv[2 * i + 1]);
+	gwl_set_unref(&set);
+	return welcome;
+}
+
+/* Is there anything to say at all? */
+static bool
+has_client_rules(const struct conf *c)
+{
+	static const char *const options[] = { "context", "always_deny" };
+	const struct conf_scope *listen = milter_listen(c);
+
+	for (size_t i = 0; i < 2; i++)
+		for (const struct conf_scope *s = listen; s != NULL; s = conf_scope_parent(s)) {
+			const struct conf_scope *p = NULL;
+
+			do {
+				struct conf_at at = { .scope = s, .peer_net = p };
+
+				if (conf_is_set(c, &at, options[i]))
+					return true;
+			} while ((p = conf_next(c, s, "peer", p)) != NULL);
+		}
+	return false;
+}
+
 /* ---- what is wanted ---- */
 
 static uint32_t
 on_wants(void *arg)
 {
 	struct gwl_set *set = gwl_current(arg);
-	uint32_t h = set->hooks, w = 0;
+	uint32_t h = set->hooks, w = has_client_rules(set->conf) ? MW_STEP(MP_CONNECT) : 0;
 
 	for (int p = 0; p < MP_COUNT; p++)
 		for (int k = 0; k < phases[p].n; k++)
@@ -568,5 +622,6 @@ const struct milt_policy gwl_policy = {
 	.rcpt_enqueue = on_enqueue,
 	.commit = on_commit,
 	.mail_end = on_mail_end,
+	.conn_begin = on_conn_begin,
 	.conn_end = on_conn_end,
 };

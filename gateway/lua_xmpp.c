@@ -275,6 +275,19 @@ s_get(lua_State *L)
 	return 1;
 }
 
+/* sess:context(key) -> what the Listen's option context says, or nil */
+static int
+s_context(lua_State *L)
+{
+	struct xmpp_session *sess = check_session(L);
+	struct td_str key = tlua_checkstr(L, 2), v = TD_STR_NULL;
+
+	if (sess != NULL && sess->stream != NULL)
+		v = xmpp_c2s_context(sess->stream, key);
+	tlua_pushstr(L, v);
+	return 1;
+}
+
 /* sess:set(key, plain value or nil) */
 static int
 s_set(lua_State *L)
@@ -413,8 +426,9 @@ gwl_open_xmpp(lua_State *L)
 		{ "jid_make", x_jid_make }, { NULL, NULL },
 	};
 	static const luaL_Reg methods[] = {
-		{ "jid", s_jid },   { "kind", s_kind },   { "get", s_get }, { "set", s_set },
-		{ "send", s_send }, { "close", s_close }, { NULL, NULL },
+		{ "jid", s_jid },         { "kind", s_kind }, { "get", s_get },
+		{ "set", s_set },         { "send", s_send }, { "close", s_close },
+		{ "context", s_context }, { NULL, NULL },
 	};
 
 	luaL_setfuncs(L, fns, 0);

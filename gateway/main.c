@@ -87,6 +87,8 @@ step_store(struct td_err *err)
 	rc = store_open(&sc, &gw.store, err);
 	free(path);
 	if (rc == 0)
+		gw_store_tune(&gw, gw.conf);
+	if (rc == 0)
 		rc = gw_process_secret(&gw, secret, err);
 	if (rc == 0)
 		rc = xmpp_sasl_init(td_str((char *)secret, sizeof(secret)), err);

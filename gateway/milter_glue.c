@@ -3,6 +3,7 @@
 #include "gateway/base/arena.h"
 #include "gateway/base/err.h"
 #include "gateway/gateway.h"
+#include "gateway/process.h"
 #include "gateway/scripts.h"
 #include "milter/milter.h"
 #include "milter/mime.h"
@@ -74,6 +75,7 @@ gw_milter_start(struct gw *gw, struct td_err *err)
 	const struct conf_scope *ml = conf_next(c, NULL, "milter_listener", NULL);
 	const struct conf_scope *l = ml != NULL ? conf_next(c, ml, "listen", NULL) : NULL;
 	struct conf_at at = { .scope = l };
+	struct conf_at milter = { .scope = conf_next(c, NULL, "milter", NULL) };
 	struct milt_service_conf sc = { .stopped = on_stopped, .stopped_arg = gw };
 	int rc = 0;
 
@@ -87,7 +89,12 @@ gw_milter_start(struct gw *gw, struct td_err *err)
 			     conf_scope_where(l));
 		goto out;
 	}
+	rc = gw_process_group(c, &at, &sc.group, err);
+	if (rc < 0)
+		goto out;
 	sc.socket = socket_name;
+	sc.timeout = (unsigned)conf_int(c, &milter, "milter_timeout");
+	sc.max_packet = (size_t)conf_int(c, &milter, "max_data_size");
 	sc.file_mode = (mode_t)conf_int(c, &at, "file_mode");
 	sc.backlog = (int)conf_int(c, &at, "listen_backlog");
 	rc = milt_service_start(&sc, gw_scripts_policy(gw), err);

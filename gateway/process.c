@@ -143,6 +143,19 @@ find_group(const char *name, gid_t *out, struct td_err *err)
 }
 
 int
+gw_process_group(const struct conf *c, const struct conf_at *at, gid_t *out, struct td_err *err)
+{
+	struct td_str name = conf_str(c, at, "file_group");
+	struct group *g = name.len > 0 ? getgrnam(name.p) : NULL;
+
+	*out = g != NULL ? g->gr_gid : 0;
+	if (name.len == 0 || g != NULL)
+		return 0;
+	return td_fail(err, TD_E_NOTFOUND, "%s: file_group: there is no group %s",
+		       conf_scope_where(at->scope), name.p);
+}
+
+int
 gw_process_find_user(const struct conf *c, struct td_err *err)
 {
 	struct conf_at at = { .scope = conf_next(c, NULL, "security", NULL) };

@@ -14,6 +14,9 @@ void gw_process_unblock_signals(void);
 int gw_process_daemonise(struct td_err *err);
 /* Open descriptors as server_max_file_descriptors says; 0 = up to the hard limit. */
 int gw_process_rlimit(const struct conf *c, struct td_err *err);
+/* The group that file_group names at <at>; 0 = none is named. */
+int gw_process_group(const struct conf *c, const struct conf_at *at, gid_t *out,
+		     struct td_err *err);
 /* Find the user to become (NULL stanza or not root: none). */
 int gw_process_find_user(const struct conf *c, struct td_err *err);
 /* Make <data_dir> when missing, and hold a lock in it: one process per folder. */

@@ -73,6 +73,14 @@ is_stopping(struct gw *gw, struct conf_report *report)
 	return true;
 }
 
+void
+gw_store_tune(struct gw *gw, const struct conf *c)
+{
+	struct conf_at at = { .scope = conf_next(c, NULL, "milter", NULL) };
+
+	store_set_dedup_life(gw->store, conf_int(c, &at, "dedup_life"));
+}
+
 int
 gw_switch_conf(struct gw *gw, struct conf *next, struct conf_report *report)
 {
@@ -95,6 +103,7 @@ gw_switch_conf(struct gw *gw, struct conf *next, struct conf_report *report)
 	pthread_mutex_lock(gw->conf_lock);
 	gw->conf = conf_ref(next);
 	pthread_mutex_unlock(gw->conf_lock);
+	gw_store_tune(gw, next);
 	gw_workers_switch(gw, next, n.domains);
 	gw_listeners_commit(gw, n.listeners);
 	gw_xmpp_log_switch(gw, n.xlog);

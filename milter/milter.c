@@ -399,7 +399,6 @@ check_connect(struct milt_session *s, const union milt_args *args, enum milt_ver
 {
 	struct milt_conn *c = &s->conn;
 
-	(void)v;
 	(void)err;
 	if (c->hostname.p != NULL) /* said twice: the first one stands */
 		return 0;
@@ -408,7 +407,14 @@ check_connect(struct milt_session *s, const union milt_args *args, enum milt_ver
 	set_peer(s, args->connect.sa);
 	take_conn_macros(s, ST_CONNECT);
 	td_log_debug(&s->log, "connect", "host=%s addr=%s", td_esc(c->hostname), td_esc(c->addr));
-	return 0;
+	if (s->policy->conn_begin == NULL ||
+	    s->policy->conn_begin(s->policy->arg, c, args->connect.sa))
+		return 0;
+	td_log_info(&s->log, "client-denied", "host=%s addr=%s", td_esc(c->hostname),
+		    td_esc(c->addr));
+	(void)milt_conn_set_reply(c, 550, TD_STR("5.7.1 Not welcome here"));
+	*v = MV_REJECT;
+	return 1;
 }
 
 static int

@@ -102,6 +102,9 @@ struct milt_policy {
 	/* TEMPFAIL (default) or ACCEPT: asked when a hook faults; NULL = TEMPFAIL.  ACCEPT lets the
 	 * mail through untouched, hooks see no more of it. */
 	enum milt_verdict (*on_fault)(void *arg);
+	/* Who connects is known (<sa> may be NULL): fill in contexts.  False: not welcome, which is
+	 * said as 5xx.  NULL = everybody is. */
+	bool (*conn_begin)(void *arg, struct milt_conn *c, const struct sockaddr *sa);
 	/* By phase; any may be NULL.  MP_ABORT and MP_CLOSE go to mail_end and conn_end. */
 	milt_hook *hook[MP_COUNT];
 	/* End of message, after its hook, once per recipient in play: set r->fate.  Recipients

@@ -196,18 +196,6 @@ on_unknown(SMFICTX *ctx, const char *command)
 
 /* ---- set-up ---- */
 
-/* accept() failing with EMFILE makes libmilter spin (milter.md 0.11). */
-static void
-raise_nofile(void)
-{
-	struct rlimit r;
-
-	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
-		r.rlim_cur = r.rlim_max < 65536 ? r.rlim_max : 65536;
-		(void)setrlimit(RLIMIT_NOFILE, &r);
-	}
-}
-
 static bool
 is_listening(int fd, struct sockaddr_storage *ss)
 {
@@ -337,6 +325,9 @@ open_socket(struct td_err *err)
 	}
 	fd = find_listener(had, n);
 	free(had);
+	if (service.path[0] != '\0' && c->group != 0 &&
+	    chown(service.path, (uid_t)-1, c->group) < 0)
+		return td_fail(err, TD_E_IO, "chgrp %s: %s", service.path, strerror(errno));
 	if (service.path[0] != '\0' && chmod(service.path, mode) < 0)
 		return td_fail(err, TD_E_IO, "chmod %s: %s", service.path, strerror(errno));
 	if (fd >= 0) {
@@ -427,7 +418,6 @@ milt_service_start(const struct milt_service_conf *c, const struct milt_policy *
 	if ((rc = take_address(c->socket, conn, sizeof(conn), err)) < 0 ||
 	    (rc = check_unused(err)) < 0)
 		return rc;
-	raise_nofile();
 	(void)milt_lib_log_lines();
 	if ((rc = setup(conn, err)) < 0 ||
 	    (rc = start_thread(&service.thread, service_thread, err)) < 0)

@@ -16,6 +16,7 @@ struct milt_service_conf {
 	const char *socket; /* "/path", "unix:/path", "inet:port@host", "inet6:port@[::1]" */
 	const char *name;   /* filter name; NULL = "tandem" */
 	mode_t file_mode;   /* of a unix socket; 0 = 0660 */
+	gid_t group;        /* of a unix socket; 0 = as it comes */
 	unsigned timeout;   /* seconds; 0 = libmilter's own 7210 */
 	int backlog;        /* 0 = SOMAXCONN */
 	size_t max_packet;  /* 0 = 1 MiB (libmilter's own is 64 KiB) */

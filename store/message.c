@@ -5,8 +5,6 @@
 #include "gateway/base/log.h"
 #include "store/op.h"
 
-#define DAY_MS 86400000
-
 struct add_op {
 	struct store_op op;
 	struct store_message m;
@@ -196,7 +194,7 @@ store_message_del(struct store *st, const uint64_t *ids, size_t n, struct store_
 
 /* ---- mail become chat ---- */
 
-/* 1 = seen within a day, 0 = new and remembered now. */
+/* 1 = seen within dedup_life, 0 = new and remembered now. */
 static int
 is_repeat(struct store_op *op, struct store_db *db, const struct store_chat *c, uint64_t now)
 {
@@ -210,7 +208,7 @@ is_repeat(struct store_op *op, struct store_db *db, const struct store_chat *c, 
 			  SV(sv_text(c->mail_id), sv_text(c->to)));
 	if (rc < 0)
 		return rc;
-	if (rc == 1 && at > (int64_t)now - DAY_MS)
+	if (rc == 1 && at > (int64_t)now - store_dedup_ms(op->st))
 		return 1;
 	rc = store_db_do(db, &op->err,
 			 "INSERT INTO dedup (mail_id, account, at) VALUES (?1, ?2, ?3)"

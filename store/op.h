@@ -92,6 +92,7 @@ void store_wait_give(struct store_wait *w, struct store_op *op);
 
 uint64_t store_now(const struct store *st); /* wall ms, plus the tests' shift */
 unsigned store_max_offline(const struct store *st);
+int64_t store_dedup_ms(const struct store *st);
 /* How long a blocking form without its own limit waits. */
 unsigned store_patience(const struct store *st);
 

@@ -113,13 +113,14 @@ static int
 purge_run(struct store_op *op, struct store_db *db)
 {
 	int64_t now = (int64_t)store_now(op->st);
-	struct store_val day = sv_int(now - DAY_MS), month = sv_int(now - 30 * DAY_MS);
+	struct store_val old = sv_int(now - store_dedup_ms(op->st)),
+			 month = sv_int(now - 30 * DAY_MS);
 	int dedup, threads, removed, rc;
 
 	dedup = store_db_do(db, &op->err,
 			    "DELETE FROM dedup WHERE (mail_id, account) IN"
 			    " (SELECT mail_id, account FROM dedup WHERE at <= ?1 LIMIT ?2)",
-			    SV(day, sv_int(PURGE_BATCH)));
+			    SV(old, sv_int(PURGE_BATCH)));
 	if (dedup < 0)
 		return dedup;
 	threads = store_db_do(db, &op->err,

@@ -44,6 +44,7 @@ struct store {
 	/* set at open */
 	bool memory; /* no second connection can see it: the writer reads too */
 	unsigned n_readers, max_offline, patience;
+	_Atomic int64_t dedup_ms;
 	struct store_db *db; /* the writer's */
 	struct store_known *known;
 	pthread_t writer;
@@ -715,6 +716,7 @@ store_open(const struct store_conf *sc, struct store **out, struct td_err *err)
 			: sc->readers > READERS_MAX ? READERS_MAX
 						    : sc->readers;
 	st->max_offline = sc->max_offline != 0 ? sc->max_offline : 1000;
+	store_set_dedup_life(st, 86400);
 	st->patience = busy_ms + 5000;
 	st->purge_at = td_mono_ms() + PURGE_FIRST_MS;
 	st->known = store_known_new();
@@ -787,6 +789,19 @@ uint64_t
 store_now(const struct store *st)
 {
 	return td_wall_ms() + (uint64_t)atomic_load(&st->shift);
+}
+
+int64_t
+store_dedup_ms(const struct store *st)
+{
+	return atomic_load(&st->dedup_ms);
+}
+
+void
+store_set_dedup_life(struct store *st, int64_t seconds)
+{
+	/* further back than the clock reaches is for ever */
+	atomic_store(&st->dedup_ms, seconds < INT64_MAX / 2000 ? seconds * 1000 : INT64_MAX / 2);
 }
 
 unsigned

@@ -31,6 +31,8 @@ int store_open(const struct store_conf *sc, struct store **out, struct td_err *e
 /* Finish what is queued, checkpoint, stop the threads.  Callbacks still owed are posted
  * to their loops before this returns. */
 void store_close(struct store **st);
+/* How long a mail that became chat is remembered; a day until said otherwise.  Any thread. */
+void store_set_dedup_life(struct store *st, int64_t seconds);
 /* Counters for `summary` and metrics. */
 struct store_stats {
 	uint64_t writes, commits, reads, errors, queue; /* queue = waiting now */

@@ -157,6 +157,15 @@ xmpp_c2s_log(const struct xmpp_c2s *c)
 	return &c->log;
 }
 
+struct td_str
+xmpp_c2s_context(const struct xmpp_c2s *c, struct td_str key)
+{
+	for (size_t i = 0; i < c->cc->n_context; i++)
+		if (td_str_eq(c->cc->context[2 * i], key))
+			return c->cc->context[2 * i + 1];
+	return TD_STR_NULL;
+}
+
 bool
 xmpp_c2s_is_tls(const struct xmpp_c2s *c)
 {
@@ -386,12 +395,12 @@ xmpp_c2s_new(struct xmpp_env *env, struct xmpp_io *io, const struct xmpp_c2s_con
 	c->cc = cc;
 	c->tls = direct_tls;
 	c->log = (struct td_logctx){ &env->log, "xmpp.c2s", log_fields };
-	xmpp_reader_init(&c->reader, env->xmlpool, env->lim.max_stanza_unauth, env->lim.max_depth);
+	xmpp_reader_init(&c->reader, env->xmlpool, cc->max_stanza_unauth, cc->max_depth);
 	c->nego = td_zalloc(sizeof(*c->nego));
 	c->nego->c = c;
 	c->nego->timeout.fire = on_timeout;
 	c->nego->delay.fire = on_delay_over;
-	td_timer_set(env->loop, &c->nego->timeout, env->lim.negotiation_timeout_ms);
+	td_timer_set(env->loop, &c->nego->timeout, cc->negotiation_ms);
 	env->stats.streams++;
 	return c;
 }
@@ -605,7 +614,7 @@ sasl_success(struct xmpp_c2s *c, struct td_str more)
 	xmpp_sasl_free(c->nego->sasl);
 	c->nego->sasl = NULL;
 	xmpp_reader_restart(&c->reader);
-	c->reader.max_stanza = env->lim.max_stanza;
+	c->reader.max_stanza = c->cc->max_stanza;
 	c2s_goto(c, XS_HEADER, "auth-ok");
 	owner = xmpp_owner(env, td_cstr(c->bare));
 	if (owner == env->index) {
@@ -1063,7 +1072,7 @@ xmpp_c2s_moved(struct xmpp_c2s *c, struct xmpp_env *env)
 	c->log.parent = &env->log;
 	env->stats.streams++;
 	xmpp_reader_move(&c->reader, env->xmlpool);
-	td_timer_set(env->loop, &c->nego->timeout, env->lim.negotiation_timeout_ms);
+	td_timer_set(env->loop, &c->nego->timeout, c->cc->negotiation_ms);
 	xmpp_user_with(env, td_cstr(c->bare), preload, NULL);
 }
 
@@ -1071,6 +1080,28 @@ void
 xmpp_c2s_idle(struct xmpp_c2s *c)
 {
 	xmpp_c2s_end(c, "connection-timeout", "Nothing was received for too long");
+}
+
+bool
+xmpp_c2s_ping(struct xmpp_c2s *c)
+{
+	struct td_buf *out;
+	char id[9];
+
+	if (c->state != XS_READY || c->session == NULL)
+		return false;
+	if (c->session->sm != NULL) {
+		xmpp_sm_request(c->session);
+		return true;
+	}
+	td_random_id(id, sizeof(id) - 1);
+	out = xmpp_c2s_out(c);
+	td_buf_addz(out, "<iq type='get' from='");
+	td_buf_add_xml(out, td_cstr(c->domain));
+	td_buf_addz(out, "' to='");
+	td_buf_add_xml(out, c->session->jid.full);
+	td_buf_addf(out, "' id='ping-%s'><ping xmlns='" NS_PING "'/></iq>", id);
+	return true;
 }
 
 void

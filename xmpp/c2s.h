@@ -50,6 +50,12 @@ struct xmpp_c2s_conf {
 	unsigned auth_delay_ms;                /* before the next attempt is read */
 	unsigned stanza_count, stanza_seconds; /* stanza_rate; count 0 = unlimited */
 	unsigned byte_count, byte_seconds;     /* byte_rate */
+	uint32_t max_stanza, max_stanza_unauth;
+	uint16_t max_depth;
+	unsigned negotiation_ms; /* from connect to a bound session */
+	/* context = [ key = value ]: n_context pairs, the configuration's */
+	const struct td_str *context;
+	size_t n_context;
 	bool provision; /* credentials are elsewhere (file://): a first login makes the account in the store */
 };
 
@@ -73,6 +79,10 @@ void xmpp_c2s_end_with(struct xmpp_c2s *c, const char *condition, const char *te
 /* The idle timer of the listener fired: nothing read for idle_time. */
 void xmpp_c2s_idle(struct xmpp_c2s *c);
 
+/* Nothing was read for ping_interval: ask for a sign of life (XEP-0199 4.2; with stream management
+ * <r/>).  False while negotiating: there is nothing to ask. */
+bool xmpp_c2s_ping(struct xmpp_c2s *c);
+
 /* ---- for session.c and modules ---- */
 /* Serialise one stanza to the client. */
 void xmpp_c2s_write(struct xmpp_c2s *c, struct xmpp_stanza *s);
@@ -89,6 +99,8 @@ void xmpp_c2s_adopt(struct xmpp_c2s *c, struct xmpp_session *sess);
 void xmpp_c2s_hold(struct xmpp_c2s *c, bool hold);
 /* The authenticated bare JID; .p NULL before. */
 struct td_str xmpp_c2s_bare(const struct xmpp_c2s *c);
+/* What its Listen says of <key> (option context); TD_STR_NULL when nothing. */
+struct td_str xmpp_c2s_context(const struct xmpp_c2s *c, struct td_str key);
 const struct td_logctx *xmpp_c2s_log(const struct xmpp_c2s *c);
 bool xmpp_c2s_is_tls(const struct xmpp_c2s *c);
 /* For `session list`: "host", state name, mechanism. */

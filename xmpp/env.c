@@ -17,11 +17,6 @@ read_limits(struct xmpp_env *env)
 	struct xmpp_limits *l = &env->lim;
 	struct td_str conflict = conf_str(env->conf, &at, "resource_conflict");
 
-	l->max_stanza = (uint32_t)conf_int(env->conf, &at, "max_stanza_size");
-	l->max_stanza_unauth = (uint32_t)conf_int(env->conf, &at, "max_stanza_size_unauth");
-	l->max_depth = (uint16_t)conf_int(env->conf, &at, "max_depth");
-	l->negotiation_timeout_ms =
-		(unsigned)conf_int(env->conf, &at, "negotiation_timeout") * 1000;
 	l->sm_resume_timeout_s = (unsigned)conf_int(env->conf, &at, "sm_resume_timeout");
 	l->sm_max_queue = (unsigned)conf_int(env->conf, &at, "sm_max_queue");
 	l->sm_max_bytes = (uint64_t)conf_int(env->conf, &at, "sm_max_queue_size");

@@ -17,6 +17,8 @@ void xmpp_sm_received(struct xmpp_session *sess, struct xmpp_stanza *s);
 /* About to write <s>: queue it; false when the queue, <s> in it, is over sm_max_queue or
  * sm_max_queue_size (session must end, which sends the queue elsewhere). */
 bool xmpp_sm_sent(struct xmpp_session *sess, struct xmpp_stanza *s);
+/* Ask the client how far it is (<r/>), whatever waits. */
+void xmpp_sm_request(struct xmpp_session *sess);
 /* Called by the last unref of a stanza with a promise, on any thread. */
 void xmpp_promise_settle(struct xmpp_promise *p);
 /* Session ends for good: every unacknowledged stanza is re-routed (messages: offline rules) and the

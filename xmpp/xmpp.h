@@ -77,9 +77,6 @@ struct xmpp_host {
 };
 
 struct xmpp_limits { /* from the configuration snapshot, per worker */
-	uint32_t max_stanza, max_stanza_unauth;
-	uint16_t max_depth;
-	unsigned negotiation_timeout_ms;
 	unsigned sm_resume_timeout_s;
 	unsigned sm_max_queue;
 	uint64_t sm_max_bytes;

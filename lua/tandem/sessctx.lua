@@ -12,6 +12,9 @@ local facts = {
 
 function methods:get(_, key)
 	local v = self.sess:get("ctx:" .. key)
+	if v == nil then
+		v = self.sess:context(key)
+	end
 	if v == nil and facts[key] then
 		local jid = self.sess:jid()
 		v = jid and facts[key](jid)

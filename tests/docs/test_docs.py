@@ -1,4 +1,5 @@
 """test_docs - what the documentation says is so: reference pages, commands, links, names, examples."""
+import difflib
 import os
 import re
 import subprocess
@@ -71,7 +72,11 @@ class Reference(unittest.TestCase):
         """docs/reference is what the sources say; make docs mends it."""
         for name in ("config.md", "xeps.md", "events.md"):
             with self.subTest(page=name):
-                self.assertEqual((DOCS / "reference" / name).read_text(), (Path(self.tmp.name) / name).read_text(), "run make docs")
+                diff = difflib.unified_diff((DOCS / "reference" / name).read_text().splitlines(), (Path(self.tmp.name) / name).read_text().splitlines(),
+                                            "docs/reference/" + name, "what the sources say", "", "", 0)
+                diff = list(diff)
+                if diff:
+                    self.fail("run make docs:\n" + "\n".join(x[:200] for x in diff[:20]) + ("\n..." if len(diff) > 20 else ""))
 
     def test_deterministic(self):
         with tempfile.TemporaryDirectory(dir=BUILD) as again:

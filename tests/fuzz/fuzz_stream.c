@@ -30,7 +30,8 @@ static void XMLCALL
 on_start(void *arg, const XML_Char *name, const XML_Char **atts)
 {
 	(void)arg;
-	if (strcmp(name, "urn:xmpp:sm:3\x01" "enabled") != 0)
+	if (strcmp(name, "urn:xmpp:sm:3\x01"
+			 "enabled") != 0)
 		return;
 	for (; atts[0] != NULL; atts += 2)
 		if (strcmp(atts[0], "id") == 0)
@@ -137,15 +138,9 @@ control(struct xmpp_io *io, uint8_t what)
 		settle();
 		rig_cut(io);
 		return begin(1);
-	case 'p':
-		rig_say(io, sm_id);
-		break;
-	case 's':
-		settle();
-		break;
-	case 'w':
-		io->slow = !io->slow;
-		break;
+	case 'p': rig_say(io, sm_id); break;
+	case 's': settle(); break;
+	case 'w': io->slow = !io->slow; break;
 	}
 	return io;
 }
@@ -182,8 +177,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	td_log_set_level(NULL, TD_LOG_ERROR);
 	sm_id[0] = '\0';
 	rig_start((data[0] & 16) ? "sm_max_queue = 10 max_resources = 3" : "max_resources = 3");
-	rig.env->lim.max_stanza = 20000;
-	rig.env->lim.max_stanza_unauth = 10000;
+	rig.cc.max_stanza = 20000;
+	rig.cc.max_stanza_unauth = 10000;
 	rig.late = (data[0] & 4) != 0;
 	for (size_t i = 0; i < RIG_IOS; i++) {
 		checkers[i].done = 0;

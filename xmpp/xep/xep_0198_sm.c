@@ -163,6 +163,13 @@ on_ask(struct td_task *t)
 	xmpp_c2s_write_raw(sm->sess->stream, "<r xmlns='" NS_SM "'/>");
 }
 
+void
+xmpp_sm_request(struct xmpp_session *sess)
+{
+	sess->sm->asked = true;
+	xmpp_c2s_write_raw(sess->stream, "<r xmlns='" NS_SM "'/>");
+}
+
 bool
 xmpp_sm_sent(struct xmpp_session *sess, struct xmpp_stanza *s)
 {

@@ -7,7 +7,7 @@
 
 local copy = script:bool("copy", false)
 local automatic = script:bool("automatic", false)
-local max_chat_body = script:number("max_chat_body", 10000)
+local max_chat_body = script:number("max_chat_body", tonumber(tandem.config("mail", "max_chat_body"):match("%d+%s*$")))
 local max_hops = script:number("max_hops", 10)
 local from = script:string("from")
 

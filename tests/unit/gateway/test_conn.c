@@ -36,7 +36,7 @@ struct xmpp_c2s {
 	struct td_grave grave;
 };
 
-static _Atomic unsigned n_open, n_closed, n_moved, n_idle, n_flushed, n_late;
+static _Atomic unsigned n_open, n_closed, n_moved, n_idle, n_flushed, n_late, n_ping;
 static pthread_mutex_t why_lock = PTHREAD_MUTEX_INITIALIZER;
 static char last_why[32];
 static char last_cb[32]; /* tls-exporter of the newest TLS session */
@@ -202,6 +202,14 @@ xmpp_c2s_idle(struct xmpp_c2s *c)
 	c->cc->ops->shut(c->io);
 }
 
+bool
+xmpp_c2s_ping(struct xmpp_c2s *c)
+{
+	td_buf_addz(c->cc->ops->out(c->io), "ping");
+	atomic_fetch_add(&n_ping, 1);
+	return true;
+}
+
 /* ---- two workers ---- */
 
 static struct gw gw;
@@ -211,6 +219,7 @@ static pthread_t threads[2];
 static char dir[] = "/tmp/test_conn.XXXXXX";
 static char cert_a[64], cert_b[64];
 static struct gw_tls *tls;
+static unsigned proxy_ms;
 
 static void *
 run(void *arg)
@@ -244,7 +253,7 @@ start(void)
 		gw.workers[i] = w;
 		pthread_create(&threads[i], NULL, run, w);
 	}
-	n_open = n_closed = n_moved = n_idle = n_flushed = n_late = 0;
+	n_open = n_closed = n_moved = n_idle = n_flushed = n_late = n_ping = 0;
 }
 
 static void
@@ -274,7 +283,6 @@ new_conf(void)
 	cf->cc.ops = &gw_io_ops;
 	cf->tls = tls;
 	cf->handshake_ms = 5000;
-	cf->proxy_timeout_ms = 5000;
 	cf->max_pending = 64u << 20;
 	return cf;
 }
@@ -294,7 +302,7 @@ on_intake(struct td_mail *m, struct td_loop *loop)
 
 	(void)loop;
 	sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	gw_conn_accept(in->w, in->fd, in->cf, (struct sockaddr *)&sa);
+	gw_conn_accept(in->w, in->fd, in->cf, (struct sockaddr *)&sa, proxy_ms);
 	gw_conn_conf_unref(&in->cf);
 	free(in);
 }
@@ -720,13 +728,12 @@ START_TEST(test_move_eof)
 }
 END_TEST
 
-static bool
+static struct gw_conn_conf *
 admit_idle(struct gw_conn_conf *cf, const struct sockaddr *peer, struct xmpp_io *io)
 {
-	(void)cf;
 	(void)peer;
 	gw_conn_set_idle(io, 300);
-	return true;
+	return cf;
 }
 
 START_TEST(test_idle)
@@ -747,20 +754,44 @@ START_TEST(test_idle)
 }
 END_TEST
 
+/* An answered ping is life; silence after one is the end. */
+START_TEST(test_ping)
+{
+	struct gw_conn_conf *cf = new_conf();
+	int fd;
+
+	cf->ping_ms = 300;
+	cf->ping_timeout_ms = 500;
+	start();
+	fd = dial(0, cf);
+	for (int i = 0; i < 3; i++) {
+		expect(fd, "ping", 4);
+		say(fd, "x", 1);
+		expect(fd, "x", 1);
+	}
+	expect(fd, "ping", 4);
+	expect_eof(fd);
+	ck_assert_uint_eq(n_ping, 4);
+	ck_assert_uint_eq(n_idle, 0);
+	close(fd);
+	gw_conn_conf_unref(&cf);
+	stop();
+}
+END_TEST
+
 static struct gw_budget *budget;
 
-static bool
+static struct gw_conn_conf *
 admit_by_address(struct gw_conn_conf *cf, const struct sockaddr *peer, struct xmpp_io *io)
 {
 	char addr[64] = "";
 
-	(void)cf;
 	inet_ntop(AF_INET, &((const struct sockaddr_in *)peer)->sin_addr, addr, sizeof(addr));
 	if (strcmp(addr, "192.0.2.7") != 0)
-		return false;
+		return NULL;
 	atomic_fetch_add(&budget->used, 1);
 	gw_conn_use_budget(io, budget);
-	return true;
+	return cf;
 }
 
 START_TEST(test_proxy)
@@ -772,7 +803,7 @@ START_TEST(test_proxy)
 	struct gw_conn_conf *cf = new_conf();
 	int fd;
 
-	cf->proxy = true;
+	proxy_ms = 5000;
 	cf->admit = admit_by_address;
 	budget = td_zalloc(sizeof(*budget));
 	budget->refs = 1;
@@ -811,6 +842,7 @@ START_TEST(test_proxy)
 	gw_budget_unref(&budget);
 	gw_conn_conf_unref(&cf);
 	stop();
+	proxy_ms = 0;
 }
 END_TEST
 
@@ -950,6 +982,7 @@ main(void)
 	tcase_add_test(tc, test_move_tls);
 	tcase_add_test(tc, test_move_eof);
 	tcase_add_test(tc, test_idle);
+	tcase_add_test(tc, test_ping);
 	tcase_add_test(tc, test_proxy);
 	tcase_add_test(tc, test_many);
 	tcase_add_test(tc, test_tls_memory);

@@ -10,18 +10,22 @@ static void
 load(const char *text)
 {
 	struct conf_report r = { 0 };
-	int rc = conf_load_text("test", td_cstr(text), &conf, &r);
+	int rc;
+
+	gw_domains_unref(&d);
+	conf_unref(&conf);
+	rc = conf_load_text("test", td_cstr(text), &conf, &r);
 
 	ck_assert_msg(rc == 0, "%s", td_buf_cstr(&r.text));
 	conf_report_fini(&r);
 	d = gw_domains_build(conf);
-	conf_unref(&conf); /* the table keeps its own */
 }
 
 static void
 teardown(void)
 {
 	gw_domains_unref(&d);
+	conf_unref(&conf);
 }
 
 static enum xmpp_domain_kind
@@ -130,12 +134,24 @@ END_TEST
 START_TEST(test_prepared)
 {
 	struct gw_domain dom;
+	struct conf_at at;
 
 	load("domain \"Example.TEST\" { XMPP_Role = \"server\" }\n"
 	     "domain \"xn--mnchen-3ya.test\" { XMPP_Role = \"server\" }\n");
 	ck_assert(gw_domains_find(d, TD_STR("example.test"), &dom));
 	ck_assert(td_str_eqc(dom.name, "example.test"));
 	ck_assert_int_eq(kind("m\xc3\xbcnchen.test"), XD_LOCAL);
+	/* one name however it is written, also for every other option */
+	load("domain \"#xmpp#XN--Mnchen-3ya.test\" { XMPP_Role = \"server\" connect_timeout = 7 }\n"
+	     "domain \"m\xc3\xbcnchen.test\" { tls = no }\n"
+	     "domain \"xn--mnchen-3ya.test\" { idle_timeout = 9 }\n"
+	     "mail { domains = ( \"xn--mnchen-3ya.test\" ) }\n");
+	ck_assert(gw_domains_find(d, TD_STR("m\xc3\xbcnchen.test"), &dom));
+	ck_assert(dom.kind == XD_LOCAL && dom.mail);
+	at = (struct conf_at){ .protocol = "xmpp", .domain = dom.name };
+	ck_assert_int_eq(conf_int(conf, &at, "connect_timeout"), 7);
+	ck_assert_int_eq(conf_int(conf, &at, "idle_timeout"), 9);
+	ck_assert(td_str_eqc(conf_str(conf, &at, "tls"), "no"));
 }
 END_TEST
 

@@ -43,6 +43,13 @@ xmpp_c2s_input(struct xmpp_c2s *c, const char *data, size_t len)
 	td_buf_add(c->ops->out(c->io), data, len);
 }
 
+bool
+xmpp_c2s_ping(struct xmpp_c2s *c)
+{
+	(void)c;
+	return false;
+}
+
 static void
 free_stream(struct td_grave *g)
 {

@@ -387,6 +387,10 @@ rig_start(const char *xmpp)
 		.mechs_tls = 0x1F,
 		.creds = &rig_source,
 		.auth_max_failures = 3,
+		.max_stanza = (uint32_t)conf_int(rig.conf, NULL, "max_stanza_size"),
+		.max_stanza_unauth = (uint32_t)conf_int(rig.conf, NULL, "max_stanza_size_unauth"),
+		.max_depth = (uint16_t)conf_int(rig.conf, NULL, "max_depth"),
+		.negotiation_ms = (unsigned)conf_int(rig.conf, NULL, "negotiation_timeout") * 1000,
 	};
 	rig_settle();
 }
