@@ -573,7 +573,7 @@ static const struct {
 	{ "security { user = a }", "security { user = b group = c } data_dir = /x",
 	  "data_dir user group" },
 	{ "security { user = tandem }", "", "" },
-	{ "threadpool IO { backlog = 1 }", "", "backlog" },
+	{ "milter { milter_timeout = 11 }", "", "milter_timeout" },
 	{ "milter_listener { Listen /a {} }", "milter_listener { Listen /b {} }",
 	  "milter_listener" },
 	{ "http_listener { Listen *:1 {} }", "http_listener { Listen *:2 {} }", "" },
