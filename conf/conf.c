@@ -521,8 +521,8 @@ diff_scope(const struct conf *ca, const struct conf_scope *a, const struct conf 
 
 	/* libmilter cannot change its socket */
 	if ((a == NULL || b == NULL) && any->kind->bit == CS_LISTEN &&
-	    any->parent->kind->bit == CS_MILTER_LISTENER)
-		add_name(out, "milter_listener");
+	    (any->parent->kind->bit & (CS_MILTER_LISTENER | CS_CONTROL_LISTENER)))
+		add_name(out, any->parent->kind->name);
 	for (const struct conf_option *o = conf_options; o->name != NULL; o++) {
 		const struct conf_value *va, *vb;
 

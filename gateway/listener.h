@@ -55,6 +55,9 @@ void gw_lshare_fini(struct gw_lshare *s);
 int gw_lconf_new(struct gw_lshare *s, const struct conf_scope *listen, bool is_unix,
 		 struct gw_conn_conf **out, struct td_err *err);
 int gw_lconf_creds(struct gw_lshare *s, struct gw_conn_conf *cf, struct td_err *err);
+/* Mechanisms that the Auth*Parameters at <at> allow on an encrypted connection, and the store that
+ * serves them; uri->p NULL = none is named. */
+unsigned gw_lconf_mechs(const struct conf *c, const struct conf_at *at, struct td_str *uri);
 /* Time for the PROXY header that must come first from this address, in ms; 0 = none comes. */
 unsigned gw_lconf_proxy(struct gw_conn_conf *cf, const struct sockaddr *sa);
 /* May this address give a PROXY header? */

@@ -290,8 +290,8 @@ shared_source(struct gw_lshare *s, struct td_str uri, struct xmpp_cred_source **
 	return 0;
 }
 
-static int
-load_creds(struct gw_lshare *s, struct lconf *lc, struct td_err *err)
+unsigned
+gw_lconf_mechs(const struct conf *c, const struct conf_at *at, struct td_str *uri)
 {
 	static const struct {
 		const char *option;
@@ -302,33 +302,40 @@ load_creds(struct gw_lshare *s, struct lconf *lc, struct td_err *err)
 		{ "authplainparameters", SASL_M_PLAIN },
 		{ "authdigestmd5parameters", SASL_M_DIGEST_MD5 },
 	};
-	struct gw_conn_conf *cf = &lc->base;
-	struct conf_at at = at_of(lc);
 	unsigned set = 0, allowed = ~0u;
-	struct td_str uri = TD_STR_NULL;
 
-	if (td_str_ieq(conf_str(s->conf, &at, "xmpp_streams"), TD_STR("server")))
-		return 0;
+	*uri = TD_STR_NULL;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct td_str u = conf_dict(s->conf, &at, rows[i].option, "uri");
-		struct td_str names = conf_dict(s->conf, &at, rows[i].option, "mechanisms");
+		struct td_str u = conf_dict(c, at, rows[i].option, "uri");
+		struct td_str names = conf_dict(c, at, rows[i].option, "mechanisms");
 
 		if (u.p == NULL)
 			continue;
 		set |= SCRAM | SCRAM_PLUS | rows[i].adds;
-		if (uri.p == NULL)
-			uri = u;
+		if (uri->p == NULL)
+			*uri = u;
 		if (names.len > 0) {
 			allowed = named_mechs(names);
 			set |= allowed & SASL_M_PLAIN;
 		}
 	}
-	if (!conf_bool(s->conf, &at, "allow_legacy_auth"))
+	if (!conf_bool(c, at, "allow_legacy_auth"))
 		set &= ~SASL_M_DIGEST_MD5;
-	set &= allowed;
-	cf->cc.mechs_tls = set;
-	cf->cc.mechs_plain = set & ~(SCRAM_PLUS | (cf->local ? 0 : SASL_M_PLAIN));
-	return uri.p != NULL ? shared_source(s, uri, &cf->cc.creds, err) : 0;
+	return set & allowed;
+}
+
+static int
+load_creds(struct gw_lshare *s, struct lconf *lc, struct td_err *err)
+{
+	struct conf_at at = at_of(lc);
+	struct xmpp_c2s_conf *cc = &lc->base.cc;
+	struct td_str uri;
+
+	if (td_str_ieq(conf_str(s->conf, &at, "xmpp_streams"), TD_STR("server")))
+		return 0;
+	cc->mechs_tls = gw_lconf_mechs(s->conf, &at, &uri);
+	cc->mechs_plain = cc->mechs_tls & ~(SCRAM_PLUS | (lc->base.local ? 0 : SASL_M_PLAIN));
+	return uri.p != NULL ? shared_source(s, uri, &cc->creds, err) : 0;
 }
 
 int

@@ -4,6 +4,7 @@ import os
 import smtplib
 import socket
 import struct
+import subprocess
 import time
 from pathlib import Path
 
@@ -328,6 +329,125 @@ milter_listener {
     def test_dedup_life(self):
         """What the store was told of it; the store's own tests look at what it does."""
         self.assertEqual(self.d.ctl("config", "eval", "milter", "dedup_life").split()[-1], "60")
+
+
+class Console(lab.Case):
+    """control_listener over TCP: credentials, Peers, roles."""
+
+    @classmethod
+    def prepare(cls, lab_):
+        cls.secure, cls.open_, cls.brief = lab.free_port(), lab.free_port(), lab.free_port()
+        cls.unix = lab_.dir / "roles.sock"
+        passwd, groups = lab_.dir / "console", lab_.dir / "groups"
+        passwd.write_text("olga:%s\nroot2:%s\n" % (lab.PASSWORD, lab.PASSWORD))
+        passwd.chmod(0o600)
+        groups.write_text("# who is what\nops:olga,oscar\nreader:x:oscar, olga\n")
+        cls.secret = lab_.dir / "secret"
+        cls.secret.write_text(lab.PASSWORD + "\n")
+        cls.wrong = lab_.dir / "wrong"
+        cls.wrong.write_text("nonsense\n")
+        cls.d = lab_.daemon(milter=False, extra="""
+control_listener {
+  Listen "127.0.0.1:%d" {
+    Enable_Authentication = true
+    Enable_Authorization = true
+    AuthParameters = [ uri = "file://%s" ]
+    AuthorizationParameters = [ uri = "groups://%s" ]
+    Peer "127.0.0.2" { always_allow = true  enable_authorization = false }
+    Peer "127.0.0.3" { always_allow = true  always_deny = true }
+  }
+  Listen "127.0.0.1:%d" {}
+  Listen "127.0.0.1:%d" { timeout = 1 }
+  Listen "%s" { enable_authorization = true  file_mode = 0600  file_group = "mail" }
+}
+Authorization {
+  Role "ops" { allow = ( "^version$" "^config (get|eval)" ) }
+  Role "reader" { allow = "^account list" }
+  Role "root2" { allow = ".*" }
+  Role "root" { allow = "^version$" }
+}
+""" % (cls.secure, passwd, groups, cls.open_, cls.brief, cls.unix))
+
+    def ctl(self, where, *args, secret=None, stdin=""):
+        cmd = [lab.binary("tandemctl"), "-s", str(where), "-p", str(secret or self.secret), *args]
+        return subprocess.run(cmd, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=30 * lab.SLOW)
+
+    def at(self, user):
+        return "%s@127.0.0.1:%d" % (user, self.secure)
+
+    def raw(self, line, source="127.0.0.1", port=None):
+        """What the port says to a line, and the socket."""
+        s = socket.create_connection(("127.0.0.1", port or self.secure), 20 * lab.SLOW, source_address=(source, 0))
+        self.addCleanup(s.close)
+        s.sendall(line.encode() + b"\n")
+        return s.recv(4096).decode(), s
+
+    def test_roles(self):
+        r = self.ctl(self.at("olga"), "version")
+        self.assertEqual((r.returncode, r.stderr), (0, ""))
+        self.assertIn("tandem", r.stdout)
+        self.assertEqual(self.ctl(self.at("olga"), "account", "list").returncode, 0)
+        for words in (("summary",), ("config", "set", "log_level", "debug"), ("shutdown",)):
+            r = self.ctl(self.at("olga"), *words)
+            self.assertEqual((r.returncode, r.stderr), (1, "tandemctl: Not Authorized for this command\n"))
+        self.assertEqual(self.ctl(self.at("root2"), "summary").returncode, 0)
+        self.d.wait_log("event=control-denied .*user=olga why=role")
+
+    def test_wrong_credentials(self):
+        for user, secret in (("olga", self.wrong), ("nobody", self.secret)):
+            r = self.ctl(self.at(user), "version", secret=secret)
+            self.assertEqual((r.returncode, r.stdout), (1, ""))
+            self.assertIn("credentials", r.stderr)
+
+    def test_nothing_before_signing_in(self):
+        answer, s = self.raw('{"args":["version"]}')
+        self.assertRegex(answer, r"^\d+ 1\nsign in first")
+        s.sendall(b'{"sasl":"PLAIN","data":"AG9sZ2EAczNjcmV0LVBhc3M="}\n')     # not in the clear
+        self.assertRegex(s.recv(4096).decode(), r"^\d+ 1\nnot authorized")
+        s.sendall(b'{"data":"AA=="}\n')
+        self.assertRegex(s.recv(4096).decode(), r"^\d+ 1\nsign in first")
+        for _ in range(2):
+            s.sendall(b'{"sasl":"SCRAM-SHA-256","data":"%%%"}\n')
+        while s.recv(4096):     # the third failure closes
+            pass
+
+    def test_endless_line(self):
+        s = socket.create_connection(("127.0.0.1", self.secure), 20 * lab.SLOW)
+        self.addCleanup(s.close)
+        try:
+            for _ in range(100):
+                s.sendall(b"x" * 10000)
+            self.assertEqual(s.recv(10), b"")
+        except ConnectionError:
+            pass
+        self.assertEqual(self.ctl(self.at("olga"), "version").returncode, 0)
+
+    def test_peers(self):
+        answer, _ = self.raw('{"args":["summary"]}', "127.0.0.2")
+        self.assertRegex(answer, r"^\d+ 0\n")
+        with self.assertRaises(ConnectionError):
+            answer, _ = self.raw('{"args":["version"]}', "127.0.0.3")
+            if answer == "":
+                raise ConnectionError
+
+    def test_open_port(self):
+        r = self.ctl("127.0.0.1:%d" % self.open_, "summary")
+        self.assertEqual(r.returncode, 0, r.stderr)
+
+    def test_timeout(self):
+        answer, s = self.raw('{"args":["version"]}', port=self.brief)
+        self.assertRegex(answer, r"^\d+ 0\n")
+        begin = time.monotonic()
+        self.assertEqual(s.recv(10), b"")
+        self.assertLess(time.monotonic() - begin, 10)
+
+    def test_unix_user_is_a_role(self):
+        if os.geteuid() != 0:
+            self.skipTest("the role is called root")
+        self.assertEqual(self.ctl(self.unix, "version").returncode, 0)
+        self.assertEqual(self.ctl(self.unix, "summary").returncode, 1)
+        st = os.stat(self.unix)
+        self.assertEqual((st.st_mode & 0o777, grp.getgrgid(st.st_gid).gr_name), (0o600, "mail"))
 
 
 if __name__ == "__main__":
