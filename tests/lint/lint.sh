@@ -34,7 +34,8 @@ fi
 headers=$(find gateway conf store lua xmpp milter -name '*.h' | sort)
 [ $# -gt 0 ] && headers=
 db=$(mktemp -d) || exit 1
-trap 'rm -rf "$db"' EXIT INT TERM
+trap 'rm -rf "$db"' EXIT
+trap 'exit 1' INT TERM
 
 # The flags the Makefile compiles with, without those only gcc knows.  gcc says -Wcast-qual in every
 # build; clang would say it of the casts inside OpenSSL's macros, too.
