@@ -187,6 +187,8 @@ store_message_del(struct store *st, const uint64_t *ids, size_t n, struct store_
 	if (n > 0)
 		memcpy(o->ids, ids, n * sizeof(*ids));
 	o->n = n;
+	/* most are of messages just delivered: a commit for each would double the commits */
+	o->op.lazy = to.cb == NULL;
 	store_op_to(&o->op, to);
 	store_op_topic(&o->op, STORE_ALL_MESSAGES);
 	store_op_submit(&o->op);

@@ -53,6 +53,7 @@ struct store_op {
 	struct store_result res;
 	struct td_err err;
 	size_t bytes; /* counted against the queue's limit */
+	bool lazy;    /* a write that nobody waits for: may wait for others to share its commit */
 	/* What it touches: ops that share a key run and answer in the order made. */
 	uint16_t *keys;
 	size_t n_keys, max_keys;

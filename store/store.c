@@ -5,6 +5,7 @@
  * takes all that waits, runs it as one transaction (a savepoint each, so that one failing
  * op does not spoil the rest), commits, and only then posts the replies.  An op whose key
  * has reads under way at a reader stays in the queue, with all behind it that share a key.
+ * Lazy ops do not make it begin by themselves, for LAZY_MS; they keep their place.
  *
  * When a transaction breaks (disk full, I/O), its ops are run again one by one: what still
  * can succeed does, the others get their own error, and nothing was answered too early. */
@@ -23,6 +24,8 @@
 #define READ_BATCH 64u           /* reads per snapshot: a long one would hold up checkpoints */
 #define QUEUE_BYTES (256u << 20) /* then callers are told BUSY */
 #define READERS_MAX 16u
+#define LAZY_MS 50u   /* how long a lazy op may wait for others */
+#define LAZY_MAX 256u /* and how many may */
 #define PURGE_FIRST_MS 60000u
 #define PURGE_EVERY_MS 3600000u
 
@@ -57,6 +60,9 @@ struct store {
 	struct key keys[KEYS];
 	uint64_t queued, bytes; /* all ops not yet answered */
 	bool parked;            /* ops wait for reads to end */
+	bool urgent;            /* <ops> has one that is not lazy, or was not taken */
+	unsigned n_lazy;        /* those that came since the last take() */
+	uint64_t lazy_at;       /* mono ms: the first of them has waited enough */
 	bool closing, readers_stop, hold_readers, hold_writer;
 	uint64_t purge_at; /* mono ms */
 	struct reader readers[READERS_MAX];
@@ -236,6 +242,20 @@ draws(const struct store_op *op, size_t i)
 	return op->def->write || i == 0 || op->keys[i] >= STORE_TOPIC_COUNT;
 }
 
+/* May <op> wake the writer?  The first lazy one does, to set its clock. */
+static bool
+wakes(struct store *st, const struct store_op *op)
+{
+	if (!op->lazy || ++st->n_lazy >= LAZY_MAX) {
+		st->urgent = true;
+		return true;
+	}
+	if (st->n_lazy > 1)
+		return false;
+	st->lazy_at = td_mono_ms() + LAZY_MS;
+	return true;
+}
+
 static void
 push(struct store *st, struct store_op *op)
 {
@@ -245,7 +265,8 @@ push(struct store *st, struct store_op *op)
 		for (size_t i = 0; i < op->n_keys; i++)
 			st->keys[op->keys[i]].queued += draws(op, i);
 		STAILQ_INSERT_TAIL(&st->ops, op, link);
-		pthread_cond_signal(&st->more);
+		if (wakes(st, op))
+			pthread_cond_signal(&st->more);
 	} else {
 		/* reads of one key meet the same reader, so they keep their order */
 		struct reader *r = &st->readers[op->n_keys > 0 ? op->keys[0] % st->n_readers : 0];
@@ -303,6 +324,8 @@ take(struct store *st, struct store_ops *batch)
 		st->keys[op->keys[i]].parked = 0;
 	STAILQ_CONCAT(&st->ops, &stay);
 	STAILQ_CONCAT(&st->ops, &all);
+	st->urgent = !STAILQ_EMPTY(&st->ops);
+	st->n_lazy = 0;
 }
 
 /* What answered ops leave behind: the counters may change only when the answers are posted
@@ -563,15 +586,24 @@ on_purged(void *arg, const struct store_result *r)
 	pthread_mutex_unlock(&st->lock);
 }
 
+/* Is there something that should run now? */
+static bool
+is_time(const struct store *st)
+{
+	return !st->hold_writer &&
+	       (st->urgent || st->closing || (st->n_lazy > 0 && td_mono_ms() >= st->lazy_at));
+}
+
 /* Wait until there is work; false when closing and all is done.  The lock is held. */
 static bool
 next_batch(struct store *st, struct store_ops *batch)
 {
 	for (;;) {
-		struct timespec until = mono_time(st->purge_at);
+		bool lazy = st->n_lazy > 0 && !st->hold_writer && st->lazy_at < st->purge_at;
+		struct timespec until = mono_time(lazy ? st->lazy_at : st->purge_at);
 
 		STAILQ_INIT(batch);
-		if (!st->hold_writer)
+		if (is_time(st))
 			take(st, batch);
 		if (!STAILQ_EMPTY(batch))
 			return true;

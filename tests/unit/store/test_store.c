@@ -336,6 +336,35 @@ START_TEST(messages_in_order_and_paged)
 }
 END_TEST
 
+/* Deletions that nobody waits for share a commit, are seen by what is asked after them, and
+ * happen without anything else to do. */
+START_TEST(message_del_lazy)
+{
+	struct store_stats before, now;
+	uint64_t ids[3];
+
+	add_account(ANN);
+	for (int i = 0; i < 3; i++) {
+		OK(g, store_message_add(st, ANN, S("<m/>"), 1, to_got(&g)));
+		ids[i] = g.id;
+	}
+	store_get_stats(st, &before);
+	store_message_del(st, &ids[0], 1, (struct store_to){ 0 });
+	store_message_del(st, &ids[1], 1, (struct store_to){ 0 });
+	OK(g, store_messages_get(st, ANN, 0, 100, loop, on_messages, &g));
+	ck_assert_uint_eq(g.n, 1);
+	store_get_stats(st, &now);
+	ck_assert_uint_eq(now.writes - before.writes, 2);
+	ck_assert_uint_eq(now.commits - before.commits, 1);
+	store_message_del(st, &ids[2], 1, (struct store_to){ 0 });
+	do
+		store_get_stats(st, &now);
+	while (now.writes - before.writes < 3);
+	ck_assert_uint_eq(now.commits - before.commits, 2);
+	store_message_del(st, &ids[2], 1, (struct store_to){ 0 }); /* closing takes it along */
+}
+END_TEST
+
 START_TEST(message_large)
 {
 	char *big = td_alloc(3 << 20);
@@ -703,6 +732,7 @@ main(void)
 	tcase_add_test(tc, roster_removals_are_remembered);
 	tcase_add_test(tc, roster_hidden_contacts);
 	tcase_add_test(tc, messages_in_order_and_paged);
+	tcase_add_test(tc, message_del_lazy);
 	tcase_add_test(tc, message_large);
 	tcase_add_test(tc, chats_repeat_is_not_stored_again);
 	tcase_add_test(tc, chats_all_or_nothing);
