@@ -57,32 +57,50 @@ cut_addresses(struct td_str v)
 	return v;
 }
 
+/* A value as a parser may see it: no NUL, every line after the first begins with a blank. */
+static void
+add_value(struct td_buf *b, struct td_str value, size_t max)
+{
+	size_t n = value.len < max ? value.len : max, run;
+
+	for (size_t i = 0; i < n; i += run + 1) {
+		run = 0;
+		while (i + run < n && value.p[i + run] != '\r' && value.p[i + run] != '\n' &&
+		       value.p[i + run] != '\0')
+			run++;
+		td_buf_add(b, value.p + i, run);
+		if (i + run == n || value.p[i + run] != '\n')
+			continue;
+		td_buf_addc(b, '\n');
+		run++;
+		if (i + run == n || (value.p[i + run] != ' ' && value.p[i + run] != '\t'))
+			td_buf_addc(b, ' ');
+		run--;
+	}
+}
+
+static bool
+is_mime_field(struct td_str name)
+{
+	return (name.len >= 8 && strncasecmp(name.p, "content-", 8) == 0) ||
+	       td_str_ieq(name, TD_STR("mime-version"));
+}
+
 static void
 add_field(struct td_buf *b, struct td_str name, struct td_str value)
 {
-	size_t max = name.len >= 8 && strncasecmp(name.p, "content-", 8) == 0 ? MILT_TYPE_FIELD
-									      : VALUE_MAX;
-
-	if (value.len > max)
-		value.len = max;
-	if (is_address_field(name))
-		value = cut_addresses(value);
 	td_buf_adds(b, name);
 	td_buf_addz(b, ": ");
-	for (size_t i = 0; i < value.len; i++) {
-		if (value.p[i] == '\r' || value.p[i] == '\0')
-			continue;
-		td_buf_addc(b, value.p[i]);
-		if (value.p[i] == '\n' &&
-		    !(i + 1 < value.len && (value.p[i + 1] == ' ' || value.p[i + 1] == '\t')))
-			td_buf_addc(b, ' ');
-	}
+	if (is_address_field(name))
+		value = cut_addresses(value);
+	add_value(b, value, is_mime_field(name) ? MILT_TYPE_FIELD : VALUE_MAX);
 	td_buf_addc(b, '\n');
 }
 
-/* Headers and as much of the body as the guard lets through, in a buffer of ours. */
+/* Headers (<all>, or those that say what the body is) and as much of the body as the guard
+ * lets through, in a buffer of ours. */
 static void
-compose(const struct milt_mail *m, struct td_buf *b, bool *cut)
+compose(const struct milt_mail *m, bool all, struct td_buf *b, bool *cut)
 {
 	const struct milt_header *h;
 	struct td_str body = td_buf_str(&m->body);
@@ -90,7 +108,8 @@ compose(const struct milt_mail *m, struct td_buf *b, bool *cut)
 	struct td_str type = TD_STR("");
 
 	while ((h = milt_mail_header(m, TD_STR_NULL, &i)) != NULL) {
-		add_field(b, h->name, h->value);
+		if (all || is_mime_field(h->name))
+			add_field(b, h->name, h->value);
 		if (td_str_ieq(h->name, TD_STR("content-type")) &&
 		    !milt_contains_i(type, "message"))
 			type = h->value; /* of several, the one that would cost more */
@@ -98,6 +117,7 @@ compose(const struct milt_mail *m, struct td_buf *b, bool *cut)
 	td_buf_addc(b, '\n');
 	n = milt_mime_guard(body, type);
 	*cut = *cut || n < body.len || m->body_cut || m->headers_cut;
+	(void)td_buf_reserve(b, n + 1);
 	td_buf_add(b, body.p, n);
 }
 
@@ -144,7 +164,7 @@ milt_mime_message(struct td_str raw, bool *cut)
 
 	milt_mime_init();
 	*cut = false;
-	compose(m, &b, cut);
+	compose(m, true, &b, cut);
 	milt_mail_free(m);
 	msg = parse_bytes(&b);
 	return msg;
@@ -393,7 +413,7 @@ decode_part(struct walk *w, GMimePart *part, struct td_buf *out, size_t max)
 {
 	GMimeDataWrapper *data = g_mime_part_get_content(part);
 	GMimeStream *stream;
-	gint64 raw, n;
+	gint64 raw, n = 0;
 
 	if (data == NULL)
 		return 0;
@@ -404,7 +424,7 @@ decode_part(struct walk *w, GMimePart *part, struct td_buf *out, size_t max)
 	}
 	w->decoded += raw > 0 ? (size_t)raw : 0;
 	stream = out == NULL ? g_mime_stream_null_new() : g_mime_stream_mem_new();
-	(void)g_mime_data_wrapper_write_to_stream(data, stream);
+	n = g_mime_data_wrapper_write_to_stream(data, stream);
 	if (out == NULL) {
 		n = (gint64)GMIME_STREAM_NULL(stream)->written;
 	} else {
@@ -443,7 +463,7 @@ take_text(struct walk *w, struct milt_part *p, GMimePart *part)
 	const char *format = g_mime_content_type_get_parameter(ct, "format");
 	const char *delsp = g_mime_content_type_get_parameter(ct, "delsp");
 	bool html = td_str_eqc(p->type, "text/html");
-	struct td_buf raw = { 0 }, utf8 = { 0 }, text = { 0 };
+	struct td_buf raw = { 0 }, utf8 = { 0 }, other = { 0 }, *text = &other;
 	size_t max = html ? HTML_MAX : 4 * w->lim.text;
 
 	p->size = decode_part(w, part, &raw, max);
@@ -454,21 +474,21 @@ take_text(struct walk *w, struct milt_part *p, GMimePart *part)
 		struct td_buf clean = { 0 };
 
 		milt_text_clean(td_buf_str(&utf8), &clean);
-		milt_text_from_html(td_buf_str(&clean), w->lim.text, &text);
+		milt_text_from_html(td_buf_str(&clean), w->lim.text, text);
 		p->html = td_arena_str(
 			w->a,
 			cut_line(td_str(clean.p != NULL ? clean.p : "", clean.len), w->lim.text));
 		td_buf_fini(&clean);
 	} else if (format != NULL && strcasecmp(format, "flowed") == 0) {
 		milt_text_unflow(td_buf_str(&utf8), delsp != NULL && strcasecmp(delsp, "yes") == 0,
-				 &text);
+				 text);
 	} else {
-		td_buf_adds(&text, td_buf_str(&utf8));
+		text = &utf8;
 	}
-	p->text = finish_text(w, td_buf_str(&text));
+	p->text = finish_text(w, td_buf_str(text));
 	td_buf_fini(&raw);
 	td_buf_fini(&utf8);
-	td_buf_fini(&text);
+	td_buf_fini(&other);
 }
 
 /* ---- reports ---- */
@@ -919,17 +939,119 @@ take_best_text(struct walk *w)
 
 /* ---- headers ---- */
 
-static const char *
-raw_header(GMimeMessage *msg, const char *name)
+/* Read from the mail itself: a GMime object for each would cost more than all else here.
+ * Where GMime's message takes the last of several headers, so do we. */
+struct headers {
+	const struct milt_mail *m;
+	GMimeParserOptions *options;
+};
+
+/* The value of header <name>, or NULL; g_free it.  Of several the first, or <last>, counts. */
+static char *
+raw_value(const struct milt_mail *m, const char *name, bool last)
 {
-	return g_mime_object_get_header(GMIME_OBJECT(msg), name);
+	const struct milt_header *h, *found = NULL;
+	struct td_buf b = { 0 };
+	size_t i = 0;
+	char *out;
+
+	while ((found == NULL || last) && (h = milt_mail_header(m, td_cstr(name), &i)) != NULL)
+		found = h;
+	if (found == NULL)
+		return NULL;
+	add_value(&b, found->value, VALUE_MAX);
+	out = g_mime_utils_header_unfold(td_buf_cstr(&b));
+	td_buf_fini(&b);
+	return out;
+}
+
+/* The same with RFC 2047 words decoded. */
+static char *
+text_value(struct headers *hs, const char *name, bool last)
+{
+	char *raw = raw_value(hs->m, name, last);
+	char *out = raw != NULL ? g_mime_utils_header_decode_text(hs->options, raw) : NULL;
+
+	if (out == NULL)
+		return raw;
+	g_free(raw);
+	return out;
+}
+
+static struct td_str
+line_value(struct headers *hs, struct td_arena *a, const char *name, bool last)
+{
+	char *s = text_value(hs, name, last);
+	struct td_str r = line_of(a, s);
+
+	g_free(s);
+	return r;
+}
+
+/* The mailboxes of all headers <name>. */
+static size_t
+mboxes_value(struct headers *hs, struct td_arena *a, const char *name, struct milt_mbox **out)
+{
+	const struct milt_header *h;
+	struct mboxes l = { .a = a };
+	struct td_buf b = { 0 };
+	size_t i = 0;
+
+	while ((h = milt_mail_header(hs->m, td_cstr(name), &i)) != NULL) {
+		InternetAddressList *list;
+
+		td_buf_clear(&b);
+		add_value(&b, cut_addresses(h->value), VALUE_MAX);
+		list = internet_address_list_parse(hs->options, td_buf_cstr(&b));
+		collect(&l, list, 0);
+		if (list != NULL)
+			g_object_unref(list);
+	}
+	td_buf_fini(&b);
+	*out = l.v;
+	return l.n;
+}
+
+static size_t
+ids_value(struct headers *hs, struct td_arena *a, const char *name, struct td_str **out)
+{
+	char *s = text_value(hs, name, false);
+	size_t n = milt_mime_ids(a, td_cstr(s), out);
+
+	g_free(s);
+	return n;
+}
+
+static struct td_str
+message_id_value(struct headers *hs, struct td_arena *a)
+{
+	char *s = text_value(hs, "Message-ID", true);
+	char *id = s != NULL ? g_mime_utils_decode_message_id(s) : NULL;
+	struct td_str r = clean_id(a, id != NULL ? id : s);
+
+	g_free(id);
+	g_free(s);
+	return r;
+}
+
+/* Wall ms; 0 = none. */
+static int64_t
+date_value(struct headers *hs)
+{
+	char *s = raw_value(hs->m, "Date", true);
+	GDateTime *date = s != NULL ? g_mime_utils_header_decode_date(s) : NULL;
+	int64_t t = date != NULL ? g_date_time_to_unix(date) : 0;
+
+	if (date != NULL)
+		g_date_time_unref(date);
+	g_free(s);
+	return t > 0 ? t * 1000 : 0;
 }
 
 /* The word before parameters and comments, lower case: "auto-replied; x" */
 static struct td_str
-first_word(struct td_arena *a, const char *s)
+first_word(struct td_arena *a, struct td_str v)
 {
-	struct td_str v = line_of(a, s);
 	size_t n = 0;
 
 	if (v.p == NULL)
@@ -940,9 +1062,8 @@ first_word(struct td_arena *a, const char *s)
 }
 
 static struct td_str
-list_id(struct td_arena *a, const char *s)
+list_id(struct td_arena *a, struct td_str v)
 {
-	struct td_str v = line_of(a, s);
 	const char *lt = v.p != NULL ? memrchr(v.p, '<', v.len) : NULL;
 	const char *gt = lt != NULL ? memchr(lt, '>', v.len - (size_t)(lt - v.p)) : NULL;
 
@@ -953,33 +1074,28 @@ list_id(struct td_arena *a, const char *s)
 }
 
 static void
-take_headers(struct walk *w, GMimeMessage *msg)
+take_headers(struct walk *w, const struct milt_mail *mail)
 {
+	struct headers hs = { .m = mail, .options = parser_options() };
+	struct td_arena *a = w->a;
 	struct milt_mime *m = w->m;
 	struct milt_mbox *from;
-	const char *s;
-	GDateTime *date;
 
-	m->subject = cut_line(line_of(w->a, g_mime_message_get_subject(msg)), 4000);
-	s = g_mime_message_get_message_id(msg);
-	m->message_id = clean_id(w->a, s != NULL ? s : raw_header(msg, "Message-ID"));
-	m->list_id = list_id(w->a, raw_header(msg, "List-Id"));
-	m->auto_submitted = first_word(w->a, raw_header(msg, "Auto-Submitted"));
-	m->precedence = first_word(w->a, raw_header(msg, "Precedence"));
-	m->jabber_id = line_of(w->a, raw_header(msg, "Jabber-ID"));
-	m->from.name = m->from.addr = TD_STR("");
-	if (mboxes_of(w->a, g_mime_message_get_from(msg), &from) > 0)
+	m->subject = cut_line(line_value(&hs, a, "Subject", true), 4000);
+	m->message_id = message_id_value(&hs, a);
+	m->list_id = list_id(a, line_value(&hs, a, "List-Id", false));
+	m->auto_submitted = first_word(a, line_value(&hs, a, "Auto-Submitted", false));
+	m->precedence = first_word(a, line_value(&hs, a, "Precedence", false));
+	m->jabber_id = line_value(&hs, a, "Jabber-ID", false);
+	if (mboxes_value(&hs, a, "From", &from) > 0)
 		m->from = from[0];
-	m->n_to = mboxes_of(w->a, g_mime_message_get_to(msg), &m->to);
-	m->n_cc = mboxes_of(w->a, g_mime_message_get_cc(msg), &m->cc);
-	m->n_reply_to = mboxes_of(w->a, g_mime_message_get_reply_to(msg), &m->reply_to);
-	m->n_references =
-		milt_mime_ids(w->a, td_cstr(raw_header(msg, "References")), &m->references);
-	m->n_in_reply_to =
-		milt_mime_ids(w->a, td_cstr(raw_header(msg, "In-Reply-To")), &m->in_reply_to);
-	date = g_mime_message_get_date(msg);
-	if (date != NULL && g_date_time_to_unix(date) > 0)
-		m->date = g_date_time_to_unix(date) * 1000;
+	m->n_to = mboxes_value(&hs, a, "To", &m->to);
+	m->n_cc = mboxes_value(&hs, a, "Cc", &m->cc);
+	m->n_reply_to = mboxes_value(&hs, a, "Reply-To", &m->reply_to);
+	m->n_references = ids_value(&hs, a, "References", &m->references);
+	m->n_in_reply_to = ids_value(&hs, a, "In-Reply-To", &m->in_reply_to);
+	m->date = date_value(&hs);
+	g_mime_parser_options_free(hs.options);
 }
 
 /* ---- entry ---- */
@@ -1036,12 +1152,12 @@ read_message(struct walk *w, const struct milt_mail *m)
 	milt_mime_init();
 	*w->m = (struct milt_mime){ 0 };
 	w->m->text = w->m->from.name = w->m->from.addr = TD_STR("");
-	compose(m, &raw, &w->m->cut);
+	compose(m, false, &raw, &w->m->cut);
+	if (w->want < 0)
+		take_headers(w, m);
 	msg = parse_bytes(&raw);
 	if (msg == NULL)
 		return;
-	if (w->want < 0)
-		take_headers(w, msg);
 	if (g_mime_message_get_mime_part(msg) != NULL)
 		walk_object(w, g_mime_message_get_mime_part(msg), 0, -1, "");
 	g_object_unref(msg);
@@ -1082,7 +1198,7 @@ int
 milt_mime_extract(const struct milt_mail *m, const struct milt_mime_limits *limits, size_t index,
 		  size_t max, struct td_buf *out, struct td_err *err)
 {
-	struct milt_mime view = { 0 };
+	struct milt_mime view;
 	struct walk w = { .a = td_arena_new(0),
 			  .m = &view,
 			  .want = (ptrdiff_t)index,

@@ -116,16 +116,28 @@ next_char(struct td_str s, size_t i, uint32_t *cp_out)
 	return (size_t)(g_utf8_skip[(unsigned char)s.p[i]]);
 }
 
+static bool
+is_ascii(struct td_str s)
+{
+	return td_ascii_run(s, 0) == s.len;
+}
+
 /* Is there one well-formed character that is not ASCII? */
 static bool
 has_utf8(struct td_str s)
 {
 	uint32_t cp;
 
-	for (size_t i = 0; i < s.len; i++)
+	for (size_t i = td_ascii_run(s, 0); i < s.len; i++)
 		if ((unsigned char)s.p[i] >= 0xC2 && next_char(s, i, &cp) > 1)
 			return true;
 	return false;
+}
+
+static bool
+keeps_ascii(const char *name)
+{
+	return strncasecmp(name, "iso-8859-", 9) == 0 || strncasecmp(name, "windows-", 8) == 0;
 }
 
 void
@@ -135,7 +147,8 @@ milt_text_decode(struct td_str in, const char *charset, struct td_buf *out)
 
 	if (in.len == 0)
 		return;
-	if (name != NULL && convert(in, name, out))
+	/* what most mail is needs no converter: ASCII, in a charset that has it where it is */
+	if (name != NULL && !(keeps_ascii(name) && is_ascii(in)) && convert(in, name, out))
 		return;
 	/* no label, a lie, or UTF-8 with scars: what looks like UTF-8 is */
 	if (td_utf8_valid(in) || has_utf8(in))
@@ -260,13 +273,34 @@ normalize(struct td_buf *out, size_t start)
 	td_buf_fini(&b);
 }
 
-static bool
-is_ascii(struct td_str s)
+#define EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
+
+/* Bytes of <s> from <i> on that stay as they are: ASCII without controls, except tabs. */
+static size_t
+plain_run(struct td_str s, size_t i)
 {
-	for (size_t i = 0; i < s.len; i++)
-		if ((unsigned char)s.p[i] >= 0x80)
-			return false;
-	return true;
+	size_t from = i;
+
+	for (;;) {
+		unsigned char c;
+		uint64_t w, del;
+
+		for (; i + sizeof(w) <= s.len; i += sizeof(w)) {
+			memcpy(&w, s.p + i, sizeof(w));
+			del = w ^ EACH_BYTE(0x7F);
+			/* a byte under 0x20, over 0x7F, or 0x7F (a zero of del) */
+			if ((((w - EACH_BYTE(0x20)) & ~w) | w | ((del - EACH_BYTE(1)) & ~del)) &
+			    EACH_BYTE(0x80))
+				break;
+		}
+		for (size_t k = 0; k < sizeof(w) && i < s.len; k++, i++) {
+			c = (unsigned char)s.p[i];
+			if ((c < 0x20 && c != '\t') || c >= 0x7F)
+				return i - from;
+		}
+		if (i == s.len)
+			return i - from;
+	}
 }
 
 void
@@ -275,10 +309,19 @@ milt_text_clean(struct td_str in, struct td_buf *out)
 	struct cleaner k = { .out = out };
 	size_t start = out->len;
 
+	if (in.len > 0)
+		(void)td_buf_reserve(out, in.len);
 	for (size_t i = 0; i < in.len;) {
+		size_t n = plain_run(in, i);
 		uint32_t c = 0;
-		size_t n = next_char(in, i, &c);
 
+		if (n > 0) {
+			td_buf_add(out, in.p + i, n);
+			k.marks = 0;
+			i += n;
+			continue;
+		}
+		n = next_char(in, i, &c);
 		if (n == 0) {
 			td_buf_addz(out, FFFD);
 			k.marks = 0;

@@ -280,12 +280,28 @@ utf8_next(struct td_str s, size_t i, uint32_t *cp)
 	return n;
 }
 
+size_t
+td_ascii_run(struct td_str s, size_t i)
+{
+	size_t from = i;
+	uint64_t w;
+
+	for (; i + sizeof(w) <= s.len; i += sizeof(w)) {
+		memcpy(&w, s.p + i, sizeof(w));
+		if (w & UINT64_C(0x8080808080808080))
+			break;
+	}
+	while (i < s.len && (unsigned char)s.p[i] < 0x80)
+		i++;
+	return i - from;
+}
+
 bool
 td_utf8_valid(struct td_str s)
 {
 	uint32_t cp;
 
-	for (size_t i = 0; i < s.len;) {
+	for (size_t i = td_ascii_run(s, 0); i < s.len; i += td_ascii_run(s, i)) {
 		size_t n = utf8_next(s, i, &cp);
 
 		if (n == 0)

@@ -59,6 +59,8 @@ ptrdiff_t td_str_chr(struct td_str s, char c);
 bool td_str_to_i64(struct td_str s, int64_t min, int64_t max, int64_t *out);
 /* SipHash-2-4 with a per-process random key: safe for keys peers choose. */
 uint64_t td_str_hash(struct td_str s);
+/* How many bytes of <s> from <i> on are ASCII, one after the other. */
+size_t td_ascii_run(struct td_str s, size_t i);
 /* True when all of <s> is well-formed UTF-8 (no surrogates, no overlongs). */
 bool td_utf8_valid(struct td_str s);
 /* Largest n <= <max> such that the first n bytes end on a UTF-8 boundary. */

@@ -215,7 +215,7 @@ static const struct absurd absurds[] = {
 	{ "quotes in text", "Content-Type: text/plain; format=flowed\n\n", ">", "", 4000000 },
 	{ "flowed", "Content-Type: text/plain; format=flowed\n\n", "> \n", "", 4000000 },
 	{ "marks", "Content-Type: text/plain; charset=utf-8\n\ne", "\xCC\x81\xCC\xA3", "", 4000000 },
-	{ "isolates", "Content-Type: text/plain; charset=utf-8\n\n", "\xE2\x81\xA6", "", 4000000 }, // NOLINT(misc-misleading-bidirectional): it is the point
+	{ "isolates", "Content-Type: text/plain; charset=utf-8\n\n", "\xE2\x81\xA6", "", 4000000 },
 	{ "flags", "Content-Type: text/plain; charset=utf-8\n\n", "\xF0\x9F\x87\xA9", "", 4000000 },
 	{ "joiners", "Content-Type: text/plain; charset=utf-8\n\n", "\xE2\x80\x8D", "", 4000000 },
 	{ "html nesting", "Content-Type: text/html\n\n", "<b>", "</i>", 4000000 },
@@ -486,6 +486,41 @@ START_TEST(clean_is_stable)
 }
 END_TEST
 
+/* Text is copied in runs of words: whatever ends a run, wherever it stands, is found. */
+START_TEST(clean_runs)
+{
+	static const struct {
+		const char *in, *out;
+	} odd[] = {
+		{ "\x1f", "" },
+		{ "\x7f", "" },
+		{ "\t", "\t" },
+		{ "\r\n", "\n" },
+		{ "\r", "\n" },
+		{ "\n", "\n" },
+		{ "\xc3\xa4", "\xc3\xa4" },
+		{ "\xff", "\xEF\xBF\xBD" },
+		{ "\x01\x02", "" },
+	};
+
+	for (size_t k = 0; k < sizeof(odd) / sizeof(odd[0]); k++) {
+		for (size_t at = 0; at < 33; at++) {
+			struct td_buf in = { 0 }, got = { 0 }, want = { 0 };
+
+			for (size_t i = 0; i < 33; i++) {
+				td_buf_addz(&in, i == at ? odd[k].in : i % 2 ? "~" : " ");
+				td_buf_addz(&want, i == at ? odd[k].out : i % 2 ? "~" : " ");
+			}
+			milt_text_clean(td_buf_str(&in), &got);
+			ck_assert_str_eq(td_buf_cstr(&got), td_buf_cstr(&want));
+			td_buf_fini(&in);
+			td_buf_fini(&got);
+			td_buf_fini(&want);
+		}
+	}
+}
+END_TEST
+
 static int
 by_name(const void *a, const void *b)
 {
@@ -530,6 +565,7 @@ main(void)
 	tcase_add_test(t, header_values);
 	tcase_add_loop_test(t, automatic, 0, (int)(sizeof(autos) / sizeof(autos[0])));
 	tcase_add_test(t, cutting);
+	tcase_add_test(t, clean_runs);
 	tcase_add_test(t, clean_is_stable);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
