@@ -479,12 +479,11 @@ void
 gw_control_stop(struct gw *gw)
 {
 	struct gw_control *ctl = gw->control;
-	struct ctl_conn *c, *next;
+	struct ctl_conn *c;
 
 	if (ctl == NULL)
 		return;
-	for (c = LIST_FIRST(&ctl->conns); c != NULL; c = next) {
-		next = LIST_NEXT(c, link);
+	while ((c = LIST_FIRST(&ctl->conns)) != NULL) {
 		/* the answer to `shutdown` itself */
 		(void)bufferevent_flush(c->bev, EV_WRITE, BEV_FINISHED);
 		(void)evbuffer_write(bufferevent_get_output(c->bev), bufferevent_getfd(c->bev));

@@ -359,11 +359,14 @@ message_id(struct td_arena *a, const struct milt_mail *m)
 
 /* The address an answer goes to: From of the mail, else the envelope sender. */
 static struct td_str
-peer_of(struct td_arena *a, const struct milt_mail *m)
+peer_of(struct td_arena *a, const struct milt_mail *m, const struct gwl_mail *gm)
 {
 	const struct milt_header *h;
 	struct td_str *list;
 	size_t i = 0;
+
+	if (gm->view != NULL && gm->view->from.addr.len > 0)
+		return gm->view->from.addr;
 
 	h = milt_mail_header(m, TD_STR("From"), &i);
 	if (h != NULL && milt_mime_addresses(a, h->value, MAP_ADDRESS, &list) > 0 &&
@@ -403,7 +406,7 @@ commit_some(struct gw *gw, struct milt_mail *m, struct gwl_mail *gm, bool promis
 {
 	struct td_arena *a = td_arena_new(0);
 	struct gw_chat *chats = td_zalloc((gm->n_chats + 1) * sizeof(*chats));
-	struct td_str id = message_id(a, m), peer = peer_of(a, m);
+	struct td_str id = message_id(a, m), peer = peer_of(a, m, gm);
 	size_t n = 0;
 	int rc = 0;
 

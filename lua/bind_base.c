@@ -451,6 +451,44 @@ b_utf8_cut(lua_State *L)
 	return 1;
 }
 
+/* Does <line> say something: neither blank nor quoted? */
+static bool
+says_something(struct td_str line)
+{
+	return td_str_trim(line).len > 0 && line.p[0] != '>';
+}
+
+/* beginning(text, lines, max) -> the first lines that say something, at most <lines> of them and
+ * <max> bytes: no quotes, nothing below the signature mark */
+static int
+b_beginning(lua_State *L)
+{
+	struct td_str s = tlua_checkstr(L, 1);
+	size_t lines = (size_t)check_unsigned(L, 2, 0), max = (size_t)check_unsigned(L, 3, 0);
+	size_t n = 0, used = 0, i, next;
+	luaL_Buffer b;
+
+	luaL_buffinit(L, &b);
+	for (i = 0; i <= s.len && n < lines && used < max; i = next) {
+		const char *nl = memchr(s.p + i, '\n', s.len - i);
+		struct td_str line = td_str(s.p + i, (nl != NULL ? (size_t)(nl - s.p) : s.len) - i);
+
+		next = i + line.len + 1;
+		if (td_str_eqc(line, "--") || td_str_eqc(line, "-- "))
+			break;
+		if (!says_something(line))
+			continue;
+		line.len = td_utf8_cut(line, max - used);
+		if (n++ > 0)
+			luaL_addchar(&b, '\n');
+		luaL_addlstring(&b, line.p, line.len);
+		used += line.len + 1;
+	}
+	luaL_pushresult(&b);
+	tlua_charge(L, i / 16);
+	return 1;
+}
+
 int
 tlua_open_base(lua_State *L)
 {
@@ -478,6 +516,7 @@ tlua_open_base(lua_State *L)
 		{ "sha256", b_sha256 },
 		{ "random_id", b_random_id },
 		{ "utf8_cut", b_utf8_cut },
+		{ "beginning", b_beginning },
 		{ NULL, NULL },
 	};
 

@@ -12,6 +12,7 @@ tandem.readfile = base.readfile
 tandem.sha256 = base.sha256
 tandem.random_id = base.random_id
 tandem.utf8_cut = base.utf8_cut
+tandem.beginning = base.beginning
 tandem.online = core.online
 tandem.presence = core.presence
 tandem.connected = core.connected

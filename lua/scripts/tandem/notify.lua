@@ -36,22 +36,6 @@ local function size(bytes)
 	return string.format("%.1f MB", bytes / 1024 / 1024)
 end
 
--- The first lines that say something: no quotes, nothing below the signature mark.
-local function beginning(text)
-	local out, used = {}, 0
-	for line in (text .. "\n"):gmatch("([^\n]*)\n") do
-		if line:match("^%-%- ?$") or #out >= lines or used >= max_chars then
-			break
-		end
-		if line:match("%S") and not line:match("^>") then
-			local part = tandem.utf8_cut(line, max_chars - used)
-			out[#out + 1] = part
-			used = used + #part + 1
-		end
-	end
-	return table.concat(out, "\n")
-end
-
 local function attachments(view)
 	local out = {}
 	for _, part in ipairs(view.parts) do
@@ -75,7 +59,7 @@ local function body(view, msg, with_text)
 	if view.encrypted then
 		out[#out + 1] = "The mail is encrypted."
 	elseif with_text then
-		local text = beginning(view.text or "")
+		local text = tandem.beginning(view.text or "", lines, max_chars)
 		if text ~= "" then
 			out[#out + 1] = ""
 			out[#out + 1] = text
