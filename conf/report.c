@@ -6,7 +6,7 @@
 
 #define SHOWN_MAX 48
 
-static void
+static void __attribute__((format(printf, 4, 0)))
 add_message(struct conf_loader *l, struct conf_pos pos, bool warning, const char *fmt, va_list ap)
 {
 	struct td_buf b = { 0 };

@@ -101,7 +101,8 @@ may_send(struct xmpp_env *env, const char *option, struct td_str key)
 		if (ls->buckets.len >= BUCKETS_MAX)
 			buckets_clear(ls); /* everybody starts afresh: memory is bounded */
 		b = td_zalloc(sizeof(*b) + key.len + 1);
-		memcpy(b->key, key.p, key.len);
+		if (key.len > 0)
+			memcpy(b->key, key.p, key.len);
 		b->tokens = count;
 		b->at = now;
 		(void)td_map_set(&ls->buckets, td_str(b->key, key.len), b);
@@ -372,9 +373,8 @@ new_mail(struct letter *l, const struct store_thread *t)
 
 /* One more line for the mail that is open. */
 static void
-add_line(struct letter *l)
+add_line(struct letter *l, struct collection *c)
 {
-	struct collection *c = l->col;
 	struct conf_at at = mail_scope(l->env);
 	uint64_t now = td_wall_ms(),
 		 collect = (uint64_t)conf_int(l->env->conf, &at, "collect") * 1000;
@@ -413,9 +413,8 @@ fits_open_mail(const struct letter *l)
 	uint64_t now = td_wall_ms(),
 		 collect = (uint64_t)conf_int(l->env->conf, &at, "collect") * 1000;
 
-	return c != NULL && c->row != 0 && now - c->last <= collect &&
-	       now - c->first <= COLLECT_MAX_MS && l->subject.len == 0 &&
-	       (l->thread.len == 0 || td_str_eq(l->thread, c->thread)) &&
+	return c->row != 0 && now - c->last <= collect && now - c->first <= COLLECT_MAX_MS &&
+	       l->subject.len == 0 && (l->thread.len == 0 || td_str_eq(l->thread, c->thread)) &&
 	       (int64_t)(c->text.len + l->body.len) * 2 < conf_int(l->env->conf, &at, "max_size");
 }
 
@@ -424,8 +423,8 @@ begin_letter(struct letter *l)
 {
 	if (l->col != NULL)
 		l->col->busy = true;
-	if (fits_open_mail(l))
-		add_line(l);
+	if (l->col != NULL && fits_open_mail(l))
+		add_line(l, l->col);
 	else if (l->subject.len > 0 && l->thread.len == 0)
 		new_mail(l,
 			 NULL); /* a new subject outside a known thread begins a new conversation */

@@ -479,11 +479,12 @@ void
 gw_control_stop(struct gw *gw)
 {
 	struct gw_control *ctl = gw->control;
-	struct ctl_conn *c;
+	struct ctl_conn *c, *next;
 
 	if (ctl == NULL)
 		return;
-	while ((c = LIST_FIRST(&ctl->conns)) != NULL) {
+	for (c = LIST_FIRST(&ctl->conns); c != NULL; c = next) {
+		next = LIST_NEXT(c, link);
 		/* the answer to `shutdown` itself */
 		(void)bufferevent_flush(c->bev, EV_WRITE, BEV_FINISHED);
 		(void)evbuffer_write(bufferevent_get_output(c->bev), bufferevent_getfd(c->bev));

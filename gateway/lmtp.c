@@ -22,8 +22,7 @@ enum step {
 struct gw_lmtp {
 	struct bufferevent *bev;
 	enum step step;
-	const char *helo;
-	struct td_str from, to, data;
+	struct gw_lmtp_mail m;
 	gw_lmtp_cb *cb;
 	void *arg;
 	struct event *fail_ev; /* reports a failure of connect() from the loop */
@@ -47,7 +46,7 @@ static void
 send_data(struct gw_lmtp *l)
 {
 	struct evbuffer *out = bufferevent_get_output(l->bev);
-	struct td_str d = l->data;
+	struct td_str d = l->m.data;
 
 	while (d.len > 0) {
 		const char *nl = memchr(d.p, '\n', d.len);
@@ -59,7 +58,7 @@ send_data(struct gw_lmtp *l)
 		d.p += n;
 		d.len -= n;
 	}
-	if (!td_str_ends(l->data, "\r\n"))
+	if (!td_str_ends(l->m.data, "\r\n"))
 		evbuffer_add(out, "\r\n", 2);
 	evbuffer_add(out, ".\r\n", 3);
 }
@@ -71,9 +70,9 @@ next(struct gw_lmtp *l)
 	struct evbuffer *out = bufferevent_get_output(l->bev);
 
 	switch (l->step) {
-	case L_BANNER: evbuffer_add_printf(out, "LHLO %s\r\n", l->helo); break;
-	case L_LHLO: evbuffer_add_printf(out, "MAIL FROM:<%.*s>\r\n", TD_STR_ARG(l->from)); break;
-	case L_MAIL: evbuffer_add_printf(out, "RCPT TO:<%.*s>\r\n", TD_STR_ARG(l->to)); break;
+	case L_BANNER: evbuffer_add_printf(out, "LHLO %s\r\n", l->m.helo); break;
+	case L_LHLO: evbuffer_add_printf(out, "MAIL FROM:<%.*s>\r\n", TD_STR_ARG(l->m.from)); break;
+	case L_MAIL: evbuffer_add_printf(out, "RCPT TO:<%.*s>\r\n", TD_STR_ARG(l->m.to)); break;
 	case L_RCPT: evbuffer_add_printf(out, "DATA\r\n"); break;
 	case L_DATA: send_data(l); break;
 	case L_DOT: break;
@@ -169,15 +168,13 @@ connect_to(struct bufferevent *bev, const char *url)
 }
 
 struct gw_lmtp *
-gw_lmtp_send(struct td_loop *loop, const char *url, const char *helo, struct td_str from,
-	     struct td_str to, struct td_str data, unsigned timeout_s, gw_lmtp_cb *cb, void *arg)
+gw_lmtp_send(struct td_loop *loop, const char *url, const struct gw_lmtp_mail *m,
+	     unsigned timeout_s, gw_lmtp_cb *cb, void *arg)
 {
 	struct gw_lmtp *l = td_zalloc(sizeof(*l));
 	struct timeval tv = { (time_t)timeout_s, 0 };
 
-	*l = (struct gw_lmtp){
-		.helo = helo, .from = from, .to = to, .data = data, .cb = cb, .arg = arg
-	};
+	*l = (struct gw_lmtp){ .m = *m, .cb = cb, .arg = arg };
 	l->bev = bufferevent_socket_new(td_loop_base(loop), -1,
 					BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
 	if (l->bev == NULL)

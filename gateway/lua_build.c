@@ -65,23 +65,25 @@ gwl_msg_build(lua_State *L)
 	struct td_err err = { 0 };
 	struct milt_pair *headers, *parts;
 	struct milt_attach *attach;
+	struct milt_composition c = { .host = td_cstr(gwl_state_of(L)->set->hostname) };
 	struct td_arena *a;
 	struct td_str data;
-	size_t nh, np, na;
 
 	if (!o->own || o->m != NULL)
 		return luaL_error(L, "build: only for a new message that is empty");
 	headers = lua_newuserdatauv(L, (BUILD_MAX + 1) * sizeof(*headers), 0);
 	parts = lua_newuserdatauv(L, (BUILD_MAX + 1) * sizeof(*parts), 0);
 	attach = lua_newuserdatauv(L, (BUILD_MAX + 1) * sizeof(*attach), 0);
-	nh = take_pairs(L, 2, headers);
-	np = take_pairs(L, 3, parts);
-	na = take_attachments(L, 4, attach);
+	c.headers = headers;
+	c.n_headers = take_pairs(L, 2, headers);
+	c.parts = parts;
+	c.n_parts = take_pairs(L, 3, parts);
+	c.attach = attach;
+	c.n_attach = take_attachments(L, 4, attach);
 	luaL_checkstack(L, 8, NULL);
 	a = tlua_newarena(L);
 	tlua_charge(L, 5000);
-	if (milt_build(a, headers, nh, parts, np, attach, na,
-		       td_cstr(gwl_state_of(L)->set->hostname), &data, &err) < 0)
+	if (milt_build(a, &c, &data, &err) < 0)
 		return tlua_raise(L, &err);
 	tlua_charge(L, data.len / 8);
 	tlua_ext_add(L, 2 * data.len);

@@ -173,7 +173,7 @@ push_text(lua_State *L, const struct gwl_call *call)
 {
 	struct td_str s = TD_STR("");
 
-	if (call->hook == GH_EHLO)
+	if (call->hook == GH_EHLO && call->conn != NULL)
 		s = call->conn->helo;
 	else if (call->hook == GH_MAILFROM)
 		s = call->mail->from.full;

@@ -162,6 +162,8 @@ m_routing_domain(lua_State *L)
 		d = gr->routing_domain;
 	else if (o->r != NULL && o->r->addr.domain.p != NULL)
 		d = o->r->addr.domain;
+	else if (d.p == NULL)
+		d = TD_STR("");
 	luaL_buffinit(L, &b);
 	for (size_t i = 0; i < d.len; i++)
 		luaL_addchar(&b, (char)(d.p[i] >= 'A' && d.p[i] <= 'Z' ? d.p[i] + 32 : d.p[i]));
@@ -339,10 +341,12 @@ c_addresses(lua_State *L)
 	struct td_str s = tlua_checkstr(L, 1), *list;
 	enum milt_addr_part part = check_part(L, 2);
 	struct td_arena *a = tlua_newarena(L);
+	size_t n;
 
 	luaL_argcheck(L, s.len <= 1u << 18, 1, "too long");
 	tlua_charge(L, 50 + s.len);
-	push_strs(L, list, milt_mime_addresses(a, s, part, &list));
+	n = milt_mime_addresses(a, s, part, &list);
+	push_strs(L, list, n);
 	return 1;
 }
 
@@ -761,7 +765,7 @@ m_size(lua_State *L)
 	struct milt_mail *m = gwl_need_mail(L, 1);
 	size_t body = m->body_size > m->body.len ? (size_t)m->body_size : m->body.len;
 
-	lua_pushinteger(L, (lua_Integer)(m->header_bytes + 2 + body));
+	lua_pushinteger(L, (lua_Integer)m->header_bytes + 2 + (lua_Integer)body);
 	return 1;
 }
 

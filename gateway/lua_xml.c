@@ -556,9 +556,11 @@ static void
 adopt(lua_State *L, struct lnode *h, int i)
 {
 	struct lnode *k = check_writable(L, i);
+	const struct xmpp_node *p = h->n;
 
-	for (struct xmpp_node *p = h->n; p != NULL; p = p->parent)
+	do
 		luaL_argcheck(L, p != k->n, i, "a node cannot go below itself");
+	while ((p = p->parent) != NULL);
 	if (depth_of(h->n) + 1 + height_of(k->n) >= DEPTH_MAX)
 		luaL_error(L, "xml: nested too deep");
 	if (k->tree == h->tree) {

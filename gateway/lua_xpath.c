@@ -6,6 +6,7 @@
  *
  * Names match whatever the namespace; a prefix is not looked at.  Anything else raises. */
 #include <ctype.h>
+#include <stdlib.h>
 
 #include "gateway/lua_priv.h"
 
@@ -44,11 +45,11 @@ set_add(struct xp *x, struct td_buf *set, struct xmpp_node *n)
 	td_buf_add(set, &n, sizeof(n));
 }
 
-static int
+static _Noreturn void
 bad(struct xp *x)
 {
-	return luaL_error(x->L, "xpath: cannot read \"%s\" at character %d", x->q,
-			  (int)(x->p - x->q) + 1);
+	luaL_error(x->L, "xpath: cannot read \"%s\" at character %d", x->q, (int)(x->p - x->q) + 1);
+	abort(); /* luaL_error does not return */
 }
 
 static void

@@ -48,7 +48,7 @@ static char *
 libmilter_name(struct td_str listen)
 {
 	struct td_buf b = { 0 };
-	struct td_str host = listen, port = listen;
+	struct td_str host = listen, port;
 	const char *colon = memrchr(listen.p, ':', listen.len);
 
 	if (listen.len > 0 && listen.p[0] == '/')

@@ -489,11 +489,13 @@ start_one(struct gw_outbox *o, const struct store_mail *m)
 	s->m.data = td_arena_str(s->a, m->data);
 	TAILQ_INSERT_TAIL(&o->active, s, link);
 	o->n_active++;
-	if (o->lmtp)
-		s->lmtp = gw_lmtp_send(o->gw->main_loop, o->url, o->gw->hostname, s->m.from,
-				       s->m.to, s->m.data, o->timeout_s, lmtp_done, s);
-	else
+	if (o->lmtp) {
+		struct gw_lmtp_mail mail = { o->gw->hostname, s->m.from, s->m.to, s->m.data };
+
+		s->lmtp = gw_lmtp_send(o->gw->main_loop, o->url, &mail, o->timeout_s, lmtp_done, s);
+	} else {
 		start_curl(s);
+	}
 }
 
 /* When the next row falls due. */
@@ -697,14 +699,16 @@ void
 gw_outbox_stop(struct gw *gw)
 {
 	struct gw_outbox *o = gw->outbox;
-	struct sending *s;
+	struct sending *s, *next;
 
 	if (o == NULL)
 		return;
 	o->stopping = true;
 	td_timer_clear(gw->main_loop, &o->next);
-	while ((s = TAILQ_FIRST(&o->active)) != NULL)
+	for (s = TAILQ_FIRST(&o->active); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, link);
 		sending_free(s); /* the row is still there */
+	}
 	curl_multi_cleanup(o->multi);
 	event_free(o->curl_timer);
 	conf_clear(o);

@@ -27,8 +27,8 @@ on_script_log(void *user, const char *script, int level, const char *event, stru
 
 		if (part.len == 0 && text.len > 0)
 			part.len = text.len < 190 ? text.len : 190;
-		TD_LOG_(&slog, (enum td_loglevel)level, event, "script=%s text=%s",
-			td_escz(script), td_esc(part));
+		TD_LOG_(&slog, (enum td_loglevel)level, event, "script=%s text=%s", td_escz(script),
+			td_esc(part));
 		text.p += part.len;
 		text.len -= part.len;
 	} while (text.len > 0);
@@ -149,7 +149,8 @@ add_script(struct gwl_set *set, const struct conf_scope *scope)
 		.instructions = (uint64_t)conf_int(set->conf, &at, "lua_instructions"),
 		.time_ms = (unsigned)conf_int(set->conf, &at, "lua_time_ms"),
 		.compat = conf_bool(set->conf, &at, "lua_compat"),
-		.accept = td_str_ieq(conf_str(set->conf, &at, "lua_error_action"), TD_STR("accept")),
+		.accept =
+			td_str_ieq(conf_str(set->conf, &at, "lua_error_action"), TD_STR("accept")),
 	};
 }
 
@@ -352,7 +353,8 @@ load_all(struct gwl_state *st, struct td_err *err)
 
 		st->loading = (unsigned)i + 1;
 		tlua_set_compat(st->t, sc->compat);
-		rc = tlua_load_script(st->t, sc->name, sc->source, sc->stats, push_options, sc, err);
+		rc = tlua_load_script(st->t, sc->name, sc->source, sc->stats, push_options, sc,
+				      err);
 		st->loading = 0;
 		if (rc < 0)
 			return td_wrap(err, "script %s", sc->name);

@@ -100,15 +100,16 @@ re_get(lua_State *L, struct td_str text, bool utf)
 		lua_pushinteger(L, code);
 		return NULL;
 	}
-	re->next = t->res;
-	t->res = re;
-	if (++t->n_res > CACHE_MAX) {
+	if (t->n_res == CACHE_MAX) {
 		for (p = &t->res; (*p)->next != NULL; p = &(*p)->next)
 			;
 		re_free(*p);
 		*p = NULL;
 		t->n_res--;
 	}
+	re->next = t->res;
+	t->res = re;
+	t->n_res++;
 	return re;
 }
 

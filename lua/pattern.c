@@ -137,7 +137,8 @@ item_matches(struct pm *m, const char *s, const char *p, const char *ep)
 static const char *
 match_balance(struct pm *m, const char *s, const char *p)
 {
-	int open, close, n = 1;
+	char open, close;
+	int n = 1;
 
 	if (p + 1 >= m->pend)
 		luaL_error(m->L, "malformed pattern (missing arguments to '%%b')");

@@ -600,7 +600,7 @@ script_body(struct td_arena *a, const struct milt_pair *parts, size_t n, GMimeOb
 	alt = g_mime_multipart_new_with_subtype("alternative");
 	*out = GMIME_OBJECT(alt);
 	for (size_t i = 0; i < n; i++) {
-		GMimeObject *o;
+		GMimeObject *o = NULL;
 		int rc = script_part(a, &parts[i], &o, err);
 
 		if (rc < 0)
@@ -640,9 +640,8 @@ script_headers(struct td_arena *a, GMimeMessage *msg, const struct milt_pair *h,
 }
 
 int
-milt_build(struct td_arena *a, const struct milt_pair *headers, size_t n_headers,
-	   const struct milt_pair *parts, size_t n_parts, const struct milt_attach *attach,
-	   size_t n_attach, struct td_str host, struct td_str *out, struct td_err *err)
+milt_build(struct td_arena *a, const struct milt_composition *c, struct td_str *out,
+	   struct td_err *err)
 {
 	GMimeObject *body = NULL, *whole;
 	GMimeMessage *msg;
@@ -650,20 +649,20 @@ milt_build(struct td_arena *a, const struct milt_pair *headers, size_t n_headers
 	int rc;
 
 	milt_mime_init();
-	for (size_t i = 0; i < n_parts; i++)
-		total += parts[i].value.len;
-	for (size_t i = 0; i < n_attach; i++)
-		total += attach[i].content.len;
-	if (total > TOTAL_MAX || n_headers > 1000 || n_parts > 100 || n_attach > 100)
+	for (size_t i = 0; i < c->n_parts; i++)
+		total += c->parts[i].value.len;
+	for (size_t i = 0; i < c->n_attach; i++)
+		total += c->attach[i].content.len;
+	if (total > TOTAL_MAX || c->n_headers > 1000 || c->n_parts > 100 || c->n_attach > 100)
 		return td_fail(err, TD_E_LIMIT, "too much for one mail");
 	msg = g_mime_message_new(FALSE);
 	whole = NULL;
-	rc = script_headers(a, msg, headers, n_headers, host, err);
+	rc = script_headers(a, msg, c->headers, c->n_headers, c->host, err);
 	if (rc == 0)
-		rc = script_body(a, parts, n_parts, &body, err);
+		rc = script_body(a, c->parts, c->n_parts, &body, err);
 	whole = body;
 	if (rc == 0)
-		rc = with_attachments(a, body, attach, n_attach, &whole, err);
+		rc = with_attachments(a, body, c->attach, c->n_attach, &whole, err);
 	if (rc == 0) {
 		g_mime_message_set_mime_part(msg, whole);
 		*out = write_out(a, msg);

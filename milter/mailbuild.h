@@ -65,9 +65,17 @@ int milt_build_chat(struct td_arena *a, const struct milt_draft *d, struct milt_
 struct milt_pair {
 	struct td_str name, value; /* header name and value, or content type and text */
 };
-int milt_build(struct td_arena *a, const struct milt_pair *headers, size_t n_headers,
-	       const struct milt_pair *parts, size_t n_parts, const struct milt_attach *attach,
-	       size_t n_attach, struct td_str host, struct td_str *out, struct td_err *err);
+struct milt_composition {
+	const struct milt_pair *headers;
+	size_t n_headers;
+	const struct milt_pair *parts;
+	size_t n_parts;
+	const struct milt_attach *attach;
+	size_t n_attach;
+	struct td_str host;
+};
+int milt_build(struct td_arena *a, const struct milt_composition *c, struct td_str *out,
+	       struct td_err *err);
 
 /* Is <addr> fit for an envelope: local@domain, no controls or blanks, at most 254 bytes, UTF-8? */
 bool milt_build_addr_ok(struct td_str addr, bool *utf8_out);

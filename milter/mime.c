@@ -413,7 +413,7 @@ decode_part(struct walk *w, GMimePart *part, struct td_buf *out, size_t max)
 {
 	GMimeDataWrapper *data = g_mime_part_get_content(part);
 	GMimeStream *stream;
-	gint64 raw, n = 0;
+	gint64 raw, n;
 
 	if (data == NULL)
 		return 0;
@@ -424,7 +424,7 @@ decode_part(struct walk *w, GMimePart *part, struct td_buf *out, size_t max)
 	}
 	w->decoded += raw > 0 ? (size_t)raw : 0;
 	stream = out == NULL ? g_mime_stream_null_new() : g_mime_stream_mem_new();
-	n = g_mime_data_wrapper_write_to_stream(data, stream);
+	(void)g_mime_data_wrapper_write_to_stream(data, stream);
 	if (out == NULL) {
 		n = (gint64)GMIME_STREAM_NULL(stream)->written;
 	} else {
@@ -1198,7 +1198,7 @@ int
 milt_mime_extract(const struct milt_mail *m, const struct milt_mime_limits *limits, size_t index,
 		  size_t max, struct td_buf *out, struct td_err *err)
 {
-	struct milt_mime view;
+	struct milt_mime view = { 0 };
 	struct walk w = { .a = td_arena_new(0),
 			  .m = &view,
 			  .want = (ptrdiff_t)index,

@@ -45,7 +45,8 @@ outbox_add_run(struct store_op *op, struct store_db *db)
 		return rc;
 	op->res.id = (uint64_t)sqlite3_last_insert_rowid(store_db_handle(db));
 	if (m->replaces != 0)
-		rc = store_db_do(db, &op->err, "DELETE FROM outbox WHERE id = ?1", SV(sv_int((int64_t)m->replaces)));
+		rc = store_db_do(db, &op->err, "DELETE FROM outbox WHERE id = ?1",
+				 SV(sv_int((int64_t)m->replaces)));
 	if (rc < 0)
 		return rc;
 	return o->t.account.p != NULL ? store_thread_insert(op, db, &o->t) : 0;

@@ -158,9 +158,11 @@ struct part {
 	bool unassigned;     /* code points newer than Unicode 3.2 are let through */
 };
 
-static const struct part part_local = { "local part", stringprep_xmpp_nodeprep, C_LOCAL, C_UPPER, false };
+static const struct part part_local = { "local part", stringprep_xmpp_nodeprep, C_LOCAL, C_UPPER,
+					false };
 /* today's emoji are common in resources and nicknames, and they name no account */
-static const struct part part_resource = { "resource", stringprep_xmpp_resourceprep, C_RES, 0, true };
+static const struct part part_resource = { "resource", stringprep_xmpp_resourceprep, C_RES, 0,
+					   true };
 
 /* Write <in> prepared to out[PART_MAX]. */
 static int

@@ -494,10 +494,10 @@ xmpp_presence_in(struct xmpp_user *u, struct xmpp_stanza *s)
 	xmpp_stanza_seal(s);
 	if (xmpp_subscription_holds(u, s))
 		return;
+	if (s->type == XT_UNAVAILABLE)
+		note_goodbye(u, s);
 	switch ((enum xmpp_type)s->type) {
 	case XT_UNAVAILABLE:
-		note_goodbye(u, s);
-		/* fall through */
 	case XT_NONE:
 	case XT_ERROR: deliver(u, s); break;
 	case XT_PROBE: answer_probe(u, s); break;

@@ -25,7 +25,8 @@ struct td_err {
 };
 
 /* Set code and text (both ignored when err is NULL); return <code>. */
-int td_fail(struct td_err *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int td_fail(struct td_err *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /* Put "context: " before the text; return err->code (TD_E_IO when err is NULL). */
 int td_wrap(struct td_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Stable lower-case name, e.g. "not-found". */

@@ -51,9 +51,9 @@ void *td_loop_data(const struct td_loop *l);
 void td_loop_run(struct td_loop *l);
 /* One turn; blocks for an event when <block>.  For tests. */
 void td_loop_turn(struct td_loop *l, bool block);
-void td_loop_stop(struct td_loop *l);		       /* any thread */
+void td_loop_stop(struct td_loop *l);                    /* any thread */
 void td_loop_post(struct td_loop *l, struct td_mail *m); /* any thread; lock-free */
-bool td_loop_is_mine(const struct td_loop *l);	       /* called on its thread? */
+bool td_loop_is_mine(const struct td_loop *l);           /* called on its thread? */
 
 void td_loop_defer(struct td_loop *l, struct td_task *t);
 void td_loop_undefer(struct td_loop *l, struct td_task *t);

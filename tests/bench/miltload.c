@@ -343,8 +343,8 @@ dial(unsigned i)
 	struct epoll_event ev = { .events = EPOLLIN, .data.u32 = i };
 	struct conn *c = &conns[i];
 
-	if (strlen(opt.path) >= sizeof(un.sun_path))
-		bench_die("path too long");
+	if (opt.path == NULL || strlen(opt.path) >= sizeof(un.sun_path))
+		bench_die("no path, or one too long");
 	memcpy(un.sun_path, opt.path, strlen(opt.path) + 1);
 	c->number = i;
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

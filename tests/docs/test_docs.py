@@ -51,8 +51,8 @@ def commands(page):
 
 
 def run(*args, **kw):
-    return subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60 * lab.SLOW,
-                          cwd=ROOT, **kw)
+    return lab.checked(subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                      timeout=60 * lab.SLOW, cwd=ROOT, **kw))
 
 
 class Reference(unittest.TestCase):

@@ -120,7 +120,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 					  { TD_STR("Subject"), f[3] } };
 		struct milt_pair p[2] = { { f[4], f[5] }, { TD_STR("text/html"), f[6] } };
 
-		if (milt_build(a, h, 3, p, 2, &at, 1, f[11], &out, NULL) == 0)
+		struct milt_composition c = { h, 3, p, 2, &at, 1, f[11] };
+
+		if (milt_build(a, &c, &out, NULL) == 0)
 			check_wire(out);
 	}
 	td_arena_free(a);

@@ -61,6 +61,43 @@ def token(prefix="t"):
     return "%s%08x%08x" % (prefix, random.getrandbits(32), os.getpid())
 
 
+# --- programs that broke by themselves ------------------------------------------------------
+
+class Fault(AssertionError):
+    """A program of ours crashed, or a sanitizer reported on it, whatever the test was about."""
+
+
+REPORT = re.compile(r"^.*(?:ERROR: (?:Address|Leak)Sanitizer|WARNING: ThreadSanitizer|UndefinedBehaviorSanitizer"
+                    r"|\.[ch]:\d+:\d+: runtime error: ).*$", re.M)
+REPORT_STATUS = {66: "ThreadSanitizer", 99: "AddressSanitizer"}  # the exit codes tests/run.py asks for
+REPORT_LINES = 60
+
+
+def fault_of(status, output, sent=()):
+    """What is wrong with a program that printed <output> and ended with <status> (None: it runs), or None.
+
+    sent: signals we sent it ourselves.
+    """
+    m = REPORT.search(output)
+    head = "\n".join(output[m.start() if m else 0:].splitlines()[:REPORT_LINES])
+    if m:
+        return head
+    if status is not None and status < 0 and -status not in sent:
+        return "killed by %s\n%s" % (signal.Signals(-status).name, head)
+    if SAN != "none" and status in REPORT_STATUS:
+        return "exit status %d, of %s\n%s" % (status, REPORT_STATUS[status], head)
+    return None
+
+
+def checked(r):
+    """<r>, the result of subprocess.run on a program of ours; raises Fault if it broke."""
+    text = "\n".join(t if isinstance(t, str) else t.decode(errors="replace") for t in (r.stdout, r.stderr) if t)
+    fault = fault_of(r.returncode, text)
+    if fault:
+        raise Fault("%s: %s" % (" ".join(map(str, r.args)), fault))
+    return r
+
+
 # --- ports ---------------------------------------------------------------------------------
 
 _port_locks = []
@@ -120,13 +157,16 @@ def _lab_base():
 
 
 class Lab:
-    """with Lab() as lab: ...   or   Lab() + close()."""
+    """with Lab() as lab: ...   or   Lab() + close(), which raises Fault if a daemon had one."""
+    open_labs = []
 
     def __init__(self):
         self.dir = Path(tempfile.mkdtemp(prefix="tandem-lab-", dir=_lab_base()))
         os.chmod(self.dir, 0o755)
         self._closers = []
         self._closed = False
+        self.daemons = []
+        Lab.open_labs.append(self)
         atexit.register(self.close)
 
     def __enter__(self):
@@ -145,13 +185,19 @@ class Lab:
             return
         self._closed = True
         atexit.unregister(self.close)
+        Lab.open_labs.remove(self)
+        faults = []
         for fn in reversed(self._closers):
             try:
                 fn()
+            except Fault as e:
+                faults.append(str(e))
             except Exception as e:  # go on: the other processes must be stopped too
                 print("lab: while closing: %r" % e, file=sys.stderr)
         if os.environ.get("TANDEM_KEEP") != "1":
             shutil.rmtree(self.dir, ignore_errors=True)
+        if faults:
+            raise Fault("\n".join(faults))
 
     def postfix(self, **kw):
         return Postfix(self, **kw)
@@ -701,7 +747,10 @@ class Daemon:
         self.with_milter = milter
         self.proc = None
         self.starts = 0
+        self.sent = set()   # signals of ours to the running process
+        self.told = False   # its fault was raised
         self.write_config(config(self) if config else self.config_text())
+        lab.daemons.append(self)
         lab.defer(self.stop_quietly)
         if start:
             self.start()
@@ -736,7 +785,10 @@ class Daemon:
     # -- running it
 
     def start(self, wait=True):
+        self.check()
         self.starts += 1
+        self.sent = set()
+        self.told = False
         seen = self.log_text().count("event=ready")
         self.out_path = self.dir / ("out%d.log" % self.starts)
         with open(self.out_path, "wb") as out:
@@ -761,34 +813,49 @@ class Daemon:
     def alive(self):
         return self.proc is not None and self.proc.poll() is None
 
+    def check(self):
+        """Raise Fault, once for each process, if it crashed or a sanitizer reported something."""
+        fault = self.proc and not self.told and fault_of(self.proc.poll(), self.output(), self.sent)
+        if fault:
+            self.told = True
+            raise Fault("tandemd %s: %s\n%s" % (self.name, fault, self.tail()))
+
     def kill(self):
         """SIGKILL."""
-        self.proc.kill()
+        self.signal(signal.SIGKILL)
         self.proc.wait()
+        self.check()
 
     def signal(self, sig):
-        os.kill(self.proc.pid, sig)
+        self.sent.add(int(sig))
+        self.proc.send_signal(sig)
 
     def terminate(self, timeout=20):
         """SIGTERM; returns the exit status."""
-        self.proc.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
         return self.wait_exit(timeout)
 
     def wait_exit(self, timeout=20):
         try:
-            return self.proc.wait(timeout * SLOW)
+            status = self.proc.wait(timeout * SLOW)
         except subprocess.TimeoutExpired:
             raise TimedOut("tandemd still runs %gs after it was told to stop\n%s" % (timeout * SLOW, self.tail())) from None
+        self.check()
+        return status
 
     def stop_quietly(self):
-        if not self.alive():
-            return
-        self.proc.terminate()
-        try:
-            self.proc.wait(10 * SLOW)
-        except subprocess.TimeoutExpired:
-            self.proc.kill()
-            self.proc.wait()
+        """End it if it runs; Fault if it did not end well."""
+        if self.alive():
+            self.signal(signal.SIGTERM)
+            try:
+                status = self.proc.wait(20 * SLOW)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise Fault("tandemd %s did not stop\n%s" % (self.name, self.tail())) from None
+            self.check()
+            if status not in (0, -signal.SIGTERM):
+                raise Fault("tandemd %s stopped with status %d\n%s" % (self.name, status, self.tail()))
+        self.check()
 
     # -- looking at it
 
@@ -818,6 +885,7 @@ class Daemon:
         cmd = [binary("tandemctl"), "-s", str(self.control)] + (["--json"] if json_out else []) + list(args)
         r = subprocess.run(cmd, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                            timeout=timeout * SLOW)
+        checked(r)
         if not check:
             return r
         if r.returncode != 0:
@@ -835,7 +903,7 @@ class Daemon:
 # --- unittest glue -----------------------------------------------------------------------------------
 
 class Case(unittest.TestCase):
-    """A test whose failure shows the tail of the daemons' logs."""
+    """A test that fails with the tail of the daemons' logs, and also when a daemon broke meanwhile."""
     maxDiff = None
     lab = None
 
@@ -852,23 +920,36 @@ class Case(unittest.TestCase):
     def _callTestMethod(self, method):
         try:
             super()._callTestMethod(method)
-        except unittest.SkipTest:
+        except (unittest.SkipTest, Fault):
             raise
         except Exception as e:
+            self._check_daemons()
             for v in list(vars(type(self)).values()) + list(vars(self).values()):
                 if isinstance(v, Daemon):
                     e.args = ("%s\n%s" % (e.args[0] if e.args else e, v.tail()), *e.args[1:])
             raise
+        self._check_daemons()
+
+    @staticmethod
+    def _check_daemons():
+        for lab in Lab.open_labs:
+            for d in lab.daemons:
+                d.check()
+
+
+def put_result(test, kind, text=""):
+    """One JSON line per test, to $TANDEM_RESULTS."""
+    path = os.environ.get("TANDEM_RESULTS")
+    if path:
+        with open(path, "a") as f:
+            f.write(json.dumps({"test": test, "kind": kind, "text": text}) + "\n")
 
 
 class _Result(unittest.TextTestResult):
-    """Also appends one JSON line per finished test to $TANDEM_RESULTS."""
+    """Also tells tests/run.py of each test that ended."""
 
     def _put(self, test, kind, text=""):
-        path = os.environ.get("TANDEM_RESULTS")
-        if path:
-            with open(path, "a") as f:
-                f.write(json.dumps({"test": test.id(), "kind": kind, "text": text}) + "\n")
+        put_result(test.id(), kind, text)
 
     def addSuccess(self, test):
         super().addSuccess(test)
@@ -903,7 +984,16 @@ class _Result(unittest.TextTestResult):
 
 
 def main():
-    """unittest.main with the result file for tests/run.py."""
+    """unittest.main with the result file for tests/run.py; daemons that tests share are stopped and checked too."""
     # A run that is told to stop still stops its servers (atexit).
     signal.signal(signal.SIGTERM, lambda *a: sys.exit(143))
-    unittest.main(testRunner=unittest.TextTestRunner(resultclass=_Result, verbosity=2), module="__main__")
+    ok = unittest.main(testRunner=unittest.TextTestRunner(resultclass=_Result, verbosity=2), module="__main__",
+                       exit=False).result.wasSuccessful()
+    for lab in list(Lab.open_labs):
+        try:
+            lab.close()
+        except Fault as e:
+            ok = False
+            print("FAIL: at the end: %s" % e, file=sys.stderr)
+            put_result("at the end", "fail", str(e))
+    sys.exit(0 if ok else 1)

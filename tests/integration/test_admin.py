@@ -10,8 +10,8 @@ from lab import PASSWORD, binary
 
 
 def run(*args, **kw):
-    return subprocess.run([binary("tandemd"), *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, timeout=30 * lab.SLOW, **kw)
+    return lab.checked(subprocess.run([binary("tandemd"), *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE, text=True, timeout=30 * lab.SLOW, **kw))
 
 
 class ExitStatus(lab.Case):
@@ -271,8 +271,9 @@ class Ctl(ServerCase):
         self.fails("account", "add")
 
     def test_no_server(self):
-        r = subprocess.run([binary("tandemctl"), "-s", str(self.lab.dir / "absent.sock"), "version"], stdin=subprocess.DEVNULL,
-                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=30)
+        r = lab.checked(subprocess.run([binary("tandemctl"), "-s", str(self.lab.dir / "absent.sock"), "version"],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                       timeout=30 * lab.SLOW))
         self.assertEqual(r.returncode, 1)
         self.assertIn("absent.sock", r.stderr)
 

@@ -248,10 +248,20 @@ static char order[16];
 static struct td_timer ta, tb, tc;
 
 static void
+fired(char which)
+{
+	size_t n = strlen(order);
+
+	ck_assert_uint_lt(n + 1, sizeof(order));
+	order[n] = which;
+	order[n + 1] = '\0';
+}
+
+static void
 fire_a(struct td_timer *t)
 {
 	(void)t;
-	strncat(order, "a", 1);
+	fired('a');
 	td_timer_clear(loop, &tb); /* due in the same tick: must not fire */
 }
 
@@ -259,13 +269,13 @@ static void
 fire_b(struct td_timer *t)
 {
 	(void)t;
-	strncat(order, "b", 1);
+	fired('b');
 }
 
 static void
 fire_c(struct td_timer *t)
 {
-	strncat(order, "c", 1);
+	fired('c');
 	if (strlen(order) < 4)
 		td_timer_set(loop, t, 1);
 	else

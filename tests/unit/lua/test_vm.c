@@ -181,8 +181,8 @@ static const char *const hogs[] = {
 	"local t = {} while true do t = {t, t} t.x = ('y'):rep(5000) .. tostring(t) end",
 	"return string.format(('%s'):rep(90), ('x'):rep(1e6)):rep(100)",
 	"local t = {} for i = 1, 100000 do t[i] = coroutine.create(print) end",
-	"local j = require 'json' local s = ('[0,'):rep(90) return j.decode(('['):rep(1e5))[1][1] "
-	"or error('deep')",
+	("local j = require 'json' local s = ('[0,'):rep(90) return j.decode(('['):rep(1e5))[1][1] "
+	 "or error('deep')"),
 };
 
 START_TEST(hog_ends)
@@ -224,8 +224,8 @@ static const char *const escapes[] = {
 	"table.move({}, 1, math.maxinteger - 1, 2)",
 	"return table.concat({}, '', 1, 1e15)",
 	"return table.unpack({}, 1, 1e15)",
-	"local t = {} for i = 0, 61 do t[1 << i] = 1 end table.remove(t, 1) table.insert(t, 1, 2) "
-	"error('x')",
+	("local t = {} for i = 0, 61 do t[1 << i] = 1 end table.remove(t, 1) table.insert(t, 1, 2) "
+	 "error('x')"),
 	"return require('tandem.base').readfile('/etc/passwd'):len()",
 	"return require('tandem.base').config('', 'hostname')",
 	"setmetatable(_ENV, false)",

@@ -18,6 +18,8 @@ setup(void)
 	milt_mime_init();
 }
 
+#define COMPOSED(...) ((struct milt_composition){ __VA_ARGS__ })
+
 static void
 teardown(void)
 {
@@ -366,8 +368,8 @@ START_TEST(scripts_mail)
 	struct milt_mime m;
 	struct td_str out;
 
-	ck_assert_msg(milt_build(a, headers, 7, parts, 3, &at, 1, TD_STR("a.test"), &out, &err) ==
-			      0,
+	ck_assert_msg(milt_build(a, &COMPOSED(headers, 7, parts, 3, &at, 1, TD_STR("a.test")), &out,
+				 &err) == 0,
 		      "%s", err.text);
 	check_wire(out, false);
 	milt_mime_parse_raw(a, out, NULL, &m);
@@ -385,10 +387,13 @@ START_TEST(scripts_mail)
 	ck_assert_str_eq(z(m.parts[5].filename), "a.csv");
 	ck_assert_ptr_null(strstr(header_names(out), "Evil"));
 	ck_assert_ptr_nonnull(strstr(z(out), "\r\nMIME-Version: 1.0\r\n"));
-	ck_assert_int_eq(milt_build(a, headers, 7, parts, 1, NULL, 0, TD_STR(""), &out, &err), 0);
+	ck_assert_int_eq(
+		milt_build(a, &COMPOSED(headers, 7, parts, 1, NULL, 0, TD_STR("")), &out, &err), 0);
 	milt_mime_parse_raw(a, out, NULL, &m);
 	ck_assert_uint_eq(m.n_parts, 1);
-	ck_assert_int_eq(milt_build(a, NULL, 0, NULL, 0, NULL, 0, TD_STR("b\nad"), &out, &err), 0);
+	ck_assert_int_eq(
+		milt_build(a, &COMPOSED(NULL, 0, NULL, 0, NULL, 0, TD_STR("b\nad")), &out, &err),
+		0);
 	check_wire(out, false);
 }
 END_TEST
@@ -406,13 +411,16 @@ START_TEST(scripts_errors)
 
 	for (int i = 0; i < 4; i++) {
 		ck_assert_int_eq(
-			milt_build(a, NULL, 0, &bad_type[i], 1, NULL, 0, TD_STR("h"), &out, &err),
+			milt_build(a, &COMPOSED(NULL, 0, &bad_type[i], 1, NULL, 0, TD_STR("h")),
+				   &out, &err),
 			TD_E_INVAL);
 	}
-	ck_assert_int_eq(milt_build(a, &bad_name, 1, NULL, 0, NULL, 0, TD_STR("h"), &out, &err),
-			 TD_E_INVAL);
-	ck_assert_int_eq(milt_build(a, NULL, 2000, NULL, 0, NULL, 0, TD_STR("h"), &out, &err),
-			 TD_E_LIMIT);
+	ck_assert_int_eq(
+		milt_build(a, &COMPOSED(&bad_name, 1, NULL, 0, NULL, 0, TD_STR("h")), &out, &err),
+		TD_E_INVAL);
+	ck_assert_int_eq(
+		milt_build(a, &COMPOSED(NULL, 2000, NULL, 0, NULL, 0, TD_STR("h")), &out, &err),
+		TD_E_LIMIT);
 }
 END_TEST
 

@@ -215,7 +215,7 @@ static const struct absurd absurds[] = {
 	{ "quotes in text", "Content-Type: text/plain; format=flowed\n\n", ">", "", 4000000 },
 	{ "flowed", "Content-Type: text/plain; format=flowed\n\n", "> \n", "", 4000000 },
 	{ "marks", "Content-Type: text/plain; charset=utf-8\n\ne", "\xCC\x81\xCC\xA3", "", 4000000 },
-	{ "isolates", "Content-Type: text/plain; charset=utf-8\n\n", "\xE2\x81\xA6", "", 4000000 },
+	{ "isolates", "Content-Type: text/plain; charset=utf-8\n\n", "\xE2\x81\xA6", "", 4000000 }, // NOLINT(misc-misleading-bidirectional): it is the point
 	{ "flags", "Content-Type: text/plain; charset=utf-8\n\n", "\xF0\x9F\x87\xA9", "", 4000000 },
 	{ "joiners", "Content-Type: text/plain; charset=utf-8\n\n", "\xE2\x80\x8D", "", 4000000 },
 	{ "html nesting", "Content-Type: text/html\n\n", "<b>", "</i>", 4000000 },

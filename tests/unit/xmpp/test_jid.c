@@ -226,7 +226,7 @@ static struct td_str
 repeat(const char *s, size_t n)
 {
 	size_t len = strlen(s);
-	char *p = td_arena_alloc(a, len * n + 1);
+	char *p = td_arena_alloc(a, len * n);
 
 	for (size_t i = 0; i < n; i++)
 		memcpy(p + i * len, s, len);

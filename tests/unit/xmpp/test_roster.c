@@ -26,7 +26,7 @@ v(const char *before, unsigned n, const char *after)
 	static unsigned at;
 	char *out = ring[at++ % 8];
 
-	(void)snprintf(out, sizeof(ring[0]), "%s%llu%s", before, (unsigned long long)(base + n),
+	(void)snprintf(out, sizeof(ring[0]), "%s%llu%s", before, (unsigned long long)base + n,
 		       after);
 	return out;
 }
@@ -306,7 +306,7 @@ ask(unsigned n, const char *suffix)
 	lab_clear();
 	(void)snprintf(xml, sizeof(xml),
 		       "<iq type='get' id='g'><query xmlns='jabber:iq:roster' ver='%llu%s'/></iq>",
-		       (unsigned long long)(base + n), suffix);
+		       (unsigned long long)base + n, suffix);
 	lab_says(home, xml);
 	lab_settle();
 }

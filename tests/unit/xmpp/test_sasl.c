@@ -785,8 +785,8 @@ static const char *const digest_bad[] = {
 	"username=\"\",digest-uri=\"xmpp/example.org\"",
 	"username=\"ann\",digest-uri=\"xmpp/example.org\"",
 	"username=\"ann\",digest-uri=\"imap/example.org\"",
-	"username=\"ann\",digest-uri=\"xmpp/example.org\",nonce=\"x\",nc=00000001,cnonce=\"y\","
-	"response=00000000000000000000000000000000,qop=auth",
+	("username=\"ann\",digest-uri=\"xmpp/example.org\",nonce=\"x\",nc=00000001,cnonce=\"y\","
+	 "response=00000000000000000000000000000000,qop=auth"),
 	",,,===,\"",
 };
 
