@@ -79,7 +79,7 @@ struct xmpp_io {
 	uint8_t state; /* enum conn_state */
 	uint8_t move_to;
 	uint16_t proxy_seen; /* bytes of an unfinished PROXY header */
-	bool reading : 1;    /* rd is added */
+	bool reading : 1;    /* rd is added; may be unwanted until it fires */
 	bool paused : 1;
 	bool moving : 1;
 	bool eof : 1;
@@ -118,6 +118,7 @@ static void on_write(evutil_socket_t fd, short what, void *arg);
 static void end_of_turn(struct td_task *t);
 static void on_timer(struct td_timer *t);
 static void handshake(struct xmpp_io *io);
+static void read_stream(struct xmpp_io *io);
 
 /* ---- shared things ---- */
 
@@ -169,29 +170,39 @@ gw_conns_open(void)
 
 /* ---- the parts of a connection ---- */
 
-/* Reading is on exactly in the states that want it. */
-static void
-sync_read(struct xmpp_io *io)
+static bool
+wants_read(const struct xmpp_io *io)
 {
-	bool want = false;
-
 	switch ((enum conn_state)io->state) {
 	case CN_PROXY:
 	case CN_HANDSHAKE:
-	case CN_LINGER: want = true; break;
-	case CN_OPEN: want = !io->paused && !io->moving && !io->eof; break;
+	case CN_LINGER: return true;
+	case CN_OPEN: return !io->paused && !io->moving && !io->eof;
 	case CN_STARTTLS:
 	case CN_SHUT:
 	case CN_DEAD:
 	case CN_COUNT: break;
 	}
-	if (want == io->reading)
+	return false;
+}
+
+/* Reading is on in the states that want it.  It is turned off only when the socket then has
+ * something to say (on_read): most pauses are over before that. */
+static void
+sync_read(struct xmpp_io *io)
+{
+	if (io->reading || !wants_read(io))
 		return;
-	io->reading = want;
-	if (want)
-		event_add(&io->rd, NULL);
-	else
+	io->reading = true;
+	event_add(&io->rd, NULL);
+}
+
+static void
+stop_read(struct xmpp_io *io)
+{
+	if (io->reading)
 		event_del(&io->rd);
+	io->reading = false;
 }
 
 static void
@@ -362,9 +373,7 @@ free_io(struct td_grave *g)
 static void
 detach(struct xmpp_io *io)
 {
-	if (io->reading)
-		event_del(&io->rd);
-	io->reading = false;
+	stop_read(io);
 	disarm_write(io);
 	forget_again(io);
 	td_timer_clear(io->w->loop, &io->timer);
@@ -623,8 +632,8 @@ handshake(struct xmpp_io *io)
 			xmpp_c2s_tls_ready(io->c2s);
 		}
 		/* the first bytes may have come with the client's Finished */
-		if (io->state == CN_OPEN && SSL_has_pending(io->ssl))
-			read_again(io);
+		if (io->state == CN_OPEN && wants_read(io) && SSL_has_pending(io->ssl))
+			read_stream(io);
 		return;
 	}
 	e = SSL_get_error(io->ssl, n);
@@ -747,13 +756,15 @@ on_read(evutil_socket_t fd, short what, void *arg)
 		io->write_wants_read = false;
 		td_loop_defer(io->w->loop, &io->task);
 	}
+	if (!wants_read(io))
+		stop_read(io);
 	switch ((enum conn_state)io->state) {
 	case CN_PROXY: read_proxy(io); break;
 	case CN_HANDSHAKE: handshake(io); break;
 	case CN_OPEN:
 		if (io->eof)
 			end_of_input(io);
-		else if (io->reading)
+		else if (wants_read(io))
 			read_stream(io);
 		break;
 	case CN_LINGER:

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <event2/event.h>
 #include "gateway/gateway.h"
+#include "gateway/tls.h"
 #include "gateway/listener.h"
 #include "gateway/logging.h"
 #include "gateway/options.h"
@@ -171,8 +172,10 @@ main(int argc, char **argv)
 {
 	struct td_err err = { 0 };
 	struct event *evs[4];
-	int status = gw_options_parse(&gw, argc, argv); /* loads the configuration */
+	int status;
 
+	gw_tls_init();
+	status = gw_options_parse(&gw, argc, argv); /* loads the configuration */
 	if (status >= 0)
 		return status;
 	gw.conf_lock = &conf_lock;

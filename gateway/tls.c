@@ -23,6 +23,7 @@
 #include "gateway/base/err.h"
 #include "xmpp/c2s.h"
 #include "gateway/base/map.h"
+#include "gateway/base/spare.h"
 #include "xmpp/sasl.h"
 
 #define CIPHERS_DEFAULT "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK:!SRP"
@@ -63,6 +64,39 @@ gw_tls_error(void)
 		ERR_error_string_n(e, text, sizeof(text));
 	ERR_clear_error();
 	return text;
+}
+
+/* ---- memory ---- */
+
+static void *
+ssl_malloc(size_t n, const char *file, int line)
+{
+	(void)file;
+	(void)line;
+	return n > 0 ? td_spare_alloc(n) : NULL;
+}
+
+static void
+ssl_free(void *p, const char *file, int line)
+{
+	(void)file;
+	(void)line;
+	td_spare_free(p);
+}
+
+static void *
+ssl_realloc(void *p, size_t n, const char *file, int line)
+{
+	if (n > 0)
+		return realloc(p, n);
+	ssl_free(p, file, line);
+	return NULL;
+}
+
+void
+gw_tls_init(void)
+{
+	(void)CRYPTO_set_mem_functions(ssl_malloc, ssl_realloc, ssl_free);
 }
 
 /* ---- certificates ---- */

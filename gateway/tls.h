@@ -14,6 +14,9 @@ struct gw_tls;
 struct ssl_st;
 struct xmpp_cb_data;
 
+/* Give OpenSSL's record buffers to td_spare.  main, before anything else of OpenSSL. */
+void gw_tls_init(void);
+
 /* ---- certificates by domain, shared by the listeners of one generation ---- */
 
 /* Empty; one reference. */

@@ -256,7 +256,9 @@ wakes(struct store *st, const struct store_op *op)
 	return true;
 }
 
-static void
+/* Who is to be woken for it, if anybody: with the lock given back, or it would wake only to wait
+ * for that. */
+static pthread_cond_t *
 push(struct store *st, struct store_op *op)
 {
 	st->queued++;
@@ -265,8 +267,7 @@ push(struct store *st, struct store_op *op)
 		for (size_t i = 0; i < op->n_keys; i++)
 			st->keys[op->keys[i]].queued += draws(op, i);
 		STAILQ_INSERT_TAIL(&st->ops, op, link);
-		if (wakes(st, op))
-			pthread_cond_signal(&st->more);
+		return wakes(st, op) ? &st->more : NULL;
 	} else {
 		/* reads of one key meet the same reader, so they keep their order */
 		struct reader *r = &st->readers[op->n_keys > 0 ? op->keys[0] % st->n_readers : 0];
@@ -274,7 +275,7 @@ push(struct store *st, struct store_op *op)
 		for (size_t i = 0; i < op->n_keys; i++)
 			st->keys[op->keys[i]].reading++;
 		STAILQ_INSERT_TAIL(&r->ops, op, link);
-		pthread_cond_signal(&r->more);
+		return &r->more;
 	}
 }
 
@@ -373,6 +374,7 @@ store_op_submit(struct store_op *op)
 {
 	struct store *st = op->st;
 	const char *refused = NULL;
+	pthread_cond_t *wake = NULL;
 
 	op->bytes = td_arena_used(op->arena);
 	pthread_mutex_lock(&st->lock);
@@ -381,8 +383,10 @@ store_op_submit(struct store_op *op)
 	else if (st->bytes + op->bytes > QUEUE_BYTES)
 		refused = "the store's queue is full";
 	else
-		push(st, op);
+		wake = push(st, op);
 	pthread_mutex_unlock(&st->lock);
+	if (wake != NULL)
+		pthread_cond_signal(wake);
 	if (refused != NULL) {
 		atomic_fetch_add(&st->errors, 1);
 		set_result(op, td_fail(&op->err, TD_E_BUSY, "%s", refused));

@@ -4,9 +4,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "gateway/base/spare.h"
 
 #define ALIGN 16u
-#define BLOCK_MIN 1024u
+#define BLOCK_MIN 976u /* with its head within malloc's cache per thread */
 
 struct block {
 	struct block *next;
@@ -28,7 +29,9 @@ td_arena_new(size_t hint)
 
 	if (hint == 0)
 		hint = BLOCK_MIN;
-	a = td_alloc(head + hint);
+	a = td_spare_alloc(head + hint);
+	if (a == NULL)
+		abort();
 	a->blocks = NULL;
 	a->cur = (char *)a + head;
 	a->end = a->cur + hint;
@@ -46,7 +49,7 @@ td_arena_free(struct td_arena *a)
 		next = b->next;
 		free(b);
 	}
-	free(a);
+	td_spare_free(a);
 }
 
 void *

@@ -7,7 +7,7 @@
 
 struct td_arena;
 
-/* New arena whose first block holds <hint> bytes (0 = 1 KiB). One malloc. */
+/* New arena whose first block holds <hint> bytes (0 = a little under 1 KiB). One malloc. */
 struct td_arena *td_arena_new(size_t hint);
 /* Free the arena and all that came from it; NULL is fine. */
 void td_arena_free(struct td_arena *a);

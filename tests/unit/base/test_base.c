@@ -8,6 +8,7 @@
 #include "gateway/base/log.h"
 #include "gateway/base/loop.h"
 #include "gateway/base/map.h"
+#include "gateway/base/spare.h"
 #include "gateway/base/str.h"
 
 /* ---- strings ---- */
@@ -123,6 +124,55 @@ START_TEST(test_err)
 	ck_assert_uint_lt(strlen(e.text), sizeof(e.text));
 	ck_assert_int_eq(td_fail(NULL, TD_E_IO, "nobody asks"), TD_E_IO);
 	ck_assert_str_eq(td_errname(TD_E_SCRIPT), "script");
+}
+END_TEST
+
+static void *
+use_spares(void *arg)
+{
+	void *p[8];
+
+	for (size_t i = 0; i < 8; i++) {
+		p[i] = td_spare_alloc(i % 2 == 0 ? 1500 : 16700);
+		memset(p[i], 1, 1500);
+	}
+	for (size_t i = 0; i < 8; i++)
+		td_spare_free(p[i]);
+	return arg; /* what it kept goes with it */
+}
+
+START_TEST(test_spare)
+{
+	static const size_t sizes[] = { 0, 1, 1032, 1033, 1600, 1601, 16384, 16385, 17408, 17409 };
+	pthread_t t;
+
+	td_spare_free(NULL);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		char *p[6];
+
+		for (size_t k = 0; k < 6; k++) {
+			p[k] = td_spare_alloc(sizes[i]);
+			ck_assert_ptr_nonnull(p[k]);
+			memset(p[k], (int)k, sizes[i]);
+		}
+		for (size_t k = 0; k < 6; k++) {
+			for (size_t j = 0; j < sizes[i]; j++)
+				ck_assert_int_eq(p[k][j], (char)k);
+			td_spare_free(p[k]);
+		}
+	}
+#ifndef __SANITIZE_ADDRESS__
+	{
+		void *p = td_spare_alloc(1584), *q;
+
+		td_spare_free(p);
+		q = td_spare_alloc(1100);
+		ck_assert_ptr_eq(p, q);
+		td_spare_free(q);
+	}
+#endif
+	ck_assert_int_eq(pthread_create(&t, NULL, use_spares, NULL), 0);
+	ck_assert_int_eq(pthread_join(t, NULL), 0);
 }
 END_TEST
 
@@ -380,6 +430,7 @@ main(void)
 	tcase_add_test(t, test_utf8_cut);
 	tcase_add_test(t, test_esc);
 	tcase_add_test(t, test_err);
+	tcase_add_test(t, test_spare);
 	tcase_add_test(t, test_arena);
 	tcase_add_test(t, test_map);
 	tcase_add_test(t, test_mailbox);
