@@ -11,21 +11,59 @@ xmpp_owner(const struct xmpp_env *env, struct td_str bare)
 }
 
 static void
-read_limits(struct xmpp_env *env)
+read_limits(const struct conf *c, struct td_str domain, struct xmpp_limits *l)
 {
-	struct conf_at at = { .scope = conf_next(env->conf, NULL, "xmpp", NULL) };
-	struct xmpp_limits *l = &env->lim;
-	struct td_str conflict = conf_str(env->conf, &at, "resource_conflict");
+	struct conf_at at = { .scope = conf_next(c, NULL, "xmpp", NULL),
+			      .protocol = "xmpp",
+			      .domain = domain };
+	struct td_str conflict = conf_str(c, &at, "resource_conflict");
 
-	l->sm_resume_timeout_s = (unsigned)conf_int(env->conf, &at, "sm_resume_timeout");
-	l->sm_max_queue = (unsigned)conf_int(env->conf, &at, "sm_max_queue");
-	l->sm_max_bytes = (uint64_t)conf_int(env->conf, &at, "sm_max_queue_size");
-	l->max_resources = (unsigned)conf_int(env->conf, &at, "max_resources");
-	l->ack_stored = !td_str_ieq(conf_str(env->conf, &at, "ack_policy"), TD_STR("handled"));
-	l->offline = conf_bool(env->conf, &at, "offline_messages");
+	l->sm_resume_timeout_s = (unsigned)conf_int(c, &at, "sm_resume_timeout");
+	l->sm_max_queue = (unsigned)conf_int(c, &at, "sm_max_queue");
+	l->sm_max_bytes = (uint64_t)conf_int(c, &at, "sm_max_queue_size");
+	l->max_resources = (unsigned)conf_int(c, &at, "max_resources");
+	l->ack_stored = !td_str_ieq(conf_str(c, &at, "ack_policy"), TD_STR("handled"));
+	l->offline = conf_bool(c, &at, "offline_messages");
 	l->conflict = td_str_ieq(conflict, TD_STR("reject"))   ? XC_REJECT
 		      : td_str_ieq(conflict, TD_STR("rename")) ? XC_RENAME
 							       : XC_REPLACE;
+}
+
+static bool
+same_limits(const struct xmpp_limits *a, const struct xmpp_limits *b)
+{
+	return a->sm_resume_timeout_s == b->sm_resume_timeout_s &&
+	       a->sm_max_queue == b->sm_max_queue && a->sm_max_bytes == b->sm_max_bytes &&
+	       a->max_resources == b->max_resources && a->ack_stored == b->ack_stored &&
+	       a->offline == b->offline && a->conflict == b->conflict;
+}
+
+/* Kept by what they say, not by name: names come from peers where a regex hosts domains. */
+struct xmpp_limits *
+xmpp_limits_of(struct xmpp_env *env, struct td_str domain)
+{
+	struct xmpp_limits l = { 0 }, *at;
+
+	read_limits(env->conf, domain, &l);
+	for (at = env->limits; at != NULL; at = at->next)
+		if (same_limits(at, &l))
+			return at;
+	at = td_alloc(sizeof(*at));
+	*at = l;
+	at->next = env->limits;
+	env->limits = at;
+	return at;
+}
+
+static void
+free_limits(struct xmpp_limits *l)
+{
+	struct xmpp_limits *next;
+
+	for (; l != NULL; l = next) {
+		next = l->next;
+		free(l);
+	}
 }
 
 /* Which modules join which stage of a stanza's way. */
@@ -77,7 +115,6 @@ xmpp_env_new(struct td_loop *loop, unsigned index, unsigned n_workers, const str
 	env->log = (struct td_logctx){ NULL, "xmpp", env_fields };
 	TAILQ_INIT(&env->sessions);
 	env->conf = conf_ref(conf);
-	read_limits(env);
 	xmpp_iqs_register(env);
 	list_stages(env);
 	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
@@ -89,11 +126,20 @@ xmpp_env_new(struct td_loop *loop, unsigned index, unsigned n_workers, const str
 void
 xmpp_env_set_conf(struct xmpp_env *env, struct conf *conf)
 {
+	struct xmpp_limits *gone = env->limits;
 	struct conf *old = env->conf;
+	struct xmpp_user *u, *before = NULL;
+	size_t i = 0;
 
 	env->conf = conf_ref(conf);
 	conf_unref(&old);
-	read_limits(env);
+	env->limits = NULL;
+	/* most accounts are of one domain */
+	for (; (u = td_map_next(&env->users, &i)) != NULL; before = u)
+		u->lim = before != NULL && td_str_eq(before->domain, u->domain)
+				 ? before->lim
+				 : xmpp_limits_of(env, u->domain);
+	free_limits(gone);
 }
 
 void
@@ -115,6 +161,7 @@ xmpp_env_free(struct xmpp_env *env)
 	for (unsigned st = 0; st < STAGE_COUNT; st++)
 		free(env->on[st]);
 	xmpp_xmlpool_free(env->xmlpool);
+	free_limits(env->limits);
 	conf_unref(&env->conf);
 	free(env);
 }

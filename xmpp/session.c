@@ -34,7 +34,7 @@ settle_conflict(struct xmpp_user *u, struct xmpp_session *old, struct xmpp_jid *
 	struct xmpp_c2s *c = old->stream;
 	char id[9];
 
-	switch (u->env->lim.conflict) {
+	switch (u->lim->conflict) {
 	case XC_REJECT: *e = XE_CONFLICT; return false;
 	case XC_RENAME:
 		td_random_id(id, 8);
@@ -57,7 +57,7 @@ make_room(struct xmpp_user *u)
 {
 	struct xmpp_session *s;
 
-	if (u->n_sessions < u->env->lim.max_resources)
+	if (u->n_sessions < u->lim->max_resources)
 		return true;
 	TAILQ_FOREACH(s, &u->sessions, link) /* oldest first */
 	if (s->stream == NULL) {
@@ -225,7 +225,7 @@ xmpp_session_put(struct xmpp_session *sess, struct xmpp_stanza *s)
 		return;
 	env->stats.delivered++;
 	if (sess->sm == NULL && sess->stream != NULL && s->row == 0 && s->promise != NULL &&
-	    s->kind == XK_MESSAGE && env->lim.ack_stored)
+	    s->kind == XK_MESSAGE && sess->user->lim->ack_stored)
 		keep_then_write(sess, s);
 	else
 		hand_over(sess, s);

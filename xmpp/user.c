@@ -177,6 +177,7 @@ user_new(struct xmpp_env *env, struct td_str bare)
 	u->bare = td_str(name, bare.len);
 	u->local = at < 0 ? TD_STR_NULL : td_str(name, (size_t)at);
 	u->domain = td_str(name + at + 1, bare.len - (size_t)(at + 1));
+	u->lim = xmpp_limits_of(env, u->domain);
 	TAILQ_INIT(&u->sessions);
 	STAILQ_INIT(&u->waiting);
 	u->idle.fire = on_idle;

@@ -76,7 +76,8 @@ struct xmpp_host {
 		     void *arg);
 };
 
-struct xmpp_limits { /* from the configuration snapshot, per worker */
+struct xmpp_limits { /* of a domain, from the configuration snapshot */
+	struct xmpp_limits *next;
 	unsigned sm_resume_timeout_s;
 	unsigned sm_max_queue;
 	uint64_t sm_max_bytes;
@@ -146,7 +147,7 @@ struct xmpp_env {
 	const struct xmpp_host *host;
 	void *host_data;
 	struct conf *conf; /* this worker's reference; swapped by xmpp_env_set_conf */
-	struct xmpp_limits lim;
+	struct xmpp_limits *limits; /* those in use, each once; users point to them */
 	struct store *store;
 	struct xmpp_xmlpool *xmlpool;
 	struct td_map users; /* bare JID -> struct xmpp_user */
@@ -168,6 +169,8 @@ struct xmpp_env *xmpp_env_new(struct td_loop *loop, unsigned index, unsigned n_w
 			      const struct xmpp_host *host, void *host_data, struct store *store,
 			      struct conf *conf);
 void xmpp_env_set_conf(struct xmpp_env *env, struct conf *conf);
+/* What holds for the accounts of <domain>; until the next configuration. */
+struct xmpp_limits *xmpp_limits_of(struct xmpp_env *env, struct td_str domain);
 /* Every session and user goes; streams must be closed before. */
 void xmpp_env_free(struct xmpp_env *env);
 /* Index of the worker that owns a bare JID. */
@@ -216,6 +219,7 @@ struct xmpp_user {
 	struct xmpp_env *env;
 	struct td_str bare;
 	struct td_str local, domain;
+	struct xmpp_limits *lim; /* of the domain, env's */
 	uint8_t state;
 	bool exists, disabled, failed; /* failed: the store could not say */
 	struct td_map roster;          /* contact bare JID -> struct xmpp_contact */

@@ -166,5 +166,71 @@ class Momentum(lab.Case):
             self.pf.wait_mail("dave", w, 30)
 
 
+# The two patterns of the documentation, in Lua 5.4's own spelling.
+PATTERN_MAIL = """
+local xmpp, xml = require "msys.xmpp", require "xml"
+require "msys.extended.message"
+local mod = {}
+function mod:core_ec_message_enqueue(msg)
+  local to = msg:rcptto()
+  if not (xmpp.valid_domain(msg:routing_domain()) and xmpp.online(to)) then
+    return msys.core.EC_MESSAGE_ENQUEUE_HOOK_CONT
+  end
+  local m = xml.newnode("message")
+  m:attr("from", "mail@lab.test"); m:attr("to", to); m:attr("type", "chat")
+  local t = msg:text(); if type(t) == "table" then t = table.concat(t, "\\n") end
+  m:addchild("body"):contents(t or "")
+  xmpp.routeStanza(m)
+  msg.delivered = msys.core.EM_SUCCEEDED
+  return msys.core.EC_MESSAGE_ENQUEUE_HOOK_OK
+end
+msys.registerModule("mail2chat", mod)
+"""
+PATTERN_CHAT = """
+local xmpp = require "msys.xmpp"
+local function bare(jid) return (tostring(jid):gsub("/.*$", "")) end
+local function wants_mail(to) return to:find("^carol") ~= nil end
+local function body_of(st)
+  local text = {}
+  for kid in st:children() do
+    if kid:name() == "body" then text[#text + 1] = kid:contents() or "" end
+  end
+  return table.concat(text, "\\n")
+end
+local h = {}
+function h:client_message_recv(sess, st)
+  local from, to, text = bare(st:attr("from")), bare(st:attr("to")), body_of(st)
+  if text == "" or not wants_mail(to) then return xmpp.CONT end
+  local m = msys.core.ec_message_new(nil)
+  m:build({ From = from, To = to }, { ["text/plain; charset=utf-8"] = text }, nil)
+  m:inject(from, to)
+  return xmpp.DONE
+end
+xmpp.registerModule("chat2mail", h)
+"""
+
+
+class Patterns(lab.Case):
+    @classmethod
+    def prepare(cls, lab_):
+        cls.pf = lab_.postfix(milter=lab_.dir / "d" / "milter.sock")
+        cls.d = lab_.daemon(scripts='script "mail2chat" { source = "mail2chat" }\n  script "chat2mail" { source = "chat2mail" }',
+                            submit=cls.pf.port, start=False)
+        cls.d.script("mail2chat", PATTERN_MAIL)
+        cls.d.script("chat2mail", PATTERN_CHAT)
+        cls.d.start()
+        cls.d.add_account("alice")
+
+    def test_there_and_back(self):
+        alice = xmppc.login(self.d.c2s_port, "alice")
+        self.addCleanup(alice.close)
+        t = token()
+        self.pf.inject(mail(body=t, to="alice@lab.test"))
+        self.assertEqual(alice.wait(body_is(t), 15).get("from"), "mail@lab.test")
+        t = token()
+        alice.message("carol@lab.test", t)
+        self.assertEqual(self.pf.wait_mail("carol", t, 30)["From"].addresses[0].addr_spec, "alice@lab.test")
+
+
 if __name__ == "__main__":
     lab.main()

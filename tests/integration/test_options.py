@@ -65,11 +65,12 @@ xmpp_listener {
     Peer "127.0.0.5" { ping_interval = 1  ping_timeout = 1 }
   }
 }
+domain "two.test" { XMPP_Role = server  resource_conflict = reject  max_resources = 2  offline_messages = false  sm_resume_timeout = 77 }
 """ % (cls.quick, cls.small, cls.peers, cls.passwd, cls.cert)
         cls.d = lab_.daemon(extra=extra, milter=False, scripts='script "context" { source = "context" }', start=False)
         cls.d.script("context", CONTEXT)
         cls.d.start()
-        for u in ("ann", "bob"):
+        for u in ("ann", "bob", "ann@two.test", "bob@two.test"):
             cls.d.add_account(u)
 
     def login(self, port, user="ann", **kw):
@@ -153,6 +154,27 @@ xmpp_listener {
         self.addCleanup(c.close)
         c.open()
         self.assertEqual(c.wait_end(5), "connection-timeout")
+
+    def test_limits_of_a_domain(self):
+        port = self.d.c2s_port
+        c = self.login(port, domain="two.test", resource="r")
+        self.assertEqual(c.sm_enable().get("max"), "77")
+        again = xmppc.authed(port, "ann", domain="two.test")
+        self.addCleanup(again.close)
+        self.assertEqual(xmppc.error_of(again.bind("r"))[1], "conflict")
+        self.assertEqual(again.bind("s").get("type"), "result")
+        third = xmppc.authed(port, "ann", domain="two.test")
+        self.addCleanup(third.close)
+        self.assertEqual(xmppc.error_of(third.bind("t"))[1], "resource-constraint")
+        self.assertEqual(xmppc.error_of(c.wait(is_("message", id=c.message("bob@two.test", "x"))))[1], "service-unavailable")
+        # the other domain goes by xmpp {}, before and after a reload
+        for _ in range(2):
+            old = self.login(port, resource="r")
+            self.assertEqual(old.sm_enable().get("max"), "600")
+            self.login(port, resource="r")
+            self.assertEqual(old.wait_end(), "conflict")
+            self.d.ctl("config", "reload")
+            self.assertEqual(xmppc.error_of(third.bind("t"))[1], "resource-constraint")
 
     # -- Peers
 

@@ -57,7 +57,7 @@ has_hint(const struct xmpp_stanza *s, const char *name)
 }
 
 static enum fate
-fate_of(const struct xmpp_env *env, const struct xmpp_stanza *s)
+fate_of(const struct xmpp_user *u, const struct xmpp_stanza *s)
 {
 	enum fate f = s->to.resource.p != NULL ? fates[s->type].full : fates[s->type].bare;
 
@@ -69,7 +69,7 @@ fate_of(const struct xmpp_env *env, const struct xmpp_stanza *s)
 	    has_hint(s, "no-permanent-store"))
 		/* not to be kept: a person's words come back, machines' chatter does not */
 		return xmpp_node_child(s->root, s->root->ns, "body") != NULL ? REFUSE : DROP;
-	return env->lim.offline ? KEEP : REFUSE;
+	return u->lim->offline ? KEEP : REFUSE;
 }
 
 struct keep {
@@ -164,7 +164,7 @@ xmpp_offline_store(struct xmpp_user *u, struct xmpp_stanza *s)
 		xmpp_user_row_end(u, s->row);
 		return;
 	}
-	switch (fate_of(u->env, s)) {
+	switch (fate_of(u, s)) {
 	case DROP: return;
 	case REFUSE: xmpp_bounce(u->env, s, XE_SERVICE_UNAVAILABLE, NULL); return;
 	case KEEP: break;

@@ -173,7 +173,7 @@ xmpp_sm_request(struct xmpp_session *sess)
 bool
 xmpp_sm_sent(struct xmpp_session *sess, struct xmpp_stanza *s)
 {
-	const struct xmpp_limits *lim = &sess->env->lim;
+	const struct xmpp_limits *lim = sess->user->lim;
 	struct xmpp_sm *sm = sess->sm;
 	uint32_t size = (uint32_t)td_arena_used(s->arena);
 
@@ -191,7 +191,7 @@ xmpp_sm_sent(struct xmpp_session *sess, struct xmpp_stanza *s)
 	*entry(sm, sm->len++) = (struct sm_entry){ xmpp_stanza_ref(s), s->row, size, false };
 	sm->bytes += size;
 	td_loop_defer(sess->env->loop, &sm->ask);
-	if (s->promise != NULL && s->row == 0 && sess->env->lim.ack_stored && sm->keep.due == 0)
+	if (s->promise != NULL && s->row == 0 && sess->user->lim->ack_stored && sm->keep.due == 0)
 		td_timer_set(sess->env->loop, &sm->keep, KEEP_AFTER_MS);
 	return sm->len <= lim->sm_max_queue && (sm->len == 1 || sm->bytes <= lim->sm_max_bytes);
 }
@@ -345,7 +345,7 @@ xmpp_sm_hibernate(struct xmpp_session *sess)
 	sm->asked = false;
 	td_loop_undefer(sess->env->loop, &sm->ask);
 	td_timer_set(sess->env->loop, &sm->expire,
-		     (uint64_t)sess->env->lim.sm_resume_timeout_s * 1000);
+		     (uint64_t)sess->user->lim->sm_resume_timeout_s * 1000);
 	td_log_info(&sess->env->log, "session-hibernate", "sid=%s jid=%s unacked=%u", sess->sid,
 		    td_esc(sess->jid.full), sm->len);
 	return true;
@@ -432,7 +432,7 @@ on_enable(struct xmpp_c2s *c, const struct xmpp_node *n)
 	if (td_str_eqc(resume, "true") || td_str_eqc(resume, "1")) {
 		td_random_id(sm->id, sizeof(sm->id) - 1);
 		td_buf_addf(out, " id='%s' resume='true' max='%u'", sm->id,
-			    sess->env->lim.sm_resume_timeout_s);
+			    sess->user->lim->sm_resume_timeout_s);
 	}
 	td_buf_addz(out, "/>");
 }

@@ -183,7 +183,7 @@ START_TEST(large_queue_goes_offline)
 	for (int i = 0; i < 100000; i++)
 		td_buf_addc(&b, 'x');
 	td_buf_addz(&b, "<a><b/></a></body></message>");
-	rig.env->lim.sm_max_bytes = 500000;
+	xmpp_user_find(rig.env, TD_STR("bob@a.test"))->lim->sm_max_bytes = 500000;
 	for (int i = 0; i < 8; i++)
 		rig_give(ann, td_buf_str(&b));
 	rig_settle();
