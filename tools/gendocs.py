@@ -66,7 +66,7 @@ in detail is in [the guide](../guide/configuration.md).
 
 
 def config_page(program):
-    code = "".join(text for path, text in sources(".c", ".h") if path not in TABLES)
+    code = "".join(text for path, text in sources(".c", ".h", ".lua") if path not in TABLES)
     served = served_scopes(code)
     out = [CONFIG_HEAD]
     table = subprocess.run([program, "options"], check=True, capture_output=True, text=True).stdout
