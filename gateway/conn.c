@@ -560,7 +560,7 @@ on_timer(struct td_timer *t)
 		return;
 	}
 	/* while we do not read, silence means nothing */
-	if (!io->reading) {
+	if (!wants_read(io)) {
 		io->pinged = false;
 	} else if (io->pinged) {
 		td_log_info(&io->w->gw->log, "ping-timeout", "peer=%s", io->peer);
