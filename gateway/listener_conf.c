@@ -544,6 +544,10 @@ load_stream(struct lconf *lc, const struct conf_at *at, struct gw_conn_conf *cf)
 	cc->max_stanza_unauth = (uint32_t)conf_int(c, at, "max_stanza_size_unauth");
 	cc->max_depth = (uint16_t)conf_int(c, at, "max_depth");
 	cc->negotiation_ms = cf->handshake_ms;
+	/* whichever comes first: the question whether it lives, or the end */
+	cc->idle_seconds = cf->ping_ms / 1000u;
+	if (lc->idle_ms > 0 && (cf->ping_ms == 0 || lc->idle_ms < cf->ping_ms))
+		cc->idle_seconds = lc->idle_ms / 1000u;
 	cc->context = conf_pairs(c, at, "context", &cc->n_context);
 }
 

@@ -2,88 +2,39 @@
  *
  *   XS_HEADER --header--> XS_OPEN --starttls--> XS_TLS --handshake--> XS_HEADER
  *   XS_OPEN --auth--> XS_SASL --success--> (moves to the account's worker) XS_HEADER
+ *   XS_OPEN --authenticate--> XS_SASL [--> XS_TASK] --> (moves) XS_INLINE --> XS_BIND or XS_READY
  *   XS_HEADER --header, authenticated--> XS_BIND --bind iq--> XS_BINDING --> XS_READY
  *   any --stream error, </stream:stream>--> XS_CLOSED
  *
  * What may be said when is the table c2s_steps; the state is written by c2s_goto only. */
-#include "xmpp/c2s.h"
+#include "xmpp/c2s_priv.h"
 
 #include <stddef.h>
 #include <stdlib.h>
 #include "conf/conf.h"
 #include "gateway/base/err.h"
 #include "xmpp/deliver.h"
+#include "xmpp/sasl2.h"
 #include "xmpp/sm.h"
 
 #define C2S_MAGIC 0xC25C25C2u
 #define MAX_AUTH_FAILURES 3u
 #define RATE_BURST_S 5u /* seconds' worth that may come at once */
 
-enum c2s_state {
-	XS_HEADER = 0, /* waiting for a stream header */
-	XS_OPEN,       /* features sent, not authenticated */
-	XS_TLS,        /* handshake */
-	XS_SASL,       /* exchange under way */
-	XS_BIND,       /* authenticated, features sent */
-	XS_BINDING,    /* the account is being loaded */
-	XS_READY,      /* a session is bound */
-	XS_CLOSED,     /* our end is closed; input is ignored */
-	XS_COUNT       /* must be last */
-};
-static const char *const state_names[XS_COUNT] = { "header", "open",    "tls",   "sasl",
-						   "bind",   "binding", "ready", "closed" };
+static const char *const state_names[XS_COUNT] = { "header", "open", "tls",     "sasl",  "task",
+						   "inline", "bind", "binding", "ready", "closed" };
 #define TO(s) (1u << (s))
 static const uint16_t may_go[XS_COUNT] = {
 	[XS_HEADER] = TO(XS_OPEN) | TO(XS_BIND) | TO(XS_CLOSED),
 	[XS_OPEN] = TO(XS_TLS) | TO(XS_SASL) | TO(XS_CLOSED),
 	[XS_TLS] = TO(XS_HEADER) | TO(XS_CLOSED),
-	[XS_SASL] = TO(XS_OPEN) | TO(XS_HEADER) | TO(XS_CLOSED),
+	[XS_SASL] = TO(XS_OPEN) | TO(XS_HEADER) | TO(XS_TASK) | TO(XS_INLINE) | TO(XS_CLOSED),
+	[XS_TASK] = TO(XS_OPEN) | TO(XS_INLINE) | TO(XS_CLOSED),
+	[XS_INLINE] = TO(XS_OPEN) | TO(XS_BIND) | TO(XS_READY) | TO(XS_CLOSED),
 	[XS_BIND] = TO(XS_BINDING) | TO(XS_READY) | TO(XS_CLOSED),
 	[XS_BINDING] = TO(XS_BIND) | TO(XS_READY) | TO(XS_CLOSED),
 	[XS_READY] = TO(XS_CLOSED),
 	[XS_CLOSED] = 0,
-};
-
-/* What only negotiation needs; freed once the session is bound. */
-struct c2s_nego {
-	struct td_timer timeout;
-	struct td_timer delay; /* after a failed login nothing is read for a while */
-	struct xmpp_c2s *c;
-	struct xmpp_sasl *sasl;
-	unsigned offered; /* mechanisms announced on this stream */
-	unsigned failures;
-	bool sasl_waiting, held, delayed;
-	struct bind_request *binding;
-	struct td_buf rest; /* input that came while we waited */
-};
-
-struct xmpp_c2s {
-	uint32_t magic;
-	uint8_t state;
-	bool tls, out_open, moving, in_input, gone;
-	struct xmpp_env *env;
-	struct xmpp_io *io;
-	const struct xmpp_c2s_conf *cc;
-	struct xmpp_session *session;
-	struct c2s_nego *nego;
-	char *domain; /* of the stream, prepared; malloc'd, from authentication on part of <bare> */
-	char *bare;   /* authenticated; malloc'd */
-	char *lang;   /* the stream's xml:lang when given */
-	struct xmpp_reader reader;
-	struct td_logctx log;
-	/* rate: one bucket each for stanzas and bytes, in microseconds of allowance */
-	uint32_t stanza_us, byte_us, bytes_in; /* bytes: since the last stanza */
-	uint64_t rated_at;
-	struct c2s_pause *pause; /* NULL: not over the rate */
-	uint64_t *rows;          /* store rows written and not yet with the kernel */
-	uint32_t n_rows, cap_rows;
-};
-
-/* A session that sent too much is not read until it has its allowance back. */
-struct c2s_pause {
-	struct td_timer timer;
-	struct xmpp_c2s *c;
-	struct td_buf rest;
 };
 
 /* The account is loaded: go on with this bind, unless the stream went away. */
@@ -106,7 +57,7 @@ log_fields(const struct td_logctx *self, struct td_buf *out)
 		td_buf_addf(out, " user=%s", td_escz(c->bare));
 }
 
-static void
+void
 c2s_goto(struct xmpp_c2s *c, enum c2s_state to, const char *why)
 {
 	if (c->state == to)
@@ -219,7 +170,9 @@ stop_waiting(struct xmpp_c2s *c)
 	n->binding = NULL;
 	xmpp_sasl_free(n->sasl);
 	n->sasl = NULL;
-	n->held = n->sasl_waiting = n->delayed = false;
+	xmpp_sasl2_free(n->sasl2);
+	n->sasl2 = NULL;
+	n->held = n->sasl_waiting = n->delayed = n->waiting = false;
 }
 
 void
@@ -279,6 +232,7 @@ nego_free(struct xmpp_c2s *c)
 	c->nego = NULL;
 	td_wipe(n->rest.p, n->rest.cap);
 	td_buf_fini(&n->rest);
+	free(n->from);
 	free(n);
 }
 
@@ -421,7 +375,7 @@ mechanisms(struct xmpp_c2s *c)
 static void
 add_sasl_features(struct xmpp_c2s *c, struct td_buf *out)
 {
-	const char *names[8];
+	const char *names[XMPP_SASL_NAMES];
 	unsigned types;
 	size_t n;
 
@@ -433,9 +387,13 @@ add_sasl_features(struct xmpp_c2s *c, struct td_buf *out)
 	for (size_t i = 0; i < n; i++)
 		td_buf_addf(out, "<mechanism>%s</mechanism>", names[i]);
 	td_buf_addz(out, "</mechanisms>");
+	types = c->tls ? c->cc->ops->binding_types(c->io) : 0;
+	if (c->tls)
+		xmpp_sasl2_features(c, types, out);
+	c->nego->bindings = 0;
 	if (!(c->nego->offered & (SASL_M_SCRAM_SHA1_PLUS | SASL_M_SCRAM_SHA256_PLUS)))
 		return;
-	types = c->cc->ops->binding_types(c->io);
+	c->nego->bindings = types;
 	td_buf_addz(out, "<sasl-channel-binding xmlns='" NS_SASL_CB "'>"); /* XEP-0440 */
 	if (types & XB_TLS_EXPORTER)
 		td_buf_addz(out, "<channel-binding type='tls-exporter'/>");
@@ -444,8 +402,8 @@ add_sasl_features(struct xmpp_c2s *c, struct td_buf *out)
 	td_buf_addz(out, "</sasl-channel-binding>");
 }
 
-static void
-send_features(struct xmpp_c2s *c)
+void
+c2s_send_features(struct xmpp_c2s *c)
 {
 	struct td_buf *out = xmpp_c2s_out(c);
 
@@ -459,8 +417,9 @@ send_features(struct xmpp_c2s *c)
 			if ((*m)->features_before != NULL)
 				(*m)->features_before(c, out);
 	} else {
-		td_buf_addz(out, "<bind xmlns='" NS_BIND "'/>"
-				 "<session xmlns='" NS_SESSION "'><optional/></session>");
+		if (c->session == NULL)
+			td_buf_addz(out, "<bind xmlns='" NS_BIND "'/>"
+					 "<session xmlns='" NS_SESSION "'><optional/></session>");
 		for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
 			if ((*m)->stream_features != NULL)
 				(*m)->stream_features(c, out);
@@ -502,6 +461,28 @@ take_domain(struct xmpp_c2s *c, struct td_str to)
 	return error;
 }
 
+/* Who the client says it is: a hint, never proof.  What it names must be of the domain it opens the
+ * stream to (XEP-0388 2.1). */
+static const char *
+take_from(struct xmpp_c2s *c, struct td_str from)
+{
+	struct td_arena *a;
+	struct xmpp_jid j;
+	const char *error = NULL;
+
+	if (from.len == 0 || !c->tls || c->bare != NULL)
+		return NULL;
+	a = td_arena_new(256);
+	if (xmpp_jid_parse(a, from, &j, NULL) == 0) {
+		if (!td_str_eqc(j.domain, c->domain))
+			error = "invalid-from";
+		else if (j.local.p != NULL)
+			c->nego->from = td_strndup(j.bare);
+	}
+	td_arena_free(a);
+	return error;
+}
+
 static void
 on_header(struct xmpp_c2s *c)
 {
@@ -525,6 +506,8 @@ on_header(struct xmpp_c2s *c)
 	error = take_domain(c, xmpp_node_attr(h, "to"));
 	if (error == NULL && !version_ok(xmpp_node_attr(h, "version")))
 		error = "unsupported-version";
+	if (error == NULL)
+		error = take_from(c, from);
 	if (error != NULL) {
 		xmpp_c2s_end(c, error, NULL);
 		return;
@@ -533,7 +516,7 @@ on_header(struct xmpp_c2s *c)
 	c->lang = lang.len > 0 && lang.len <= 64 ? td_strndup(lang) : NULL;
 	send_header(c, from.len <= 3071 ? from : TD_STR_NULL);
 	c2s_goto(c, c->bare != NULL ? XS_BIND : XS_OPEN, "header");
-	send_features(c);
+	c2s_send_features(c);
 }
 
 /* ---- negotiation handlers: true = go on reading ---- */
@@ -566,24 +549,33 @@ xmpp_c2s_tls_ready(struct xmpp_c2s *c)
 	td_log_debug(&c->log, "tls-ready", "%s", "");
 }
 
-static void
-sasl_failure(struct xmpp_c2s *c, enum xmpp_sasl_error e)
+static const char *
+profile_ns(const struct xmpp_c2s *c)
 {
-	xmpp_sasl_free(c->nego->sasl);
-	c->nego->sasl = NULL;
-	td_buf_addf(xmpp_c2s_out(c), "<failure xmlns='" NS_SASL "'><%s/></failure>",
-		    xmpp_sasl_error_name(e));
+	return c->nego->profile == SP_SASL2 ? NS_SASL2 : NS_SASL;
+}
+
+void
+c2s_auth_failed(struct xmpp_c2s *c, enum xmpp_sasl_error e)
+{
+	struct c2s_nego *n = c->nego;
+
+	xmpp_sasl_free(n->sasl);
+	n->sasl = NULL;
+	xmpp_sasl2_free(n->sasl2);
+	n->sasl2 = NULL;
+	td_buf_addf(xmpp_c2s_out(c), "<failure xmlns='%s'><%s%s/></failure>", profile_ns(c),
+		    xmpp_sasl_error_name(e), n->profile == SP_SASL2 ? " xmlns='" NS_SASL "'" : "");
 	td_log_notice(&c->log, "auth-failed", "condition=%s", xmpp_sasl_error_name(e));
 	c->env->stats.auth_failures++;
-	if (c->state == XS_SASL)
-		c2s_goto(c, XS_OPEN, "auth-failed");
-	if (++c->nego->failures >=
+	c2s_goto(c, XS_OPEN, "auth-failed");
+	if (++n->failures >=
 	    (c->cc->auth_max_failures > 0 ? c->cc->auth_max_failures : MAX_AUTH_FAILURES)) {
 		xmpp_c2s_end(c, "policy-violation", "Too many failed attempts");
 	} else if (c->cc->auth_delay_ms > 0 && e != SASL_ABORTED) {
-		c->nego->delayed = true;
+		n->delayed = true;
 		c->cc->ops->pause(c->io, true);
-		td_timer_set(c->env->loop, &c->nego->delay, c->cc->auth_delay_ms);
+		td_timer_set(c->env->loop, &n->delay, c->cc->auth_delay_ms);
 	}
 }
 
@@ -594,15 +586,11 @@ preload(struct xmpp_user *u, void *arg)
 	(void)arg;
 }
 
-static void
-sasl_success(struct xmpp_c2s *c, struct td_str more)
+void
+c2s_authenticated(struct xmpp_c2s *c)
 {
-	struct xmpp_env *env = c->env;
 	struct td_buf bare = { 0 };
-	unsigned owner;
 
-	td_buf_addf(xmpp_c2s_out(c), "<success xmlns='" NS_SASL "'>%.*s</success>",
-		    TD_STR_ARG(more));
 	td_buf_addf(&bare, "%.*s@%s", TD_STR_ARG(xmpp_sasl_user(c->nego->sasl)), c->domain);
 	c->bare = td_strndup(td_buf_str(&bare));
 	free(c->domain);
@@ -610,21 +598,40 @@ sasl_success(struct xmpp_c2s *c, struct td_str more)
 	td_buf_fini(&bare);
 	td_log_info(&c->log, "auth-ok", "mech=%s tls=%d", xmpp_sasl_mechanism(c->nego->sasl),
 		    c->tls);
-	env->stats.logins++;
+	c->env->stats.logins++;
 	xmpp_sasl_free(c->nego->sasl);
 	c->nego->sasl = NULL;
-	xmpp_reader_restart(&c->reader);
 	c->reader.max_stanza = c->cc->max_stanza;
-	c2s_goto(c, XS_HEADER, "auth-ok");
-	owner = xmpp_owner(env, td_cstr(c->bare));
-	if (owner == env->index) {
-		xmpp_user_with(env, td_cstr(c->bare), preload, NULL);
+}
+
+bool
+c2s_move(struct xmpp_c2s *c)
+{
+	unsigned owner = xmpp_owner(c->env, td_cstr(c->bare));
+
+	if (owner == c->env->index)
+		return false;
+	td_timer_clear(c->env->loop, &c->nego->timeout);
+	c->moving = true;
+	c->env->stats.streams--;
+	c->cc->ops->move(c->io, owner);
+	return true;
+}
+
+static void
+sasl_success(struct xmpp_c2s *c, struct td_str more)
+{
+	if (c->nego->profile == SP_SASL2) {
+		xmpp_sasl2_success(c, more);
 		return;
 	}
-	td_timer_clear(env->loop, &c->nego->timeout);
-	c->moving = true;
-	env->stats.streams--;
-	c->cc->ops->move(c->io, owner);
+	td_buf_addf(xmpp_c2s_out(c), "<success xmlns='" NS_SASL "'>%.*s</success>",
+		    TD_STR_ARG(more));
+	c2s_authenticated(c);
+	xmpp_reader_restart(&c->reader);
+	c2s_goto(c, XS_HEADER, "auth-ok");
+	if (!c2s_move(c))
+		xmpp_user_with(c->env, td_cstr(c->bare), preload, NULL);
 }
 
 static void
@@ -637,11 +644,11 @@ sasl_result(struct xmpp_c2s *c, enum xmpp_sasl_step step, struct td_buf *out,
 		c->cc->ops->pause(c->io, true);
 		break;
 	case SASL_CONTINUE:
-		td_buf_addf(xmpp_c2s_out(c), "<challenge xmlns='" NS_SASL "'>%.*s</challenge>",
-			    TD_STR_ARG(td_buf_str(out)));
+		td_buf_addf(xmpp_c2s_out(c), "<challenge xmlns='%s'>%.*s</challenge>",
+			    profile_ns(c), TD_STR_ARG(td_buf_str(out)));
 		break;
 	case SASL_SUCCESS: sasl_success(c, td_buf_str(out)); break;
-	case SASL_FAILURE: sasl_failure(c, error); break;
+	case SASL_FAILURE: c2s_auth_failed(c, error); break;
 	}
 }
 
@@ -675,60 +682,116 @@ on_sasl_wake(void *arg)
 	}
 }
 
-static void
-sasl_input(struct xmpp_c2s *c, struct xmpp_stanza *s)
+/* May what comes next be read? */
+static bool
+read_on(const struct xmpp_c2s *c)
 {
-	struct td_str in = td_str_trim(xmpp_node_text(s->arena, s->root));
-	enum xmpp_sasl_error error = SASL_NOT_AUTHORIZED;
-	enum xmpp_sasl_step step;
-	struct td_buf out = { 0 };
+	return c->state != XS_CLOSED && c->state != XS_HEADER && !c->moving && !is_waiting(c);
+}
 
-	/* 6.4.2: <auth/> without content has no initial response; "=" is an empty one */
-	if (in.len == 0 && strcmp(s->root->name, "auth") == 0)
-		in = TD_STR_NULL;
-	step = xmpp_sasl_step(c->nego->sasl, in, &out, &error);
+bool
+c2s_exchange_step(struct xmpp_c2s *c, struct td_str in)
+{
+	enum xmpp_sasl_error error = SASL_NOT_AUTHORIZED;
+	struct td_buf out = { 0 };
+	enum xmpp_sasl_step step = xmpp_sasl_step(c->nego->sasl, in, &out, &error);
+
 	sasl_result(c, step, &out, error);
 	td_wipe(out.p, out.cap);
 	td_buf_fini(&out);
+	return read_on(c);
+}
+
+bool
+c2s_exchange(struct xmpp_c2s *c, struct td_str mech, unsigned offered, struct td_str in)
+{
+	enum xmpp_sasl_error error = SASL_INVALID_MECHANISM;
+	struct xmpp_cb_data cb = { 0 };
+
+	if (c->tls && (td_str_ends(mech, "-PLUS") || td_str_starts(mech, "HT-")))
+		(void)c->cc->ops->channel_binding(c->io, &cb);
+	c->nego->sasl = xmpp_sasl_start(mech, offered, td_cstr(c->domain), &cb, c->cc->creds,
+					c->env->loop, on_sasl_wake, c, &error);
+	if (c->nego->sasl == NULL) {
+		c2s_auth_failed(c, error);
+		return read_on(c);
+	}
+	xmpp_sasl_announced(c->nego->sasl, c->nego->bindings);
+	c2s_goto(c, XS_SASL, "auth");
+	return c2s_exchange_step(c, in);
+}
+
+/* SASL1 and SASL2 are not mixed on one stream: what was announced for the one proves nothing about
+ * the other (XEP-0474 6.1). */
+static bool
+takes_profile(struct xmpp_c2s *c, enum c2s_profile p)
+{
+	if (c->nego->profile == SP_NONE)
+		c->nego->profile = (uint8_t)p;
+	if (c->nego->profile == p)
+		return true;
+	xmpp_c2s_end(c, "policy-violation", "This stream uses the other SASL profile");
+	return false;
 }
 
 static bool
 on_auth(struct xmpp_c2s *c, struct xmpp_stanza *s)
 {
-	struct td_str mech = xmpp_node_attr(s->root, "mechanism");
-	enum xmpp_sasl_error error = SASL_INVALID_MECHANISM;
-	struct xmpp_cb_data cb = { 0 };
+	struct td_str in = td_str_trim(xmpp_node_text(s->arena, s->root));
 
+	if (!takes_profile(c, SP_SASL1))
+		return false;
 	if (c->nego->offered == 0 && !c->tls && c->cc->tls_required) {
-		sasl_failure(c, SASL_ENCRYPTION_REQUIRED);
-		return c->state != XS_CLOSED;
+		c2s_auth_failed(c, SASL_ENCRYPTION_REQUIRED);
+		return read_on(c);
 	}
-	if (c->tls && td_str_ends(mech, "-PLUS"))
-		(void)c->cc->ops->channel_binding(c->io, &cb);
-	c->nego->sasl = xmpp_sasl_start(mech, c->nego->offered, td_cstr(c->domain), &cb,
-					c->cc->creds, c->env->loop, on_sasl_wake, c, &error);
-	if (c->nego->sasl == NULL) {
-		sasl_failure(c, error);
-		return c->state != XS_CLOSED;
+	/* 6.4.2: <auth/> without content has no initial response; "=" is an empty one */
+	return c2s_exchange(c, xmpp_node_attr(s->root, "mechanism"), c->nego->offered,
+			    in.len > 0 ? in : TD_STR_NULL);
+}
+
+static bool
+on_authenticate(struct xmpp_c2s *c, struct xmpp_stanza *s)
+{
+	if (!c->tls) {
+		xmpp_c2s_end(c, "policy-violation", "SASL2 is for streams under TLS");
+		return false;
 	}
-	c2s_goto(c, XS_SASL, "auth");
-	sasl_input(c, s);
-	return c->state == XS_OPEN || (c->state == XS_SASL && !c->nego->sasl_waiting);
+	return takes_profile(c, SP_SASL2) && xmpp_sasl2_authenticate(c, s);
 }
 
 static bool
 on_response(struct xmpp_c2s *c, struct xmpp_stanza *s)
 {
-	sasl_input(c, s);
-	return c->state == XS_OPEN || (c->state == XS_SASL && !c->nego->sasl_waiting);
+	enum c2s_profile p = strcmp(s->root->ns, NS_SASL2) == 0 ? SP_SASL2 : SP_SASL1;
+
+	return takes_profile(c, p) &&
+	       c2s_exchange_step(c, td_str_trim(xmpp_node_text(s->arena, s->root)));
 }
 
 static bool
 on_abort(struct xmpp_c2s *c, struct xmpp_stanza *s)
 {
-	(void)s;
-	sasl_failure(c, SASL_ABORTED);
-	return c->state != XS_CLOSED;
+	if (!takes_profile(c, strcmp(s->root->ns, NS_SASL2) == 0 ? SP_SASL2 : SP_SASL1))
+		return false;
+	c2s_auth_failed(c, SASL_ABORTED);
+	return read_on(c);
+}
+
+void
+c2s_wait(struct xmpp_c2s *c)
+{
+	c->nego->waiting = true;
+	c->cc->ops->pause(c->io, true);
+}
+
+void
+c2s_go_on(struct xmpp_c2s *c)
+{
+	c->nego->waiting = false;
+	c->cc->ops->pause(c->io, false);
+	if (!c->in_input && !is_waiting(c))
+		feed_rest(c, &c->nego->rest);
 }
 
 /* ---- binding ---- */
@@ -890,6 +953,12 @@ static const struct step c2s_steps[] = {
 	{ XS_OPEN,     XK_OTHER, NS_SASL,   "auth",      on_auth },
 	{ XS_SASL,     XK_OTHER, NS_SASL,   "response",  on_response },
 	{ XS_SASL,     XK_OTHER, NS_SASL,   "abort",     on_abort },
+	{ XS_OPEN,     XK_OTHER, NS_SASL2,  "authenticate", on_authenticate },
+	{ XS_SASL,     XK_OTHER, NS_SASL2,  "response",  on_response },
+	{ XS_SASL,     XK_OTHER, NS_SASL2,  "abort",     on_abort },
+	{ XS_TASK,     XK_OTHER, NS_SASL2,  "next",      xmpp_sasl2_next },
+	{ XS_TASK,     XK_OTHER, NS_SASL2,  "task-data", xmpp_sasl2_task_data },
+	{ XS_TASK,     XK_OTHER, NS_SASL2,  "abort",     on_abort },
 	{ XS_BIND,     XK_IQ,    NULL,      NULL,        on_bind_iq },
 	{ XS_BIND,     XK_OTHER, NULL,      NULL,        on_nonza },
 	{ XS_READY,    -1,       NULL,      NULL,        on_stanza },
@@ -948,8 +1017,10 @@ on_event(struct xmpp_c2s *c, enum xmpp_read ev)
 static bool
 is_waiting(const struct xmpp_c2s *c)
 {
+	const struct c2s_nego *n = c->nego;
+
 	return c->state == XS_BINDING || c->pause != NULL ||
-	       (c->nego != NULL && (c->nego->sasl_waiting || c->nego->held || c->nego->delayed));
+	       (n != NULL && (n->sasl_waiting || n->held || n->delayed || n->waiting));
 }
 
 static struct td_buf *
@@ -1073,7 +1144,10 @@ xmpp_c2s_moved(struct xmpp_c2s *c, struct xmpp_env *env)
 	env->stats.streams++;
 	xmpp_reader_move(&c->reader, env->xmlpool);
 	td_timer_set(env->loop, &c->nego->timeout, c->cc->negotiation_ms);
-	xmpp_user_with(env, td_cstr(c->bare), preload, NULL);
+	if (c->nego->sasl2 != NULL)
+		xmpp_sasl2_moved(c); /* c may be gone from here on */
+	else
+		xmpp_user_with(env, td_cstr(c->bare), preload, NULL);
 }
 
 void

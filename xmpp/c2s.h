@@ -10,8 +10,6 @@
 #include "xmpp/sasl.h"
 
 struct xmpp_io; /* the host's connection */
-#define XB_TLS_EXPORTER 0x1u
-#define XB_TLS_SERVER_END_POINT 0x2u
 struct xmpp_io_ops {
 	/* Where to append outgoing bytes; what is there at the end of the turn is written once.
 	 * After shut(): a buffer that is thrown away. */
@@ -56,6 +54,7 @@ struct xmpp_c2s_conf {
 	/* context = [ key = value ]: n_context pairs, the configuration's */
 	const struct td_str *context;
 	size_t n_context;
+	unsigned idle_seconds; /* announced (XEP-0478); 0 = no limit */
 	bool provision; /* credentials are elsewhere (file://): a first login makes the account in the store */
 };
 

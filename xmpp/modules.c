@@ -10,6 +10,9 @@ const struct xmpp_module *const xmpp_modules[] = {
 	&xep_0198_sm,
 	&xep_0199_ping,
 	&xep_0202_time,
+	&xep_0386_bind2,
+	&xep_0388_sasl2,
+	&xep_0478_limits,
 	NULL,
 };
 // clang-format on

@@ -9,4 +9,7 @@ extern const struct xmpp_module xep_0160_offline;
 extern const struct xmpp_module xep_0198_sm;
 extern const struct xmpp_module xep_0199_ping;
 extern const struct xmpp_module xep_0202_time;
+extern const struct xmpp_module xep_0386_bind2;
+extern const struct xmpp_module xep_0388_sasl2;
+extern const struct xmpp_module xep_0478_limits;
 #endif

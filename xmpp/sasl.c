@@ -68,11 +68,11 @@ xmpp_sasl_error_name(enum xmpp_sasl_error e)
 }
 
 size_t
-xmpp_sasl_names(unsigned set, const char *out[8])
+xmpp_sasl_names(unsigned set, const char *out[XMPP_SASL_NAMES])
 {
 	size_t n = 0;
 
-	_Static_assert(N_MECHANISMS == 8, "the caller has room for 8");
+	_Static_assert(N_MECHANISMS == XMPP_SASL_NAMES, "the caller has room for all");
 	for (size_t i = 0; i < N_MECHANISMS; i++) {
 		if ((set & mechanisms[i].bit) != 0)
 			out[n++] = mechanisms[i].name;
@@ -119,6 +119,21 @@ xmpp_sasl_fini(void)
 		gsasl_done(gsasl_ctx);
 	gsasl_ctx = NULL;
 	td_wipe(server_secret, sizeof(server_secret));
+}
+
+void
+xmpp_secret_mac(struct td_str text, unsigned char out[32])
+{
+	struct td_buf b = { 0 };
+	unsigned len = 32;
+
+	/* the salts of unknown names are made with the same secret, and anyone may ask for those;
+	 * but no name has a NUL */
+	td_buf_addc(&b, '\0');
+	td_buf_adds(&b, text);
+	(void)HMAC(EVP_sha256(), server_secret, sizeof(server_secret), (unsigned char *)b.p, b.len,
+		   out, &len);
+	td_buf_fini(&b);
 }
 
 struct Gsasl *
@@ -379,6 +394,13 @@ xmpp_sasl_start(struct td_str mechanism, unsigned offered, struct td_str domain,
 }
 
 void
+xmpp_sasl_announced(struct xmpp_sasl *s, unsigned bindings)
+{
+	s->announced = true;
+	s->bindings = bindings;
+}
+
+void
 xmpp_sasl_free(struct xmpp_sasl *s)
 {
 	if (s == NULL)
@@ -458,6 +480,13 @@ struct td_str
 xmpp_sasl_user(const struct xmpp_sasl *s)
 {
 	return td_cstr(s->user);
+}
+
+struct td_str
+xmpp_sasl_authzid(const struct xmpp_sasl *s)
+{
+	/* sasl_verdict let it pass: then it is the account's own address */
+	return s->authzid != NULL ? td_cstr(s->bare) : TD_STR("");
 }
 
 const char *

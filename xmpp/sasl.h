@@ -82,6 +82,8 @@ struct xmpp_cb_data {
 	 * as slixmpp 1.8, which would otherwise say "y" and be refused as downgraded */
 	struct td_str tls_unique;
 };
+#define XB_TLS_EXPORTER 0x1u
+#define XB_TLS_SERVER_END_POINT 0x2u
 /* What a listener allows. */
 #define SASL_M_PLAIN 0x01u
 #define SASL_M_SCRAM_SHA1 0x02u
@@ -91,10 +93,12 @@ struct xmpp_cb_data {
 #define SASL_M_DIGEST_MD5 0x20u
 #define SASL_M_EXTERNAL 0x40u
 #define SASL_M_ANONYMOUS 0x80u
-/* EXTERNAL and ANONYMOUS have names, but nothing serves them yet: do not offer them, start
- * refuses them with invalid-mechanism. */
-/* Mechanism names of <set>, strongest first; returns the count (at most 8). */
-size_t xmpp_sasl_names(unsigned set, const char *out[8]);
+#define SASL_M_PLUS (SASL_M_SCRAM_SHA1_PLUS | SASL_M_SCRAM_SHA256_PLUS)
+/* EXTERNAL has a name, but nothing serves it yet: do not offer it, start refuses it with
+ * invalid-mechanism. */
+/* Mechanism names of <set>, strongest first; returns the count. */
+#define XMPP_SASL_NAMES 8
+size_t xmpp_sasl_names(unsigned set, const char *out[XMPP_SASL_NAMES]);
 unsigned xmpp_sasl_bit(struct td_str name); /* 0 when unknown */
 
 enum xmpp_sasl_step {
@@ -111,6 +115,9 @@ typedef void xmpp_sasl_wake(void *arg);
  * (stable across restarts when stored); empty = random. */
 int xmpp_sasl_init(struct td_str secret, struct td_err *err);
 void xmpp_sasl_fini(void);
+/* HMAC-SHA-256 of <text> under that secret: for identifiers that must be neither guessed nor read.  Begin
+ * <text> with a word of your own. */
+void xmpp_secret_mac(struct td_str text, unsigned char out[32]);
 /* Begin <mechanism> for <domain>.  <offered>: the set announced on this stream (a client
  * flag "y" while -PLUS was offered is refused, RFC 5802 section 6). NULL + *error when
  * the mechanism is not in <offered>. */
@@ -118,6 +125,9 @@ struct xmpp_sasl *xmpp_sasl_start(struct td_str mechanism, unsigned offered, str
 				  const struct xmpp_cb_data *cb, struct xmpp_cred_source *source,
 				  struct td_loop *loop, xmpp_sasl_wake *wake, void *wake_arg,
 				  enum xmpp_sasl_error *error);
+/* What <s> was chosen from, all of <offered>, was announced with the channel bindings <bindings> (XB_*; 0: none
+ * were named): SCRAM then proves it to the client (XEP-0474).  Before the first step. */
+void xmpp_sasl_announced(struct xmpp_sasl *s, unsigned bindings);
 /* One client message, base64 as on the wire; TD_STR_NULL = no initial response given, "="
  * = empty; at most 8 KiB.  Base64 is appended to *out, nothing when there is no data.
  * *error is set for SASL_FAILURE only; after that or success every step fails. */
@@ -128,6 +138,8 @@ enum xmpp_sasl_step xmpp_sasl_resume(struct xmpp_sasl *s, struct td_buf *out,
 				     enum xmpp_sasl_error *error);
 /* After SASL_SUCCESS: the prepared local part of the authorised user. */
 struct td_str xmpp_sasl_user(const struct xmpp_sasl *s);
+/* Whom the client asked to act for, prepared; "" when it left that out. */
+struct td_str xmpp_sasl_authzid(const struct xmpp_sasl *s);
 const char *xmpp_sasl_mechanism(const struct xmpp_sasl *s);
 /* Free; a pending fetch is forgotten safely. NULL is fine. */
 void xmpp_sasl_free(struct xmpp_sasl *s);

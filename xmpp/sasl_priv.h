@@ -40,6 +40,8 @@ struct xmpp_sasl {
 	const struct sasl_mech *mech;
 	enum sasl_phase phase;
 	unsigned offered;
+	unsigned bindings;               /* channel bindings named beside it: XB_* */
+	bool announced;                  /* both are as the client was told */
 	struct xmpp_cred_source *source; /* a reference */
 	struct td_loop *loop;
 	xmpp_sasl_wake *wake;

@@ -159,7 +159,44 @@ out:
 	return step;
 }
 
-/* "r=" nonce ",s=" salt ",i=" count */
+static int
+by_octets(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* XEP-0474 6.1: the hash of what was announced, so that nobody took the stronger half away. */
+static void
+add_downgrade_hash(const struct xmpp_sasl *s, struct td_buf *out)
+{
+	const char *names[XMPP_SASL_NAMES];
+	size_t n = xmpp_sasl_names(s->offered, names);
+	unsigned char hash[EVP_MAX_MD_SIZE];
+	struct td_buf list = { 0 };
+	unsigned len = 0;
+
+	qsort(names, n, sizeof(*names), by_octets);
+	for (size_t i = 0; i < n; i++) {
+		if (i > 0)
+			td_buf_addc(&list, '\x1e');
+		td_buf_addz(&list, names[i]);
+	}
+	if (s->bindings != 0)
+		td_buf_addc(&list, '\x1f');
+	if (s->bindings & XB_TLS_EXPORTER)
+		td_buf_addz(&list, "tls-exporter");
+	if (s->bindings == (XB_TLS_EXPORTER | XB_TLS_SERVER_END_POINT))
+		td_buf_addc(&list, '\x1e');
+	if (s->bindings & XB_TLS_SERVER_END_POINT)
+		td_buf_addz(&list, "tls-server-end-point");
+	if (EVP_Digest(list.p, list.len, hash, &len, s->mech->md(), NULL) == 1) {
+		td_buf_addz(out, ",h=");
+		td_buf_add_base64(out, hash, len);
+	}
+	td_buf_fini(&list);
+}
+
+/* "r=" nonce ",s=" salt ",i=" count [",h=" hash] */
 static enum xmpp_sasl_step
 server_first(struct xmpp_sasl *s, struct td_buf *out, enum xmpp_sasl_error *error)
 {
@@ -179,6 +216,8 @@ server_first(struct xmpp_sasl *s, struct td_buf *out, enum xmpp_sasl_error *erro
 	td_buf_addz(out, ",s=");
 	td_buf_add_base64(out, sc->key.salt, sc->key.salt_len);
 	td_buf_addf(out, ",i=%u", sc->key.iterations);
+	if (s->announced)
+		add_downgrade_hash(s, out);
 	td_buf_addc(&sc->auth, ',');
 	td_buf_adds(&sc->auth, td_buf_str(out));
 	td_buf_addc(&sc->auth, ',');

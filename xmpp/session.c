@@ -68,8 +68,8 @@ make_room(struct xmpp_user *u)
 }
 
 struct xmpp_session *
-xmpp_session_bind(struct xmpp_user *u, struct xmpp_c2s *stream, struct td_str resource,
-		  enum xmpp_error *e)
+xmpp_session_new(struct xmpp_user *u, struct xmpp_c2s *stream, struct td_str resource,
+		 enum xmpp_error *e)
 {
 	struct xmpp_env *env = u->env;
 	/* exactly what most need: it lives as long as the session */
@@ -105,15 +105,39 @@ xmpp_session_bind(struct xmpp_user *u, struct xmpp_c2s *stream, struct td_str re
 	u->n_sessions++;
 	td_timer_clear(env->loop, &u->idle);
 	env->stats.sessions++;
+	return s;
+refuse:
+	td_arena_free(names);
+	return NULL;
+}
+
+void
+xmpp_session_started(struct xmpp_session *s)
+{
+	struct xmpp_env *env = s->env;
+
 	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
 		if ((*m)->session_bound != NULL)
 			(*m)->session_bound(s);
 	if (env->hooks & (1u << XH_SESSION_START))
 		(void)env->host->hook(env, XH_SESSION_START, s, NULL);
+}
+
+struct xmpp_session *
+xmpp_session_bind(struct xmpp_user *u, struct xmpp_c2s *stream, struct td_str resource,
+		  enum xmpp_error *e)
+{
+	struct xmpp_session *s = xmpp_session_new(u, stream, resource, e);
+
+	if (s != NULL)
+		xmpp_session_started(s);
 	return s;
-refuse:
-	td_arena_free(names);
-	return NULL;
+}
+
+void
+xmpp_carbons_enable(struct xmpp_session *sess)
+{
+	sess->carbons = true;
 }
 
 /* ---- sending ---- */

@@ -26,6 +26,10 @@ void xmpp_promise_settle(struct xmpp_promise *p);
 void xmpp_sm_end(struct xmpp_session *sess);
 /* The stream was lost; may the session wait for resumption? Arms the timer. */
 bool xmpp_sm_hibernate(struct xmpp_session *sess);
+/* Resume what <resume> names on <c>, now or when all it sent is settled.  False: there is no such session, nothing
+ * was answered.  True: <c> has the session, waits for it (xmpp_sasl2_not_resumed tells that it went meanwhile), or
+ * ended with an error. */
+bool xmpp_sm_resume(struct xmpp_c2s *c, const struct xmpp_node *resume);
 /* A stream that waits to resume is gone. */
 void xmpp_sm_stream_gone(struct xmpp_env *env, struct td_str bare, const struct xmpp_c2s *c);
 #endif

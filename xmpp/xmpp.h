@@ -299,7 +299,13 @@ struct xmpp_session {
 /* Bind <resource> for a loaded user on <stream>; conflict per limits. NULL + *e when refused. */
 struct xmpp_session *xmpp_session_bind(struct xmpp_user *u, struct xmpp_c2s *stream,
 				       struct td_str resource, enum xmpp_error *e);
+/* The same in two steps: nobody is told of the new session before xmpp_session_started, which may send to it. */
+struct xmpp_session *xmpp_session_new(struct xmpp_user *u, struct xmpp_c2s *stream,
+				      struct td_str resource, enum xmpp_error *e);
+void xmpp_session_started(struct xmpp_session *sess);
 struct xmpp_session *xmpp_session_find(struct xmpp_user *u, struct td_str resource);
+/* Copies of its account's conversations go to it from now on (XEP-0280). */
+void xmpp_carbons_enable(struct xmpp_session *sess);
 /* Send <s> to this resource (does not take the reference): the modules' to_session stage, then as
  * xmpp_session_put. */
 void xmpp_session_send(struct xmpp_session *sess, struct xmpp_stanza *s);
@@ -393,6 +399,11 @@ struct xmpp_module {
 	void (*stream_features)(struct xmpp_c2s *c, struct td_buf *out);
 	/* Append to <stream:features/> before authentication (register, caps, limits). */
 	void (*features_before)(struct xmpp_c2s *c, struct td_buf *out);
+	/* Bind 2 (XEP-0386): the variable announced for what may be asked for inside <bind/>, and the session bound so:
+	 * do what <bind> (as the client sent it) asks of this module, append what it is to know to <bound/>.  Nothing
+	 * else may be sent to the session yet. */
+	const char *bind2_feature;
+	void (*bind2)(struct xmpp_session *sess, const struct xmpp_node *bind, struct td_buf *bound);
 	/* A top-level element of one of ours (SM): XMPP_DONE when taken. */
 	int (*nonza)(struct xmpp_c2s *c, const struct xmpp_node *n);
 

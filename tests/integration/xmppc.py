@@ -35,6 +35,9 @@ STREAM_ERRORS = "urn:ietf:params:xml:ns:xmpp-streams"
 STANZA_ERRORS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 TLS = "urn:ietf:params:xml:ns:xmpp-tls"
 SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
+SASL2 = "urn:xmpp:sasl:2"
+BIND2 = "urn:xmpp:bind:0"
+FAST = "urn:xmpp:fast:0"
 BIND = "urn:ietf:params:xml:ns:xmpp-bind"
 SESSION = "urn:ietf:params:xml:ns:xmpp-session"
 SM = "urn:xmpp:sm:3"
@@ -99,6 +102,10 @@ def is_(name, **attrs):
         return local(e) == name and all(e.get(k.rstrip("_")) == v for k, v in attrs.items())
     test.text = "<%s %s>" % (name, attrs)
     return test
+
+
+def _sasl2(e):
+    return nsof(e) == SASL2 or e.tag == "{%s}error" % STREAMS
 
 
 def body_is(word):
@@ -372,18 +379,20 @@ class Conn:
             return self.sock.get_channel_binding("tls-unique")
         raise ValueError(kind)
 
-    def _scram(self, mech, user, password, binding="tls-exporter", gs2=None, authzid="", bad_binding=False):
+    def _scram(self, mech, user, password, binding="tls-exporter", gs2=None, authzid="", bad_binding=False,
+               say=None, respond=None):
+        say, respond = say or self.sasl, respond or self.respond
         plus = mech.endswith("-PLUS")
         name = {"SCRAM-SHA-1": "sha1", "SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}[mech.removesuffix("-PLUS")]
         gs2 = gs2 or ("p=" + binding if plus else "n")
         gs2 += "," + ("a=" + authzid if authzid else "") + ","
         nonce = base64.b64encode(os.urandom(18)).decode()
         first = "n=%s,r=%s" % (user.replace("=", "=3D").replace(",", "=2C"), nonce)
-        e = self.sasl(mech, (gs2 + first).encode())
+        e = say(mech, (gs2 + first).encode())
         if local(e) != "challenge":
             return e
         challenge = base64.b64decode(e.text).decode()
-        part = dict(p.split("=", 1) for p in challenge.split(","))
+        part = self.server_first = dict(p.split("=", 1) for p in challenge.split(","))
         if not part["r"].startswith(nonce):
             raise AssertionError("SCRAM: the server's nonce does not begin with ours")
         cb = self.binding_data(binding) if plus else b""
@@ -398,10 +407,12 @@ class Conn:
         signed = ",".join((first, challenge, final)).encode()
         signature = mac(hashlib.new(name, client_key).digest(), signed)
         proof = bytes(a ^ b for a, b in zip(client_key, signature))
-        e = self.respond((final + ",p=" + base64.b64encode(proof).decode()).encode())
+        e = respond((final + ",p=" + base64.b64encode(proof).decode()).encode())
         if local(e) == "challenge":     # the server's signature may come in a challenge
             server = base64.b64decode(e.text)
-            e = self.respond(b"")
+            e = respond(b"")
+        elif nsof(e) == SASL2 and local(e) in ("success", "continue"):
+            server = base64.b64decode(text(e, "additional-data") or "")
         elif local(e) == "success":
             server = base64.b64decode(e.text or "")
         else:
@@ -433,6 +444,47 @@ class Conn:
                 raise AssertionError("DIGEST-MD5: rspauth is wrong")
             e = self.respond(b"")
         return e
+
+    # -- SASL2 (XEP-0388): authenticate2 says what it is told; auth2 does the mechanism, too
+
+    def authentication(self):
+        """The mechanisms SASL2 offers."""
+        m = self.features.find("{%s}authentication" % SASL2)
+        return None if m is None else [x.text for x in m.findall("{%s}mechanism" % SASL2)]
+
+    def authenticate2(self, mech, initial=None, inner="", agent=None):
+        self.send("<authenticate xmlns='%s' mechanism='%s'>%s%s%s</authenticate>" % (
+            SASL2, mech,
+            "" if initial is None else "<initial-response>%s</initial-response>" % base64.b64encode(initial).decode(),
+            "<user-agent id='%s'><software>test</software></user-agent>" % agent if agent else "", inner))
+        return self.wait(_sasl2)
+
+    def respond2(self, data):
+        self.send("<response xmlns='%s'>%s</response>" % (SASL2, base64.b64encode(data).decode()))
+        return self.wait(_sasl2)
+
+    def auth2(self, user, password=PASSWORD, mech="SCRAM-SHA-256", inner="", agent=None, **kw):
+        """The whole exchange: returns <success/>, <failure/> or <continue/>."""
+        if mech == "PLAIN":
+            e = self.authenticate2(mech, ("%s\0%s\0%s" % (kw.get("authzid", ""), user, password)).encode(), inner, agent)
+        else:
+            e = self._scram(mech, user, password, say=lambda m, d: self.authenticate2(m, d, inner, agent),
+                            respond=self.respond2, **kw)
+        if e.tag == "{%s}success" % SASL2:
+            self._signed_in(e)
+        return e
+
+    def _signed_in(self, e):
+        jid = text(e, "authorization-identifier")
+        if e.find("{%s}bound" % BIND2) is not None:
+            self.jid = jid
+        enabled = next(e.iter("{%s}enabled" % SM), None)
+        resumed = e.find("{%s}resumed" % SM)
+        if enabled is not None:
+            self.sm_id, self.sm_acked = enabled.get("id"), 0
+            self.sm_in = sum(1 for q in self.seen[self.seen.index(e) + 1:] if q.tag in STANZAS)
+        if resumed is None:
+            self.features = self.wait(lambda e: e.tag == "{%s}features" % STREAMS)
 
     # -- session
 

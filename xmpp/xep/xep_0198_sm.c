@@ -15,6 +15,7 @@
 #include "xmpp/c2s.h"
 #include "xmpp/deliver.h"
 #include "xmpp/modules.h"
+#include "xmpp/sasl2.h"
 #include "xmpp/sm.h"
 
 #define KEEP_AFTER_MS 100u
@@ -320,11 +321,16 @@ on_keep(struct td_timer *t)
 /* ---- life ---- */
 
 static void
+add_failed(struct td_buf *out, const char *condition)
+{
+	td_buf_addf(out, "<failed xmlns='" NS_SM "'><%s xmlns='" NS_STANZA_ERRORS "'/></failed>",
+		    condition);
+}
+
+static void
 failed(struct xmpp_c2s *c, const char *condition)
 {
-	td_buf_addf(xmpp_c2s_out(c),
-		    "<failed xmlns='" NS_SM "'><%s xmlns='" NS_STANZA_ERRORS "'/></failed>",
-		    condition);
+	add_failed(xmpp_c2s_out(c), condition);
 }
 
 static void
@@ -381,7 +387,7 @@ xmpp_sm_end(struct xmpp_session *sess)
 	td_timer_clear(sess->env->loop, &sm->keep);
 	td_timer_clear(sess->env->loop, &sm->expire);
 	td_loop_undefer(sess->env->loop, &sm->ask);
-	if (sm->resume_to != NULL) {
+	if (sm->resume_to != NULL && !xmpp_sasl2_not_resumed(sm->resume_to)) {
 		failed(sm->resume_to, "item-not-found");
 		xmpp_c2s_hold(sm->resume_to, false);
 	}
@@ -410,15 +416,13 @@ xmpp_sm_end(struct xmpp_session *sess)
 /* ---- the elements ---- */
 
 static void
-on_enable(struct xmpp_c2s *c, const struct xmpp_node *n)
+enable(struct xmpp_session *sess, const struct xmpp_node *n, struct td_buf *out)
 {
-	struct xmpp_session *sess = xmpp_c2s_session(c);
 	struct td_str resume = xmpp_node_attr(n, "resume");
-	struct td_buf *out;
 	struct xmpp_sm *sm;
 
 	if (sess == NULL || sess->sm != NULL) { /* section 3: after binding, and once */
-		failed(c, "unexpected-request");
+		add_failed(out, "unexpected-request");
 		return;
 	}
 	sm = td_zalloc(sizeof(*sm));
@@ -427,7 +431,6 @@ on_enable(struct xmpp_c2s *c, const struct xmpp_node *n)
 	sm->keep.fire = on_keep;
 	sm->expire.fire = on_expire;
 	sess->sm = sm;
-	out = xmpp_c2s_out(c);
 	td_buf_addz(out, "<enabled xmlns='" NS_SM "'");
 	if (td_str_eqc(resume, "true") || td_str_eqc(resume, "1")) {
 		td_random_id(sm->id, sizeof(sm->id) - 1);
@@ -532,14 +535,19 @@ finish_resume(struct xmpp_sm *sm)
 {
 	struct xmpp_session *sess = sm->sess;
 	struct xmpp_c2s *c = sm->resume_to;
+	struct td_buf resumed = { 0 };
 
 	sm->resume_to = NULL;
 	detach(sess);
 	td_timer_clear(sess->env->loop, &sm->expire);
 	(void)acknowledge(sm, sm->resume_h);
 	sm->answer_owed = false;
-	td_buf_addf(xmpp_c2s_out(c), "<resumed xmlns='" NS_SM "' h='%u' previd='%s'/>", sm->settled,
+	sess->inactive = false; /* XEP-0352 section 5 */
+	td_buf_addf(&resumed, "<resumed xmlns='" NS_SM "' h='%u' previd='%s'/>", sm->settled,
 		    sm->id);
+	if (!xmpp_sasl2_resumed(c, td_buf_str(&resumed)))
+		td_buf_adds(xmpp_c2s_out(c), td_buf_str(&resumed));
+	td_buf_fini(&resumed);
 	for (uint32_t i = 0; i < sm->len; i++)
 		xmpp_c2s_write(c, entry(sm, i)->s);
 	sm->asked = false;
@@ -549,26 +557,19 @@ finish_resume(struct xmpp_sm *sm)
 	xmpp_c2s_adopt(c, sess);
 }
 
-static void
-on_resume(struct xmpp_c2s *c, const struct xmpp_node *n)
+bool
+xmpp_sm_resume(struct xmpp_c2s *c, const struct xmpp_node *n)
 {
-	struct xmpp_session *sess;
+	struct xmpp_session *sess = find_resumable(c, xmpp_node_attr(n, "previd"));
 	struct xmpp_sm *sm;
 	uint32_t h;
 
-	if (xmpp_c2s_session(c) != NULL || xmpp_c2s_bare(c).p == NULL) {
-		failed(c, "unexpected-request");
-		return;
-	}
-	sess = find_resumable(c, xmpp_node_attr(n, "previd"));
-	if (sess == NULL || !read_h(n, &h) || sess->sm->resume_to != NULL) {
-		failed(c, "item-not-found");
-		return;
-	}
+	if (sess == NULL || !read_h(n, &h) || sess->sm->resume_to != NULL)
+		return false;
 	sm = sess->sm;
 	if (h - sm->acked > sm->len) {
 		too_high(c, h, sm);
-		return;
+		return true;
 	}
 	sm->resume_to = c;
 	sm->resume_h = h;
@@ -576,6 +577,16 @@ on_resume(struct xmpp_c2s *c, const struct xmpp_node *n)
 	/* what is received and not settled yet would be sent again by the client: wait for it */
 	if (sm->first == NULL)
 		finish_resume(sm);
+	return true;
+}
+
+static void
+on_resume(struct xmpp_c2s *c, const struct xmpp_node *n)
+{
+	if (xmpp_c2s_session(c) != NULL || xmpp_c2s_bare(c).p == NULL)
+		failed(c, "unexpected-request");
+	else if (!xmpp_sm_resume(c, n))
+		failed(c, "item-not-found");
 }
 
 void
@@ -601,7 +612,7 @@ sm_nonza(struct xmpp_c2s *c, const struct xmpp_node *n)
 	else if (strcmp(n->name, "a") == 0)
 		on_ack(c, n);
 	else if (strcmp(n->name, "enable") == 0)
-		on_enable(c, n);
+		enable(xmpp_c2s_session(c), n, xmpp_c2s_out(c));
 	else if (strcmp(n->name, "resume") == 0)
 		on_resume(c, n);
 	else
@@ -609,11 +620,21 @@ sm_nonza(struct xmpp_c2s *c, const struct xmpp_node *n)
 	return XMPP_DONE;
 }
 
+/* Asked for inside a bind of Bind 2 (section 9.1). */
+static void
+sm_bind2(struct xmpp_session *sess, const struct xmpp_node *bind, struct td_buf *bound)
+{
+	const struct xmpp_node *n = xmpp_node_child(bind, NS_SM, "enable");
+
+	if (n != NULL)
+		enable(sess, n, bound);
+}
+
 static void
 sm_features(struct xmpp_c2s *c, struct td_buf *out)
 {
-	(void)c;
-	td_buf_addz(out, "<sm xmlns='" NS_SM "'/>");
+	if (xmpp_c2s_session(c) == NULL || xmpp_c2s_session(c)->sm == NULL)
+		td_buf_addz(out, "<sm xmlns='" NS_SM "'/>");
 }
 
 const struct xmpp_module xep_0198_sm = {
@@ -622,5 +643,7 @@ const struct xmpp_module xep_0198_sm = {
 	.version = "1.6.3",
 	.doc = "Stream Management: acknowledgements that are promises, and resumption",
 	.stream_features = sm_features,
+	.bind2_feature = NS_SM,
+	.bind2 = sm_bind2,
 	.nonza = sm_nonza,
 };
