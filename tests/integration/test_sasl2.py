@@ -81,6 +81,9 @@ class Features(Base):
         self.assertEqual(limit(c.features), 65536)
         self.succeeds(c.auth2(self.user()))
         self.assertEqual(limit(c.features), 262144)
+        # the server asks whether a silent client lives: ping_interval
+        idle = c.features.find("{urn:xmpp:stream-limits:0}limits/{urn:xmpp:stream-limits:0}idle-seconds")
+        self.assertEqual(idle.text, "300")
 
 
 class Exchange(Base):
