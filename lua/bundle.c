@@ -171,6 +171,9 @@ look_in(const char *dir, const char *sub, const char *name, struct td_buf *text,
 		if (n < 0 || (size_t)n >= cap)
 			continue;
 		rc = read_source(path, text, err);
+		/* the file may not even exist: it is the folder that is closed to us */
+		if (rc == TD_E_IO && access(dir, X_OK) < 0)
+			return td_fail(err, rc, "script folder %s: %s", dir, strerror(errno));
 		if (rc != TD_E_NOTFOUND)
 			return rc;
 	}

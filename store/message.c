@@ -40,8 +40,9 @@ store_message_insert(struct store_op *op, struct store_db *db, int64_t account,
 
 	if (limit > 0)
 		rc = store_db_int(db, &op->err, &count,
-				  "SELECT count(*) FROM messages WHERE account = ?1",
-				  SV(sv_int(account)));
+				  "SELECT count(*) FROM"
+				  " (SELECT 1 FROM messages WHERE account = ?1 LIMIT ?2)",
+				  SV(sv_int(account), sv_int((int64_t)limit)));
 	if (rc < 0)
 		return rc;
 	if (limit > 0 && count >= limit)
