@@ -62,7 +62,7 @@ ALL_CFLAGS = -std=gnu11 $(OPT) $(WARN) $(HARD) -D_GNU_SOURCE -DTANDEM_VERSION='"
 	-DTANDEM_SRCDIR='"$(CURDIR)"' -I. $(PKG_CFLAGS) $(CFLAGS)
 # for the objects below DIR_OBJ only, so that another PREFIX at "make install" does not build everything again
 DIR_CFLAGS = -DTANDEM_DATADIR='"$(PREFIX)/share/tandem"'
-ALL_LIBS = $(PKG_LIBS) -lmilter -lcrypt -lpthread -lm
+ALL_LIBS = $(PKG_LIBS) -lwslay -lmilter -lcrypt -lpthread -lm
 ALL_LDFLAGS = $(OPT) $(LDHARD) $(LDFLAGS)
 
 src_of = $(filter-out $(MAINS),$(sort $(foreach d,$(DIRS_$(1)),$(wildcard $(d)/*.c))))

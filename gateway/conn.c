@@ -1,9 +1,10 @@
 /* conn - client connections.
  *
- * Main path: on_read lends the worker's buffer to recv or SSL_read and gives what came to
- * xmpp_c2s_input; what the stream writes goes to a buffer that exists only while there is
- * something to write; the task at the end of the turn (end_of_turn) sends it in one go, and then
- * does what had to wait for it: the TLS handshake, the end, the move to another worker.
+ * Main path: on_read lends the worker's buffer to recv or SSL_read and gives what came to the
+ * connection's app (for a client stream xmpp_c2s_input); what the stream writes goes to a buffer
+ * that exists only while there is something to write; the task at the end of the turn
+ * (end_of_turn) sends it in one go, and then does what had to wait for it: the TLS handshake, the
+ * end, the move to another worker.
  *
  * Nothing is closed inside a call from the stream: shut() and move() take effect in end_of_turn,
  * so xmpp_c2s_closed never comes in the middle of the stream's own work.  An idle connection
@@ -62,7 +63,7 @@ struct xmpp_io {
 	TAILQ_ENTRY(xmpp_io) again; /* more to read, without the socket saying so */
 	struct gw_worker *w;
 	struct gw_conn_conf *cf;
-	struct xmpp_c2s *c2s;
+	void *up; /* what cf->app made of it; NULL = not open yet, or gone */
 	SSL *ssl;
 	struct obuf *out; /* NULL = nothing waits */
 	char *peer;
@@ -112,6 +113,87 @@ struct transit {
 };
 
 static _Atomic unsigned open_conns;
+
+/* ---- client streams ---- */
+
+static void *
+stream_open(struct gw_worker *w, struct xmpp_io *io, const struct gw_conn_conf *cf, bool tls)
+{
+	return xmpp_c2s_new(w->env, io, &cf->cc, tls);
+}
+
+static void
+stream_input(void *up, const char *data, size_t len)
+{
+	xmpp_c2s_input(up, data, len);
+}
+
+static void
+stream_tls_ready(void *up)
+{
+	xmpp_c2s_tls_ready(up);
+}
+
+static void
+stream_moved(void *up, struct gw_worker *w)
+{
+	xmpp_c2s_moved(up, w->env);
+}
+
+static void
+stream_flushed(void *up)
+{
+	xmpp_c2s_flushed(up);
+}
+
+static void
+stream_idle(void *up)
+{
+	xmpp_c2s_idle(up);
+}
+
+static bool
+stream_ping(void *up)
+{
+	return xmpp_c2s_ping(up);
+}
+
+static void
+stream_end(void *up, const char *condition)
+{
+	xmpp_c2s_end(up, condition, NULL);
+}
+
+static void
+stream_closed(void *up, const char *why)
+{
+	xmpp_c2s_closed(up, why);
+}
+
+static const struct xmpp_c2s *
+stream_self(const void *up)
+{
+	return up;
+}
+
+static const struct gw_conn_app stream_app = {
+	.open = stream_open,
+	.input = stream_input,
+	.tls_ready = stream_tls_ready,
+	.moved = stream_moved,
+	.flushed = stream_flushed,
+	.idle = stream_idle,
+	.ping = stream_ping,
+	.end = stream_end,
+	.closed = stream_closed,
+	.stream = stream_self,
+};
+
+static const struct gw_conn_app *
+app(const struct xmpp_io *io)
+{
+	return io->cf->app != NULL ? io->cf->app : &stream_app;
+}
 
 static void on_read(evutil_socket_t fd, short what, void *arg);
 static void on_write(evutil_socket_t fd, short what, void *arg);
@@ -396,11 +478,11 @@ attach(struct xmpp_io *io, struct gw_worker *w)
 static void
 tell_closed(struct xmpp_io *io)
 {
-	struct xmpp_c2s *c2s = io->c2s;
+	void *up = io->up;
 
-	io->c2s = NULL;
-	if (c2s != NULL)
-		xmpp_c2s_closed(c2s, io->why);
+	io->up = NULL;
+	if (up != NULL)
+		app(io)->closed(up, io->why);
 }
 
 /* Close now.  Never from inside a call of the stream's.  <io> is buried from here on. */
@@ -458,8 +540,8 @@ begin_stream(struct xmpp_io *io)
 	io->last_read = td_loop_now(io->w->loop);
 	sync_read(io);
 	arm_quiet(io);
-	io->c2s = xmpp_c2s_new(io->w->env, io, &io->cf->cc, io->ssl != NULL);
-	if (io->c2s == NULL)
+	io->up = app(io)->open(io->w, io, io->cf, io->ssl != NULL);
+	if (io->up == NULL)
 		conn_close(io, "refused");
 }
 
@@ -470,7 +552,7 @@ begin_tls(struct xmpp_io *io)
 	free(io->domain);
 	io->domain = NULL;
 	io->state = CN_HANDSHAKE;
-	if (io->c2s == NULL)
+	if (io->up == NULL)
 		td_timer_set(io->w->loop, &io->timer, io->cf->handshake_ms);
 	sync_read(io);
 	handshake(io);
@@ -549,14 +631,14 @@ on_timer(struct td_timer *t)
 
 	if (io->state != CN_OPEN) {
 		/* STARTTLS is under the stream's own negotiation timeout */
-		if (io->state != CN_STARTTLS && !(io->state == CN_HANDSHAKE && io->c2s != NULL))
+		if (io->state != CN_STARTTLS && !(io->state == CN_HANDSHAKE && io->up != NULL))
 			conn_close(io, "timeout");
 		return;
 	}
 	quiet = td_loop_now(io->w->loop) - io->last_read;
 	if (io->idle_ms > 0 && quiet >= io->idle_ms) {
 		arm_quiet(io);
-		xmpp_c2s_idle(io->c2s);
+		app(io)->idle(io->up);
 		return;
 	}
 	/* while we do not read, silence means nothing */
@@ -567,7 +649,7 @@ on_timer(struct td_timer *t)
 		conn_close(io, "ping-timeout");
 		return;
 	} else if (io->cf->ping_ms > 0 && quiet >= io->cf->ping_ms) {
-		io->pinged = xmpp_c2s_ping(io->c2s);
+		io->pinged = app(io)->ping(io->up);
 	}
 	arm_quiet(io);
 }
@@ -623,13 +705,13 @@ handshake(struct xmpp_io *io)
 		disarm_write(io);
 		td_log_debug(&io->w->gw->log, "tls-ready", "peer=%s version=%s cipher=%s", io->peer,
 			     SSL_get_version(io->ssl), SSL_get_cipher_name(io->ssl));
-		if (io->c2s == NULL) {
+		if (io->up == NULL) {
 			begin_stream(io);
 		} else {
 			io->state = CN_OPEN;
 			sync_read(io);
 			arm_quiet(io);
-			xmpp_c2s_tls_ready(io->c2s);
+			app(io)->tls_ready(io->up);
 		}
 		/* the first bytes may have come with the client's Finished */
 		if (io->state == CN_OPEN && wants_read(io) && SSL_has_pending(io->ssl))
@@ -738,7 +820,7 @@ read_stream(struct xmpp_io *io)
 	if (n > 0) {
 		io->last_read = td_loop_now(w->loop);
 		io->pinged = false;
-		xmpp_c2s_input(io->c2s, w->readbuf, (size_t)n);
+		app(io)->input(io->up, w->readbuf, (size_t)n);
 	}
 	if (io->eof)
 		end_of_input(io);
@@ -833,8 +915,8 @@ flush(struct xmpp_io *io)
 	if (waiting(io) == 0) {
 		io->out = NULL;
 		obuf_give(io->w->conns, o);
-		if (io->c2s != NULL && !io->lossy)
-			xmpp_c2s_flushed(io->c2s);
+		if (io->up != NULL && !io->lossy)
+			app(io)->flushed(io->up);
 		return io->out == NULL; /* else queued again */
 	}
 	if (waiting(io) > io->cf->max_pending) {
@@ -879,7 +961,7 @@ after_move(struct xmpp_io *io)
 {
 	io->moving = false;
 	sync_read(io);
-	xmpp_c2s_moved(io->c2s, io->w->env);
+	app(io)->moved(io->up, io->w);
 	if (io->state != CN_OPEN)
 		return;
 	/* TLS may hold bytes; an end seen before the move is looked at by reading on */
@@ -904,8 +986,8 @@ on_arrival(struct td_mail *m, struct td_loop *loop)
 	if (io->out != NULL)
 		td_loop_defer(loop, &io->task);
 	after_move(io);
-	if (w->conns->ending != NULL && io->c2s != NULL)
-		xmpp_c2s_end(io->c2s, w->conns->ending, NULL);
+	if (w->conns->ending != NULL && io->up != NULL)
+		app(io)->end(io->up, w->conns->ending);
 }
 
 static void
@@ -1114,10 +1196,10 @@ gw_conns_end_all(struct gw_worker *w, const char *condition)
 	w->conns->ending = condition;
 	for (io = TAILQ_FIRST(&w->conns->list); io != NULL; io = next) {
 		next = TAILQ_NEXT(io, link);
-		if (io->c2s == NULL)
+		if (io->up == NULL)
 			conn_close(io, condition);
 		else if (io->state != CN_SHUT)
-			xmpp_c2s_end(io->c2s, condition, NULL);
+			app(io)->end(io->up, condition);
 	}
 }
 
@@ -1150,7 +1232,7 @@ gw_conns_each(struct gw_worker *w, void (*cb)(void *arg, const struct gw_conn_in
 			.tls = io->ssl != NULL,
 			.idle_s = (unsigned)((td_loop_now(w->loop) - io->last_read) / 1000),
 			.pending = waiting(io),
-			.c2s = io->c2s,
+			.c2s = io->up != NULL ? app(io)->stream(io->up) : NULL,
 		};
 
 		cb(arg, &i);

@@ -22,15 +22,43 @@ struct gw_budget {
 struct gw_budget *gw_budget_ref(struct gw_budget *b);
 void gw_budget_unref(struct gw_budget **b);
 
+struct gw_conn_conf;
+struct gw_http_conf;
+
+/* What a Listen's connections carry: a client stream (the default), or HTTP (http/http.h).  Called on the
+ * connection's worker; <up> is what open() made.  closed() frees it, and comes exactly once, never from
+ * within a call of gw_io_ops. */
+struct gw_conn_app {
+	/* Bytes may come now: a plain socket, or after the handshake of direct TLS.  NULL = refuse. */
+	void *(*open)(struct gw_worker *w, struct xmpp_io *io, const struct gw_conn_conf *cf,
+		      bool tls);
+	void (*input)(void *up, const char *data, size_t len);
+	void (*tls_ready)(void *up); /* after STARTTLS */
+	void (*moved)(void *up, struct gw_worker *w);
+	void (*flushed)(void *up); /* the kernel has all that was written */
+	void (*idle)(void *up);    /* nothing was read for idle_time */
+	bool (*ping)(void *up);    /* ask whether the peer is there; false: there is no way */
+	void (*end)(void *up, const char *condition);
+	void (*closed)(void *up, const char *why);
+	const struct xmpp_c2s *(*stream)(const void *up); /* NULL = none */
+	/* Optional, on main: what it wants to know of a Listen goes to cf->http; once the credentials are there; at
+	 * the end. */
+	void (*configure)(struct gw_conn_conf *cf, struct conf *c, const struct conf_at *at);
+	void (*ready)(struct gw_conn_conf *cf);
+	void (*forget)(struct gw_conn_conf *cf);
+};
+
 /* What the connections of one Listen share in one generation of the configuration; immutable. */
 struct gw_conn_conf {
 	_Atomic int refs;
-	struct xmpp_c2s_conf cc; /* cc.creds: one reference */
-	struct gw_tls *tls;      /* NULL = no TLS */
-	bool direct_tls;         /* XEP-0368: TLS from the first byte */
-	bool local;              /* a Unix socket */
-	unsigned handshake_ms;   /* for direct TLS; STARTTLS is under xmpp's own timeout */
-	size_t max_pending;      /* bytes waiting for a slow reader */
+	struct xmpp_c2s_conf cc;       /* cc.creds: one reference */
+	const struct gw_conn_app *app; /* NULL = client streams */
+	struct gw_http_conf *http;     /* the HTTP app's; freed with this */
+	struct gw_tls *tls;            /* NULL = no TLS */
+	bool direct_tls;               /* XEP-0368: TLS from the first byte */
+	bool local;                    /* a Unix socket */
+	unsigned handshake_ms;         /* for direct TLS; STARTTLS is under xmpp's own timeout */
+	size_t max_pending;            /* bytes waiting for a slow reader */
 	unsigned ping_ms, ping_timeout_ms; /* after silence; until its answer.  ping_ms 0 = never */
 	/* After the PROXY header: what this peer gets (<cf> or one that <cf> holds), NULL = it may not
 	 * come in.  No function: <cf>. */

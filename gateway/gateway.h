@@ -19,6 +19,7 @@ struct gw_bridge;
 struct gw_scripts;
 struct gw_control;
 struct gw_xmpp_log;
+struct gw_conn_app;
 
 struct milt_mail;
 
@@ -52,6 +53,7 @@ struct gw {
 	struct gw_outbox *outbox; /* NULL without mail {} */
 	struct gw_bridge *bridge;
 	struct gw_scripts *scripts; /* Lua states of the workers and of the milter threads */
+	const struct gw_conn_app *http_app; /* what an http_listener's connections carry */
 	struct gw_control *control;
 	struct gw_xmpp_log *xmpp_log;
 	bool milter;               /* libmilter runs (there is one per process) */

@@ -556,6 +556,7 @@ int
 gw_listeners_plan(struct gw *gw, struct conf *c, const struct gw_domains *d, bool check_only,
 		  struct gw_lplan **out, struct td_err *err)
 {
+	static const char *const kinds[] = { "xmpp_listener", "http_listener" };
 	struct gw_lplan *p = td_zalloc(sizeof(*p));
 	const struct conf_scope *ls = NULL, *s;
 	int rc = gw_lshare_init(&p->share, gw, c, d, check_only, err);
@@ -564,9 +565,10 @@ gw_listeners_plan(struct gw *gw, struct conf *c, const struct gw_domains *d, boo
 		free(p);
 		return rc;
 	}
-	while (rc == 0 && !gw->skip_xmpp && (ls = conf_next(c, NULL, "xmpp_listener", ls)) != NULL)
-		for (s = NULL; rc == 0 && (s = conf_next(c, ls, "listen", s)) != NULL;)
-			rc = plan_listen(p, s, err);
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && !gw->skip_xmpp; i++)
+		while (rc == 0 && (ls = conf_next(c, NULL, kinds[i], ls)) != NULL)
+			for (s = NULL; rc == 0 && (s = conf_next(c, ls, "listen", s)) != NULL;)
+				rc = plan_listen(p, s, err);
 	if (rc < 0)
 		gw_listeners_discard(gw, p);
 	else

@@ -214,7 +214,9 @@ load_tls(struct gw_lshare *s, const struct conf_at *at, struct gw_conn_conf *cf,
 		.verify = td_str_ieq(mode, TD_STR("require"))    ? GW_VERIFY_REQUIRE
 			  : td_str_ieq(mode, TD_STR("optional")) ? GW_VERIFY_OPTIONAL
 								 : GW_VERIFY_NONE,
-		.alpn = cf->direct_tls ? "xmpp-client" : NULL,
+		.alpn = cf->app != NULL  ? "http/1.1"
+			: cf->direct_tls ? "xmpp-client"
+					 : NULL,
 		.certs = s->certs,
 	};
 	int rc = 0;
@@ -330,12 +332,16 @@ load_creds(struct gw_lshare *s, struct lconf *lc, struct td_err *err)
 	struct conf_at at = at_of(lc);
 	struct xmpp_c2s_conf *cc = &lc->base.cc;
 	struct td_str uri;
+	int rc;
 
 	if (td_str_ieq(conf_str(s->conf, &at, "xmpp_streams"), TD_STR("server")))
 		return 0;
 	cc->mechs_tls = gw_lconf_mechs(s->conf, &at, &uri);
 	cc->mechs_plain = cc->mechs_tls & ~(SCRAM_PLUS | (lc->base.local ? 0 : SASL_M_PLAIN));
-	return uri.p != NULL ? shared_source(s, uri, &cc->creds, err) : 0;
+	rc = uri.p != NULL ? shared_source(s, uri, &cc->creds, err) : 0;
+	if (rc == 0 && lc->base.app != NULL)
+		lc->base.app->ready(&lc->base);
+	return rc;
 }
 
 int
@@ -483,6 +489,8 @@ free_lconf(struct gw_conn_conf *cf)
 	gw_tls_unref(&cf->tls);
 	if (cf->cc.creds != NULL)
 		xmpp_cred_source_unref(&cf->cc.creds);
+	if (cf->app != NULL)
+		cf->app->forget(cf);
 	conf_unref(&lc->conf);
 	free(lc->peers);
 	free(lc->proxies);
@@ -572,6 +580,10 @@ variant_new(struct gw_lshare *s, const struct conf_scope *listen, const struct c
 	at = at_of(lc);
 	load_policy(lc, &at);
 	load_stream(lc, &at, cf);
+	if (strcmp(conf_scope_kind(conf_scope_parent(listen)), "http_listener") == 0) {
+		cf->app = s->gw->http_app;
+		cf->app->configure(cf, s->conf, &at);
+	}
 	rc = load_proxies(lc, &at, err);
 	if (rc == 0)
 		rc = load_tls(s, &at, cf, err);

@@ -15,6 +15,7 @@
 #include <event2/event.h>
 #include "gateway/gateway.h"
 #include "gateway/tls.h"
+#include "gateway/http/http.h"
 #include "gateway/listener.h"
 #include "gateway/logging.h"
 #include "gateway/options.h"
@@ -62,6 +63,7 @@ static int
 step_sockets(struct td_err *err)
 {
 	gw.n_workers = gw_workers_wanted(gw.conf);
+	gw.http_app = &gw_http_app;
 	gw_listeners_init(&gw);
 	domains = gw_domains_build(gw.conf);
 	return gw_listeners_plan(&gw, gw.conf, domains, false, &plan, err);

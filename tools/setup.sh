@@ -4,7 +4,7 @@
 set -eu
 build="gcc make pkg-config libc6-dev libevent-dev libssl-dev libexpat1-dev libmilter-dev liblua5.4-dev
 libsqlite3-dev libgsasl-dev libidn-dev libidn2-dev libgmime-3.0-dev libcurl4-openssl-dev libxml2-dev
-libjansson-dev libpcre2-dev openssl python3 python3-slixmpp"
+libjansson-dev libpcre2-dev libwslay-dev openssl python3 python3-slixmpp"
 tests="check postfix m4 libwrap0 libdb5.3 libldap-2.5-0 liblockfile1 libnsl2 libsasl2-2"
 debs=${TANDEM_DEBS:-${HOME:-/root}/.cache/tandem-debs}
 

@@ -123,6 +123,18 @@ xmpp_c2s_is_tls(const struct xmpp_c2s *c)
 	return c->tls;
 }
 
+bool
+xmpp_c2s_at_header(const struct xmpp_c2s *c)
+{
+	return c->state == XS_HEADER;
+}
+
+uint32_t
+xmpp_c2s_max_stanza(const struct xmpp_c2s *c)
+{
+	return c->reader.max_stanza;
+}
+
 static void feed(struct xmpp_c2s *c, const char *data, size_t len);
 static void feed_rest(struct xmpp_c2s *c, struct td_buf *from);
 static void pause_free(struct xmpp_c2s *c);
@@ -134,10 +146,16 @@ static bool is_waiting(const struct xmpp_c2s *c);
 static void
 send_header(struct xmpp_c2s *c, struct td_str to)
 {
-	struct td_buf *out = xmpp_c2s_out(c);
+	struct td_buf *out;
 	char id[17];
 
 	td_random_id(id, 16);
+	c->out_open = true;
+	if (c->cc->framing != NULL) {
+		c->cc->framing->open(c->io, id, td_cstr(c->domain), to);
+		return;
+	}
+	out = xmpp_c2s_out(c);
 	td_buf_addz(out, "<?xml version='1.0'?><stream:stream xmlns='" NS_CLIENT
 			 "' xmlns:stream='" NS_STREAM "' id='");
 	td_buf_addz(out, id);
@@ -150,7 +168,15 @@ send_header(struct xmpp_c2s *c, struct td_str to)
 		td_buf_add_xml(out, to);
 	}
 	td_buf_addz(out, "' version='1.0' xml:lang='en'>");
-	c->out_open = true;
+}
+
+static void
+send_end(struct xmpp_c2s *c)
+{
+	if (c->cc->framing != NULL)
+		c->cc->framing->close(c->io);
+	else
+		xmpp_c2s_write_raw(c, "</stream:stream>");
 }
 
 /* What we waited for must not find a stream that ended meanwhile. */
@@ -216,7 +242,7 @@ xmpp_c2s_end_with(struct xmpp_c2s *c, const char *condition, const char *text, c
 		td_buf_addz(out, "</stream:error>");
 		td_log_info(&c->log, "stream-error", "condition=%s", condition);
 	}
-	td_buf_addz(out, "</stream:stream>");
+	send_end(c);
 	c2s_goto(c, XS_CLOSED, condition != NULL ? condition : "end");
 	c->cc->ops->shut(c->io);
 }
@@ -526,7 +552,8 @@ on_starttls(struct xmpp_c2s *c, struct xmpp_stanza *s)
 {
 	(void)s;
 	if (c->tls || !c->cc->ops->has_tls_ctx(c->io)) {
-		xmpp_c2s_write_raw(c, "<failure xmlns='" NS_TLS "'/></stream:stream>");
+		xmpp_c2s_write_raw(c, "<failure xmlns='" NS_TLS "'/>");
+		send_end(c);
 		c2s_goto(c, XS_CLOSED, "tls-failure");
 		c->cc->ops->shut(c->io);
 		return false;

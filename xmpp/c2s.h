@@ -37,11 +37,21 @@ struct xmpp_io_ops {
 	void (*set_domain)(struct xmpp_io *io, struct td_str domain);
 };
 
+/* How our stream begins and ends when not by RFC 6120's tags: WebSocket (RFC 7395), BOSH (XEP-0206).  What is
+ * between is written to out() element by element, the prefix "stream" and NS_CLIENT in force; input is given as
+ * an RFC 6120 stream. */
+struct xmpp_framing {
+	/* Our header: a stream id made for it, the domain (maybe unknown), whom it is for (maybe nobody). */
+	void (*open)(struct xmpp_io *io, const char *id, struct td_str from, struct td_str to);
+	void (*close)(struct xmpp_io *io);
+};
+
 /* What a Listen allows; built by the host from the snapshot, refcounted there. */
 struct xmpp_c2s_conf {
 	const struct xmpp_io_ops *ops;
-	unsigned mechs_plain; /* SASL_M_* without TLS */
-	unsigned mechs_tls;   /* with TLS */
+	const struct xmpp_framing *framing; /* NULL = RFC 6120's */
+	unsigned mechs_plain;               /* SASL_M_* without TLS */
+	unsigned mechs_tls;                 /* with TLS */
 	bool tls_required;
 	struct xmpp_cred_source *creds;
 	unsigned auth_max_failures;            /* 0 = 3 */
@@ -102,6 +112,10 @@ struct td_str xmpp_c2s_bare(const struct xmpp_c2s *c);
 struct td_str xmpp_c2s_context(const struct xmpp_c2s *c, struct td_str key);
 const struct td_logctx *xmpp_c2s_log(const struct xmpp_c2s *c);
 bool xmpp_c2s_is_tls(const struct xmpp_c2s *c);
+/* Is a stream header the next thing to come?  (For framings that make one.) */
+bool xmpp_c2s_at_header(const struct xmpp_c2s *c);
+/* Bytes a stanza may have now. */
+uint32_t xmpp_c2s_max_stanza(const struct xmpp_c2s *c);
 /* For `session list`: "host", state name, mechanism. */
 void xmpp_c2s_describe(const struct xmpp_c2s *c, struct td_buf *json);
 #endif
