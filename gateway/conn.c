@@ -569,9 +569,11 @@ admit(struct xmpp_io *io, const struct sockaddr *peer)
 		conn_close(io, "denied");
 		return;
 	}
-	cf = gw_conn_conf_ref(cf);
-	gw_conn_conf_unref(&io->cf);
-	io->cf = cf;
+	if (cf != io->cf) {
+		cf = gw_conn_conf_ref(cf);
+		gw_conn_conf_unref(&io->cf);
+		io->cf = cf;
+	}
 	if (cf->direct_tls)
 		begin_tls(io);
 	else

@@ -592,9 +592,10 @@ variant_new(struct gw_lshare *s, const struct conf_scope *listen, const struct c
 	if (rc < 0) {
 		gw_conn_conf_unref(&cf);
 		listen = peer != NULL ? peer : listen;
-		return td_wrap(err, "%s: %s \"%.*s\"", conf_scope_where(listen),
-			       peer != NULL ? "Peer" : "Listen",
-			       TD_STR_ARG(conf_scope_name(listen)));
+		(void)td_wrap(err, "%s: %s \"%.*s\"", conf_scope_where(listen),
+			      peer != NULL ? "Peer" : "Listen",
+			      TD_STR_ARG(conf_scope_name(listen)));
+		return rc;
 	}
 	*out = lc;
 	return 0;

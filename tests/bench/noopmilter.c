@@ -18,7 +18,7 @@ reply(unsigned long no_reply)
 	return (steps & no_reply) != 0 ? SMFIS_NOREPLY : SMFIS_CONTINUE;
 }
 
-static sfsistat
+static sfsistat /* NOLINTNEXTLINE(readability-function-size): libmilter's list of parameters */
 on_negotiate(SMFICTX *c, unsigned long f0, unsigned long f1, unsigned long f2, unsigned long f3,
 	     unsigned long *pf0, unsigned long *pf1, unsigned long *pf2, unsigned long *pf3)
 {
