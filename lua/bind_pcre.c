@@ -100,7 +100,7 @@ re_get(lua_State *L, struct td_str text, bool utf)
 		lua_pushinteger(L, code);
 		return NULL;
 	}
-	if (t->n_res == CACHE_MAX) {
+	if (t->n_res == CACHE_MAX && t->res != NULL) {
 		for (p = &t->res; (*p)->next != NULL; p = &(*p)->next)
 			;
 		re_free(*p);
