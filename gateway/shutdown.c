@@ -34,6 +34,13 @@ gw_shutdown(struct gw *gw, const char *why)
 }
 
 static void
+say_goodbye(struct gw_worker *w, void *arg)
+{
+	(void)arg;
+	xmpp_env_closing(w->env);
+}
+
+static void
 end_streams(struct gw_worker *w, void *arg)
 {
 	(void)arg;
@@ -101,6 +108,7 @@ gw_stop(struct gw *gw)
 	if (started) {
 		gw_listeners_stop(gw);
 		gw_milter_drain(gw);
+		(void)gw_workers_each(gw, say_goodbye, NULL, STEP_MS);
 		(void)gw_workers_each(gw, end_streams, NULL, STEP_MS);
 		milter_down(gw);
 		wait_closed(gw, STREAMS_MS);

@@ -207,6 +207,11 @@ account_delete_run(struct store_op *op, struct store_db *db)
 	if (rc >= 0)
 		rc = store_db_do(db, &op->err, "DELETE FROM threads WHERE account = ?1",
 				 SV(sv_text(o->a.jid)));
+	/* what the next one of that name must not inherit; a ban (0) stays */
+	if (rc >= 0)
+		rc = store_db_do(db, &op->err,
+				 "DELETE FROM muc_affiliations WHERE jid = ?1 AND affiliation > 0",
+				 SV(sv_text(o->a.jid)));
 	return rc;
 }
 

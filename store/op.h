@@ -11,6 +11,7 @@
 #include "gateway/base/err.h"
 #include "gateway/base/loop.h"
 #include "store/db.h"
+#include "store/muc.h"
 #include "store/store.h"
 
 struct store_op;
@@ -38,6 +39,8 @@ union store_reply {
 	store_thread_cb *thread;
 	store_mails_cb *mails;
 	store_value_cb *value;
+	store_muc_cb *muc;
+	store_muc_list_cb *muc_list;
 };
 
 struct store_op {

@@ -97,10 +97,30 @@ static const char v2_mail[] = "CREATE TABLE dedup ("
 /* 3-8: each is made and read by one file of the store. */
 static const char v3_archive[] = ""; /* archive.c */
 static const char v4_pubsub[] = "";  /* pubsub.c */
-static const char v5_muc[] = "";     /* muc.c */
-static const char v6_signin[] = "";  /* signin.c */
-static const char v7_upload[] = "";  /* upload.c */
-static const char v8_misc[] = "";    /* small things */
+/* <affiliation> is xmpp's number (enum muc_affiliation); nick: reserved for that address. */
+static const char v5_muc[] = /* muc.c */
+	"CREATE TABLE muc_rooms ("
+	" id INTEGER PRIMARY KEY,"
+	" jid TEXT NOT NULL UNIQUE,"
+	" domain TEXT NOT NULL,"
+	" created INTEGER NOT NULL);"
+	"CREATE INDEX muc_rooms_domain ON muc_rooms (domain, jid);"
+	"CREATE TABLE muc_props ("
+	" room INTEGER NOT NULL REFERENCES muc_rooms (id) ON DELETE CASCADE,"
+	" key TEXT NOT NULL,"
+	" value BLOB NOT NULL,"
+	" PRIMARY KEY (room, key)) WITHOUT ROWID;"
+	"CREATE TABLE muc_affiliations ("
+	" room INTEGER NOT NULL REFERENCES muc_rooms (id) ON DELETE CASCADE,"
+	" jid TEXT NOT NULL,"
+	" affiliation INTEGER NOT NULL,"
+	" nick TEXT,"
+	" reason TEXT,"
+	" PRIMARY KEY (room, jid)) WITHOUT ROWID;"
+	"CREATE INDEX muc_affiliations_jid ON muc_affiliations (jid);";
+static const char v6_signin[] = ""; /* signin.c */
+static const char v7_upload[] = ""; /* upload.c */
+static const char v8_misc[] = "";   /* small things */
 
 /* steps[v] leads from version v to v + 1 */
 static const char *const steps[] = { v1_chat, v2_mail,   v3_archive, v4_pubsub,

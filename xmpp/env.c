@@ -143,6 +143,14 @@ xmpp_env_set_conf(struct xmpp_env *env, struct conf *conf)
 }
 
 void
+xmpp_env_closing(struct xmpp_env *env)
+{
+	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
+		if ((*m)->closing != NULL)
+			(*m)->closing(env);
+}
+
+void
 xmpp_env_free(struct xmpp_env *env)
 {
 	struct xmpp_session *s;

@@ -13,6 +13,15 @@ const struct xmpp_module *const xmpp_modules[] = {
 	&xep_0386_bind2,
 	&xep_0388_sasl2,
 	&xep_0478_limits,
+	&xep_0045_muc,
+	&xep_0249_direct_invite,
+	&xep_0307_unique_name,
+	&xep_0317_hats,
+	&xep_0410_self_ping,
+	&xep_0421_occupant_id,
+	&xep_0425_moderation,
+	&xep_0433_channel_search,
+	&xep_0486_muc_avatar,
 	NULL,
 };
 // clang-format on

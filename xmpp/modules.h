@@ -12,4 +12,13 @@ extern const struct xmpp_module xep_0202_time;
 extern const struct xmpp_module xep_0386_bind2;
 extern const struct xmpp_module xep_0388_sasl2;
 extern const struct xmpp_module xep_0478_limits;
+extern const struct xmpp_module xep_0045_muc;
+extern const struct xmpp_module xep_0249_direct_invite;
+extern const struct xmpp_module xep_0307_unique_name;
+extern const struct xmpp_module xep_0317_hats;
+extern const struct xmpp_module xep_0410_self_ping;
+extern const struct xmpp_module xep_0421_occupant_id;
+extern const struct xmpp_module xep_0425_moderation;
+extern const struct xmpp_module xep_0433_channel_search;
+extern const struct xmpp_module xep_0486_muc_avatar;
 #endif

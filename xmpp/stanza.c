@@ -183,6 +183,22 @@ xmpp_stanza_readdress(const struct xmpp_stanza *s, const struct xmpp_jid *to)
 }
 
 struct xmpp_stanza *
+xmpp_stanza_share(struct xmpp_stanza *s, const struct xmpp_jid *to)
+{
+	struct td_arena *a = td_arena_new(sizeof(*s) + to->full.len + 32);
+	struct xmpp_stanza *n = td_arena_alloc(a, sizeof(*n));
+
+	*n = *s;
+	atomic_init(&n->refs, 1);
+	n->arena = a;
+	n->promise = NULL;
+	n->row = 0;
+	n->base = xmpp_stanza_ref(s);
+	xmpp_jid_copy(a, to, &n->to);
+	return n;
+}
+
+struct xmpp_stanza *
 xmpp_stanza_extend(struct xmpp_stanza *s, struct td_str xml)
 {
 	struct td_arena *a = td_arena_new(sizeof(*s) + s->inner.len + xml.len + 64);

@@ -85,6 +85,9 @@ struct xmpp_stanza *xmpp_stanza_dup(const struct xmpp_stanza *s);
  * no children then; use for broadcast). */
 struct xmpp_stanza *xmpp_stanza_readdress(const struct xmpp_stanza *s, const struct xmpp_jid *to);
 
+/* A sealed stanza like <s> but for <to>: shares tree and bytes of <s> (sealed), which it keeps alive - its promise
+ * too, so give it one without.  For many copies at once. */
+struct xmpp_stanza *xmpp_stanza_share(struct xmpp_stanza *s, const struct xmpp_jid *to);
 /* A sealed stanza like <s> with <xml> (serialised elements) behind its content: shares the tree and strings of
  * <s>, which it keeps alive - its promise too.  The tree does not show <xml>. */
 struct xmpp_stanza *xmpp_stanza_extend(struct xmpp_stanza *s, struct td_str xml);

@@ -827,7 +827,10 @@ xmpp_xml_parse(struct td_arena *a, struct td_str text, const char *default_ns, c
 	struct xmpp_parse *p = parse_new();
 	struct td_buf b = { 0 };
 	struct xmpp_node *root = NULL;
+	const char *unasked;
 
+	if (why == NULL)
+		why = &unasked;
 	*why = NULL;
 	td_buf_addz(&b, "<x xmlns:stream='" NS_STREAM "'");
 	if (default_ns != NULL) {

@@ -58,7 +58,7 @@ void xmpp_node_write_attrs(struct td_buf *out, const struct xmpp_attr *at,
 void xmpp_node_write_children(struct td_buf *out, const struct xmpp_node *n,
 			      const char *inherited_ns);
 /* Parse one element from memory (Lua, stored stanzas): restricted XML as on a stream, depth
- * at most 100.  <default_ns> applies when the text declares none.  NULL + *why on failure. */
+ * at most 100.  <default_ns> applies when the text declares none.  NULL + *why (may be NULL) on failure. */
 struct xmpp_node *xmpp_xml_parse(struct td_arena *a, struct td_str text, const char *default_ns,
 				 const char **why);
 

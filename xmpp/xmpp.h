@@ -171,6 +171,8 @@ struct xmpp_env *xmpp_env_new(struct td_loop *loop, unsigned index, unsigned n_w
 void xmpp_env_set_conf(struct xmpp_env *env, struct conf *conf);
 /* What holds for the accounts of <domain>; until the next configuration. */
 struct xmpp_limits *xmpp_limits_of(struct xmpp_env *env, struct td_str domain);
+/* The streams will be told that the process ends: the modules' closing. */
+void xmpp_env_closing(struct xmpp_env *env);
 /* Every session and user goes; streams must be closed before. */
 void xmpp_env_free(struct xmpp_env *env);
 /* Index of the worker that owns a bare JID. */
@@ -432,6 +434,8 @@ struct xmpp_module {
 		struct xmpp_user *u); /* it exists; before anything waiting is delivered */
 	void (*user_unloaded)(struct xmpp_user *u); /* free what was set with xmpp_user_set_data */
 	void (*account_removed)(struct xmpp_env *env, struct td_str bare);
+	/* The process is about to end the streams: the last chance to say something. */
+	void (*closing)(struct xmpp_env *env);
 
 	/* A service of ours: stanzas to any JID of a domain whose option service is <service>, on the worker that owns the
 	 * bare JID.  Takes the reference.  What it does not know it gives to xmpp_deliver_server, which answers ping,
