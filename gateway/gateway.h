@@ -35,6 +35,7 @@ struct gw_worker {
 	void *lua;                  /* struct tlua *, scripts loaded; NULL without scripts */
 	char *readbuf;              /* lent to connections while they read */
 	size_t readbuf_len;
+	struct gw_bosh *bosh;       /* BOSH sessions (http/bosh.c); NULL = none yet */
 	struct gw_conns *conns;     /* list of this worker's connections (conn.c) */
 	struct gw_letters *letters; /* lines being collected, rates (bridge.c) */
 	void *thread;               /* pthread_t, worker.c's */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "gateway/conn.h"
 #include "gateway/gateway.h"
+#include "gateway/http/http.h"
 #include "gateway/listener.h"
 #include "gateway/process.h"
 #include "gateway/watchdog.h"
@@ -45,12 +46,14 @@ end_streams(struct gw_worker *w, void *arg)
 {
 	(void)arg;
 	gw_conns_end_all(w, "system-shutdown");
+	gw_bosh_end_all(w, "system-shutdown");
 }
 
 static void
 close_streams(struct gw_worker *w, void *arg)
 {
 	(void)arg;
+	gw_bosh_close_all(w);
 	gw_conns_close_all(w, "system-shutdown");
 }
 

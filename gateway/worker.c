@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "gateway/conn.h"
 #include "gateway/gateway.h"
+#include "gateway/http/http.h"
 
 #define READ_BUFFER (64u << 10)
 #define SETTLE_MS 5000u
@@ -259,6 +260,7 @@ gw_workers_free(struct gw *gw)
 		if (w == NULL)
 			continue;
 		td_loop_free(w->loop);
+		gw_bosh_fini(w);
 		gw_conns_fini(w);
 		gw_domains_unref(&w->domains);
 		free(w->readbuf);

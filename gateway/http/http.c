@@ -30,6 +30,7 @@ struct gw_http {
 	struct xmpp_io *io;
 	const struct gw_conn_conf *cf;
 	struct gw_ws *ws;
+	struct gw_bosh_request *ticket; /* under way to a session, or held by it */
 	struct td_buf in;
 	size_t used; /* bytes of <in> that are the request being handled */
 	char *origin;
@@ -68,6 +69,9 @@ http_ready(struct gw_conn_conf *cf)
 	cf->http->ws = cf->cc;
 	cf->http->ws.ops = &gw_ws_ops;
 	cf->http->ws.framing = &gw_ws_framing;
+	cf->http->bosh = cf->cc;
+	cf->http->bosh.ops = &gw_bosh_ops;
+	cf->http->bosh.framing = &gw_bosh_framing;
 }
 
 static void
@@ -239,6 +243,12 @@ gw_http_no_more(struct gw_http *h)
 	h->close = true;
 }
 
+void
+gw_http_set_ticket(struct gw_http *h, struct gw_bosh_request *r)
+{
+	h->ticket = r;
+}
+
 struct gw_worker *
 gw_http_worker(const struct gw_http *h)
 {
@@ -291,6 +301,7 @@ serve_websocket(struct gw_http *h, const struct gw_head *head, struct td_str bod
 static const struct route routes[] = {
 	/* path             methods  body   handler */
 	{ "/xmpp-websocket", M(GET), false, serve_websocket },
+	{ "/http-bind", M(POST), true, gw_bosh_request },
 };
 // clang-format on
 
@@ -562,6 +573,8 @@ http_closed(void *up, const char *why)
 	td_timer_clear(h->w->loop, &h->timer);
 	if (h->ws != NULL)
 		gw_ws_closed(h->ws, why);
+	if (h->ticket != NULL)
+		gw_bosh_forget(h->ticket);
 	td_buf_fini(&h->in);
 	free(h->origin);
 	h->magic = 0;

@@ -65,6 +65,21 @@ bool gw_ws_ping(struct gw_ws *ws);
 void gw_ws_end(struct gw_ws *ws, const char *condition);
 void gw_ws_closed(struct gw_ws *ws, const char *why);
 const struct xmpp_c2s *gw_ws_stream(const struct gw_ws *ws);
+/* ---- BOSH (bosh.h) ---- */
+
+struct gw_bosh_request;
+/* POST /http-bind: answered some time later. */
+void gw_bosh_request(struct gw_http *h, const struct gw_head *head, struct td_str body);
+/* The connection is gone. */
+void gw_bosh_forget(struct gw_bosh_request *r);
+void gw_http_set_ticket(struct gw_http *h, struct gw_bosh_request *r);
+/* Every stream of the worker's ends with <condition>; all sessions are closed; the table goes. */
+void gw_bosh_end_all(struct gw_worker *w, const char *condition);
+void gw_bosh_close_all(struct gw_worker *w);
+void gw_bosh_fini(struct gw_worker *w);
+extern const struct xmpp_io_ops gw_bosh_ops;
+extern const struct xmpp_framing gw_bosh_framing;
+
 extern const struct xmpp_io_ops gw_ws_ops;
 extern const struct xmpp_framing gw_ws_framing;
 #endif

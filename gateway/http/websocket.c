@@ -169,7 +169,7 @@ feed_open(struct gw_ws *ws, struct td_str text)
 	struct td_arena *a = td_arena_new(0);
 	struct xmpp_node *n = xmpp_xml_parse(a, text, NULL, &(const char *){ NULL });
 	struct td_buf head = { 0 };
-	bool ok = xmpp_node_is(n, NS_FRAMING, "open");
+	bool ok = n != NULL && xmpp_node_is(n, NS_FRAMING, "open");
 
 	if (ok) {
 		td_buf_addz(&head,
@@ -187,8 +187,8 @@ static bool
 is_close(struct td_str text)
 {
 	struct td_arena *a = td_arena_new(0);
-	bool yes = xmpp_node_is(xmpp_xml_parse(a, text, NULL, &(const char *){ NULL }), NS_FRAMING,
-				"close");
+	const struct xmpp_node *n = xmpp_xml_parse(a, text, NULL, &(const char *){ NULL });
+	bool yes = n != NULL && xmpp_node_is(n, NS_FRAMING, "close");
 
 	td_arena_free(a);
 	return yes;

@@ -277,3 +277,150 @@ class WsConn(xmppc.Conn):
 
     def close(self):
         self.ws.close()
+
+
+BOSH = "http://jabber.org/protocol/httpbind"
+XBOSH = "urn:xmpp:xbosh"
+
+
+def wrap(rid, inner="", **attrs):
+    """A <body/>; x_restart= stands for xmpp:restart=."""
+    out = "<body xmlns='%s' xmlns:xmpp='%s' rid='%s'" % (BOSH, XBOSH, rid)
+    for k, v in attrs.items():
+        if v is not None:
+            out += " %s=%s" % (k.replace("x_", "xmpp:").replace("xml_", "xml:"), quoteattr(str(v)))
+    return out + (">%s</body>" % inner if inner else "/>")
+
+
+class Bind:
+    """One BOSH session, request by request; every request gets a connection unless one is free."""
+
+    def __init__(self, port, tls=False, rid=4711, timeout=10):
+        self.port, self.tls, self.rid, self.timeout = port, tls, rid, timeout
+        self.sid = None
+        self.key = None
+        self.free, self.all = [], []
+        self.pending = {}       # rid -> connection
+
+    def conn(self):
+        if self.free:
+            return self.free.pop()
+        c = Http(self.port, tls=self.tls, timeout=self.timeout)
+        self.all.append(c)
+        return c
+
+    def start(self, to=DOMAIN, wait=10, hold=1, ver="1.11", **attrs):
+        """Ask for a session; its answer's <body/>."""
+        attrs = {"xml_lang": "en", "x_version": "1.0", **attrs}
+        e = self.ask(wrap(self.rid, to=to, wait=wait, hold=hold, ver=ver, **attrs))
+        self.sid = e.get("sid")
+        return e
+
+    def post(self, text, rid=None):
+        """Send; the answer is for answer()."""
+        c = self.conn()
+        body = text.encode()
+        c.send(b"POST /http-bind HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        self.pending[rid if rid is not None else self.rid] = c
+        return c
+
+    def read(self, c):
+        """The answer on connection <c> as an Answer with .xml."""
+        a = c.answer()
+        self.free.append(c)
+        for k in [k for k, v in self.pending.items() if v is c]:
+            del self.pending[k]
+        a.xml = ET.fromstring(a.body) if a.status == 200 else None
+        return a
+
+    def ask(self, text):
+        """Send and read: the <body/>."""
+        return self.read(self.post(text)).xml
+
+    def next(self, inner="", **attrs):
+        """Send the next request; returns its connection."""
+        self.rid += 1
+        return self.post(wrap(self.rid, inner, sid=self.sid, **attrs))
+
+    def say(self, inner="", **attrs):
+        """Send the next request, wait for its answer."""
+        return self.read(self.next(inner, **attrs)).xml
+
+    def close(self):
+        for c in self.all:
+            c.close()
+
+
+class BoshConn(xmppc.Conn):
+    """An XMPP client over BOSH, hold=1: one request waits, another carries what we say."""
+
+    def __init__(self, port, tls=False, timeout=10, domain=DOMAIN, **attrs):
+        self.b = Bind(port, tls, timeout=timeout)
+        self.attrs = attrs
+        self.timeout, self.domain, self.ns = timeout, domain, xmppc.CLIENT
+        self.jid = self.features = self.header = self.stream_error = self.sm_in = self.sm_id = None
+        self.ended = self.eof = False
+        self.auto_ack = True
+        self.sm_acked = self.last_id = 0
+        self.seen = []
+        self.condition = None
+        self.sock = None
+        self._queue = deque()
+
+    def _take(self, body):
+        self.condition = body.get("condition")
+        for e in body:
+            self._element(e)
+        if body.get("type") == "terminate":
+            self.ended = True
+
+    def send(self, data):
+        if isinstance(data, ET.Element):
+            data = ET.tostring(data, encoding="unicode")
+        while len(self.b.pending) >= 2:
+            self._read(self.timeout * lab.SLOW)
+        if self.ended:
+            raise xmppc.Closed("the session is over%s" % self._history())
+        self.b.next(data)
+
+    def _read(self, timeout):
+        if self.eof:
+            return False
+        if self.ended:
+            self.eof = True
+            return True
+        if not self.b.pending:
+            self.b.next()
+        conns = list(self.b.pending.values())
+        ready = [c for c in conns if c.buf]
+        if not ready:
+            import select
+            socks, _, _ = select.select([c.sock for c in conns], [], [], max(timeout, 0.001))
+            ready = [c for c in conns if c.sock in socks]
+        for c in ready:
+            a = self.b.read(c)
+            if a.xml is None:
+                self.eof = True
+                return True
+            self._take(a.xml)
+        return bool(ready)
+
+    def open(self, to=None, version="1.0", extra=""):
+        if self.b.sid is None:
+            e = self.b.start(to or self.domain, **self.attrs)
+            self.header = dict(e.attrib)
+            self._take(e)
+        else:
+            while len(self.b.pending) >= 2:
+                self._read(self.timeout)
+            self.b.next(to=to or self.domain, x_restart="true")
+        self.features = self.wait(lambda e: e.tag == "{%s}features" % xmppc.STREAMS)
+        return self.features
+
+    def close(self):
+        if not (self.ended or self.eof or self.b.sid is None):
+            try:
+                self.b.next(type="terminate")
+            except OSError:
+                pass
+        self.b.close()
