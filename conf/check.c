@@ -272,6 +272,17 @@ check_component(struct conf_loader *l, const struct conf_scope *s)
 {
 	if (conf_value_in(s, conf_row_in(TD_STR("secret_file"), s)) == NULL)
 		need_option(l, s, "secret", "\"...\"");
+	for (const struct conf_scope *d = NULL;
+	     (d = scope_of_kind(l->c->root, CS_DOMAIN, d)) != NULL;) {
+		const struct conf_at at = { .scope = d };
+
+		if (d->regex == NULL && td_str_ieq(d->name, s->name) &&
+		    conf_list_has(l->c, &at, "xmpp_role", "server"))
+			conf_error(l, s->pos,
+				   "component %s: the domain at %s is hosted here; leave its "
+				   "XMPP_Role away",
+				   conf_shown(l, s->name), d->where);
+	}
 }
 
 static const struct rule {

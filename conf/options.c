@@ -177,6 +177,7 @@ const struct conf_option conf_options[] = {
 	{ "lifetime", CT_INT, CS_EXTERNAL_SERVICE, "86400", 60, ANY, NULL, 0, "seconds that credentials made per user are valid" },
 	{ "secret", CT_STRING, CS_COMPONENT, NULL, 0, 0, NULL, CO_SECRET, "handshake secret (XEP-0114)" },
 	{ "secret_file", CT_STRING, CS_COMPONENT, NULL, 0, 0, NULL, 0, "file that holds the secret" },
+	{ "subdomains", CT_BOOL, CS_COMPONENT, "false", 0, 0, NULL, 0, "the component serves, and speaks for, the domains below its name too" },
 
 	/* ---- xmpp {} ---- */
 	{ "max_stanza_size", CT_SIZE, X | XL | HL | N | P, "262144", 10000, 16777216, NULL, 0, "largest stanza of an authenticated stream" },

@@ -4,6 +4,7 @@
  * no stanza of its own is put to the regex domains, whose answers conf remembers (a bounded
  * memory per thread).  Immutable once built. */
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include "conf/conf.h"
 #include "gateway/base/arena.h"
@@ -17,7 +18,7 @@ struct gw_domains {
 	struct td_map by_name; /* -> struct gw_domain in the arena */
 	struct td_str *hosted, *services;
 	size_t n_hosted, n_services;
-	bool has_regex;
+	bool has_regex, has_wide;      /* wide: a component with its subdomains */
 	const struct conf_scope *mail; /* NULL without mail {} */
 	struct td_map mail_names;      /* its domains, prepared; empty = all with a plain stanza */
 };
@@ -66,6 +67,7 @@ fill(const struct gw_domains *d, struct td_str name, bool plain, struct gw_domai
 	struct td_str service = conf_str(d->conf, &at, "service");
 
 	out->name = name;
+	out->component = NULL;
 	out->kind = kind_of(d->conf, name, plain);
 	out->mail = d->mail != NULL && plain && (out->kind == XD_MAIL || out->kind == XD_LOCAL) &&
 		    (d->mail_names.len == 0 || td_map_find(&d->mail_names, name) != NULL);
@@ -128,6 +130,57 @@ add_from_mail(struct gw_domains *d)
 	}
 }
 
+/* The file a secret is in; TD_STR_NULL when it cannot be read or is empty. */
+static struct td_str
+read_secret(struct gw_domains *d, struct td_str path)
+{
+	struct td_buf name = { 0 };
+	struct td_str secret = TD_STR_NULL;
+	char buf[512];
+	FILE *f;
+
+	if (path.p[0] != '/')
+		td_buf_addf(&name, "%.*s/", TD_STR_ARG(conf_str(d->conf, NULL, "data_dir")));
+	td_buf_adds(&name, path);
+	f = fopen(td_buf_cstr(&name), "re");
+	if (f != NULL) {
+		secret = td_str_trim(td_str(buf, fread(buf, 1, sizeof(buf), f)));
+		secret = secret.len > 0 ? td_arena_str(d->arena, secret) : TD_STR_NULL;
+		td_wipe(buf, sizeof(buf));
+		fclose(f);
+	}
+	td_buf_fini(&name);
+	return secret;
+}
+
+static void
+add_component(struct gw_domains *d, const struct conf_scope *s)
+{
+	struct conf_at at = { .scope = s };
+	struct td_str file = conf_str(d->conf, &at, "secret_file"),
+		      name = prepared(d, conf_scope_name(s));
+	struct gw_component *k;
+	struct gw_domain *dom;
+
+	if (name.p == NULL)
+		return;
+	dom = td_map_find(&d->by_name, name);
+	if (dom == NULL)
+		dom = add(d, name, false);
+	k = td_arena_zalloc(d->arena, sizeof(*k));
+	k->name = name;
+	k->secret = file.len > 0 ? read_secret(d, file) : conf_str(d->conf, &at, "secret");
+	k->subdomains = conf_bool(d->conf, &at, "subdomains");
+	k->scope = s;
+	dom->kind = XD_SERVICE;
+	dom->mail = false;
+	dom->component = k;
+	(void)stpcpy(dom->service, "component");
+	d->has_wide |= k->subdomains;
+	d->services = td_realloc(d->services, (d->n_services + 1) * sizeof(*d->services));
+	d->services[d->n_services++] = name;
+}
+
 static void
 take_mail_names(struct gw_domains *d)
 {
@@ -186,6 +239,8 @@ gw_domains_build(struct conf *c)
 		if (dom->kind == XD_LOCAL)
 			order[d->n_hosted++] = dom->name;
 	}
+	while ((s = conf_next(c, NULL, "component", s)) != NULL)
+		add_component(d, s);
 	d->hosted = order;
 	return d;
 }
@@ -214,6 +269,23 @@ gw_domains_unref(struct gw_domains **dp)
 	free(d);
 }
 
+/* The component that takes the domains below its own, <name> among them. */
+static const struct gw_domain *
+wide_above(const struct gw_domains *d, struct td_str name)
+{
+	ptrdiff_t dot;
+
+	while ((dot = td_str_chr(name, '.')) >= 0) {
+		const struct gw_domain *dom;
+
+		name = td_str(name.p + dot + 1, name.len - (size_t)dot - 1);
+		dom = td_map_find(&d->by_name, name);
+		if (dom != NULL)
+			return dom->component != NULL && dom->component->subdomains ? dom : NULL;
+	}
+	return NULL;
+}
+
 bool
 gw_domains_find(const struct gw_domains *d, struct td_str name, struct gw_domain *out)
 {
@@ -222,6 +294,10 @@ gw_domains_find(const struct gw_domains *d, struct td_str name, struct gw_domain
 	if (dom != NULL) {
 		*out = *dom;
 		return out->kind != XD_UNKNOWN;
+	}
+	if (d->has_wide && (dom = wide_above(d, name)) != NULL) {
+		*out = *dom;
+		return true;
 	}
 	if (!d->has_regex || name.len == 0 || name.p[0] == '#')
 		return false;

@@ -108,11 +108,17 @@ struct gw_worker *gw_owner(struct gw *gw, struct td_str bare);
 void gw_worker_post(struct gw_worker *w, void (*fn)(struct gw_worker *, void *), void *arg);
 
 /* ---- the table of domains (domain.c): what a name is here ---- */
+struct gw_component {               /* component "name" {} */
+	struct td_str name, secret; /* secret.p NULL: its file cannot be read */
+	bool subdomains;
+	const struct conf_scope *scope;
+};
 struct gw_domain {
 	struct td_str name; /* display name, prepared */
 	enum xmpp_domain_kind kind;
 	bool mail;        /* addresses that are no account become mail (mail {} present) */
-	char service[16]; /* "muc", "gateway", ...; "" = none */
+	char service[16]; /* "muc", "gateway", "component", ...; "" = none */
+	const struct gw_component *component; /* service "component": of that name or above it */
 };
 /* Built per snapshot; immutable, refcounted, shared by workers. */
 struct gw_domains *gw_domains_build(struct conf *c); /* keeps a reference to <c> */
@@ -122,7 +128,7 @@ void gw_domains_unref(struct gw_domains **d);
 bool gw_domains_find(const struct gw_domains *d, struct td_str name, struct gw_domain *out);
 /* Names of hosted XMPP domains; i-th or TD_STR_NULL. */
 struct td_str gw_domains_hosted(const struct gw_domains *d, size_t i);
-/* The i-th service domain, in file order; false: there are no more. */
+/* The i-th service domain, in file order, components last; false: there are no more. */
 bool gw_domains_service(const struct gw_domains *d, size_t i, struct gw_domain *out);
 
 /* ---- who is online where (directory.c): sharded table with read locks, any thread ---- */

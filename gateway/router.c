@@ -10,6 +10,7 @@
 #include "gateway/gateway.h"
 #include "gateway/scripts.h"
 #include "gateway/xmpp_log.h"
+#include "xmpp/component.h"
 
 static enum xmpp_domain_kind
 host_domain(struct xmpp_env *env, struct td_str domain)
@@ -107,7 +108,8 @@ on_service(struct td_mail *m, struct td_loop *loop)
 static void
 to_service(struct xmpp_env *env, struct xmpp_stanza *s, const struct gw_domain *d)
 {
-	unsigned owner = xmpp_owner(env, s->to.bare);
+	/* the whole of a component is where its stream is */
+	unsigned owner = xmpp_owner(env, d->component != NULL ? d->component->name : s->to.bare);
 
 	if (strcmp(d->service, "gateway") != 0) {
 		if (owner == env->index)
@@ -193,6 +195,19 @@ host_services(struct xmpp_env *env,
 		fn(arg, d.name, d.service);
 }
 
+static bool
+host_component(struct xmpp_env *env, struct td_str domain, struct xmpp_component_conf *out)
+{
+	struct gw_domain d;
+
+	if (!gw_domains_find(gw_worker_of(env)->domains, domain, &d) || d.component == NULL ||
+	    !td_str_eq(d.component->name, domain))
+		return false;
+	*out = (struct xmpp_component_conf){ d.component->name, d.component->secret,
+					     d.component->subdomains, d.component->scope };
+	return true;
+}
+
 struct env_call {
 	void (*fn)(struct xmpp_env *, void *);
 	void *arg;
@@ -225,5 +240,6 @@ const struct xmpp_host gw_xmpp_host = {
 	.log_stanza = gw_xmpp_log_stanza,
 	.service = host_service,
 	.services = host_services,
+	.component = host_component,
 	.post = host_post,
 };

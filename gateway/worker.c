@@ -159,9 +159,9 @@ on_orders(struct gw_worker *w, void *arg)
 	struct xmpp_session *s, *next;
 	struct gw_domain d;
 
-	xmpp_env_set_conf(w->env, o->conf);
 	gw_domains_unref(&w->domains);
 	w->domains = o->domains;
+	xmpp_env_set_conf(w->env, o->conf);
 	conf_unref(&o->conf);
 	free(o);
 	/* momentum.md 1.8: domains that lost "server" */

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include "conf/conf.h"
 #include "gateway/base/err.h"
+#include "xmpp/component.h"
 #include "xmpp/deliver.h"
 #include "xmpp/sasl2.h"
 #include "xmpp/sm.h"
@@ -21,11 +22,13 @@
 #define MAX_AUTH_FAILURES 3u
 #define RATE_BURST_S 5u /* seconds' worth that may come at once */
 
-static const char *const state_names[XS_COUNT] = { "header", "open", "tls",     "sasl",  "task",
-						   "inline", "bind", "binding", "ready", "closed" };
+static const char *const state_names[XS_COUNT] = { "header", "open",      "tls",     "sasl",
+						   "task",   "inline",    "bind",    "binding",
+						   "ready",  "component", "joining", "joined",
+						   "closed" };
 #define TO(s) (1u << (s))
 static const uint16_t may_go[XS_COUNT] = {
-	[XS_HEADER] = TO(XS_OPEN) | TO(XS_BIND) | TO(XS_CLOSED),
+	[XS_HEADER] = TO(XS_OPEN) | TO(XS_BIND) | TO(XS_COMPONENT) | TO(XS_CLOSED),
 	[XS_OPEN] = TO(XS_TLS) | TO(XS_SASL) | TO(XS_CLOSED),
 	[XS_TLS] = TO(XS_HEADER) | TO(XS_CLOSED),
 	[XS_SASL] = TO(XS_OPEN) | TO(XS_HEADER) | TO(XS_TASK) | TO(XS_INLINE) | TO(XS_CLOSED),
@@ -34,6 +37,9 @@ static const uint16_t may_go[XS_COUNT] = {
 	[XS_BIND] = TO(XS_BINDING) | TO(XS_READY) | TO(XS_CLOSED),
 	[XS_BINDING] = TO(XS_BIND) | TO(XS_READY) | TO(XS_CLOSED),
 	[XS_READY] = TO(XS_CLOSED),
+	[XS_COMPONENT] = TO(XS_JOINING) | TO(XS_CLOSED),
+	[XS_JOINING] = TO(XS_JOINED) | TO(XS_CLOSED),
+	[XS_JOINED] = TO(XS_CLOSED),
 	[XS_CLOSED] = 0,
 };
 
@@ -156,9 +162,10 @@ send_header(struct xmpp_c2s *c, struct td_str to)
 		return;
 	}
 	out = xmpp_c2s_out(c);
-	td_buf_addz(out, "<?xml version='1.0'?><stream:stream xmlns='" NS_CLIENT
-			 "' xmlns:stream='" NS_STREAM "' id='");
-	td_buf_addz(out, id);
+	td_buf_addf(out,
+		    "<?xml version='1.0'?><stream:stream xmlns='%s' xmlns:stream='" NS_STREAM
+		    "' id='%s",
+		    c->component ? NS_COMPONENT : NS_CLIENT, id);
 	if (c->domain != NULL) {
 		td_buf_addz(out, "' from='");
 		td_buf_add_xml(out, td_cstr(c->domain));
@@ -215,6 +222,8 @@ xmpp_c2s_end_with(struct xmpp_c2s *c, const char *condition, const char *text, c
 	if (c->state == XS_CLOSED)
 		return;
 	stop_waiting(c);
+	if (c->component)
+		xmpp_component_leave(c);
 	if (c->session != NULL) {
 		struct xmpp_session *s = c->session;
 
@@ -287,6 +296,10 @@ rows_end(struct xmpp_c2s *c, bool delivered)
 void
 xmpp_c2s_flushed(struct xmpp_c2s *c)
 {
+	if (c->component) {
+		xmpp_component_flushed(c);
+		return;
+	}
 	rows_end(c, true);
 }
 
@@ -299,7 +312,8 @@ c2s_free(struct xmpp_c2s *c)
 		free(c->domain);
 	free(c->bare);
 	free(c->lang);
-	free(c->rows);
+	if (!c->component)
+		free(c->rows);
 	free(c);
 }
 
@@ -308,7 +322,10 @@ xmpp_c2s_closed(struct xmpp_c2s *c, const char *why)
 {
 	struct xmpp_session *s = c->session;
 
-	rows_end(c, false);
+	if (c->component)
+		xmpp_component_free(c);
+	else
+		rows_end(c, false);
 	nego_free(c);
 	pause_free(c);
 	c->session = NULL;
@@ -341,6 +358,19 @@ xmpp_c2s_adopt(struct xmpp_c2s *c, struct xmpp_session *sess)
 		c2s_goto(c, XS_READY, "session");
 		feed_rest(c, &rest); /* c may be gone from here on */
 	}
+}
+
+void
+c2s_joined(struct xmpp_c2s *c)
+{
+	struct td_buf rest = c->nego->rest;
+
+	c->nego->rest = (struct td_buf){ 0 };
+	c->nego->waiting = false;
+	c->cc->ops->pause(c->io, false);
+	nego_free(c);
+	c2s_goto(c, XS_JOINED, "joined");
+	feed_rest(c, &rest); /* c may be gone from here on */
 }
 
 /* ---- opening ---- */
@@ -523,6 +553,11 @@ on_header(struct xmpp_c2s *c)
 	}
 	if (strcmp(h->name, "stream") != 0) {
 		xmpp_c2s_end(c, "bad-format", NULL);
+		return;
+	}
+	if (td_str_eqc(xmpp_reader_default_ns(&c->reader), NS_COMPONENT) && c->bare == NULL &&
+	    c->cc->framing == NULL) {
+		xmpp_component_header(c);
 		return;
 	}
 	if (!td_str_eqc(xmpp_reader_default_ns(&c->reader), NS_CLIENT)) {
@@ -990,6 +1025,9 @@ static const struct step c2s_steps[] = {
 	{ XS_BIND,     XK_OTHER, NULL,      NULL,        on_nonza },
 	{ XS_READY,    -1,       NULL,      NULL,        on_stanza },
 	{ XS_READY,    XK_OTHER, NULL,      NULL,        on_nonza },
+	{ XS_COMPONENT, XK_OTHER, NS_CLIENT, "handshake", xmpp_component_handshake },
+	{ XS_JOINED,   -1,       NULL,      NULL,        xmpp_component_stanza },
+	{ XS_JOINED,   XK_OTHER, NULL,      NULL,        xmpp_component_other },
 };
 // clang-format on
 
@@ -1171,7 +1209,9 @@ xmpp_c2s_moved(struct xmpp_c2s *c, struct xmpp_env *env)
 	env->stats.streams++;
 	xmpp_reader_move(&c->reader, env->xmlpool);
 	td_timer_set(env->loop, &c->nego->timeout, c->cc->negotiation_ms);
-	if (c->nego->sasl2 != NULL)
+	if (c->component)
+		xmpp_component_moved(c); /* c may be gone from here on */
+	else if (c->nego->sasl2 != NULL)
 		xmpp_sasl2_moved(c); /* c may be gone from here on */
 	else
 		xmpp_user_with(env, td_cstr(c->bare), preload, NULL);
@@ -1189,6 +1229,11 @@ xmpp_c2s_ping(struct xmpp_c2s *c)
 	struct td_buf *out;
 	char id[9];
 
+	if (c->state == XS_JOINED) {
+		/* not every component answers iqs: what we send makes the kernel look for it */
+		td_buf_addc(xmpp_c2s_out(c), ' ');
+		return false;
+	}
 	if (c->state != XS_READY || c->session == NULL)
 		return false;
 	if (c->session->sm != NULL) {

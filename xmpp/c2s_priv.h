@@ -6,6 +6,7 @@
 #include "xmpp/c2s.h"
 
 struct xmpp_sasl2;
+struct xmpp_component;
 
 enum c2s_state {
 	XS_HEADER = 0, /* waiting for a stream header */
@@ -17,6 +18,9 @@ enum c2s_state {
 	XS_BIND,       /* authenticated, features sent */
 	XS_BINDING,    /* the account is being loaded */
 	XS_READY,      /* a session is bound */
+	XS_COMPONENT,  /* a component: its handshake is awaited */
+	XS_JOINING,    /* on its way to the worker of its domain */
+	XS_JOINED,     /* a component that is connected */
 	XS_CLOSED,     /* our end is closed; input is ignored */
 	XS_COUNT       /* must be last */
 };
@@ -52,6 +56,7 @@ struct xmpp_c2s {
 	uint32_t magic;
 	uint8_t state;
 	bool tls, out_open, moving, in_input, gone;
+	bool component; /* not a client but a component (XEP-0114): <comp> in place of <rows> */
 	struct xmpp_env *env;
 	struct xmpp_io *io;
 	const struct xmpp_c2s_conf *cc;
@@ -66,7 +71,10 @@ struct xmpp_c2s {
 	uint32_t stanza_us, byte_us, bytes_in; /* bytes: since the last stanza */
 	uint64_t rated_at;
 	struct c2s_pause *pause; /* NULL: not over the rate */
-	uint64_t *rows;          /* store rows written and not yet with the kernel */
+	union {
+		uint64_t *rows; /* store rows written and not yet with the kernel */
+		struct xmpp_component *comp;
+	};
 	uint32_t n_rows, cap_rows;
 };
 
@@ -93,5 +101,7 @@ void c2s_authenticated(struct xmpp_c2s *c);
 bool c2s_move(struct xmpp_c2s *c);
 /* Stop and go on reading while something is awaited; c may be gone when reading went on. */
 void c2s_wait(struct xmpp_c2s *c);
+/* A component's stream is ready for stanzas; c may be gone on return. */
+void c2s_joined(struct xmpp_c2s *c);
 void c2s_go_on(struct xmpp_c2s *c);
 #endif

@@ -140,6 +140,9 @@ xmpp_env_set_conf(struct xmpp_env *env, struct conf *conf)
 				 ? before->lim
 				 : xmpp_limits_of(env, u->domain);
 	free_limits(gone);
+	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
+		if ((*m)->reconfigured != NULL)
+			(*m)->reconfigured(env);
 }
 
 void

@@ -6,6 +6,7 @@ const struct xmpp_module *const xmpp_modules[] = {
 	&xmpp_rfc6121,
 	&xep_0030_disco,
 	&xep_0092_version,
+	&xep_0114_component,
 	&xep_0160_offline,
 	&xep_0198_sm,
 	&xep_0199_ping,

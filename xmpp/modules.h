@@ -5,6 +5,7 @@
 extern const struct xmpp_module xmpp_rfc6121;
 extern const struct xmpp_module xep_0030_disco;
 extern const struct xmpp_module xep_0092_version;
+extern const struct xmpp_module xep_0114_component;
 extern const struct xmpp_module xep_0160_offline;
 extern const struct xmpp_module xep_0198_sm;
 extern const struct xmpp_module xep_0199_ping;

@@ -6,6 +6,8 @@
 #define NS_STANZA_ERRORS "urn:ietf:params:xml:ns:xmpp-stanzas"
 #define NS_CLIENT "jabber:client"
 #define NS_SERVER "jabber:server"
+#define NS_COMPONENT "jabber:component:accept"
+#define NS_FORWARD "urn:xmpp:forward:0"
 #define NS_TLS "urn:ietf:params:xml:ns:xmpp-tls"
 #define NS_SASL "urn:ietf:params:xml:ns:xmpp-sasl"
 #define NS_SASL2 "urn:xmpp:sasl:2"

@@ -43,6 +43,7 @@ struct xmpp_parse {
 	unsigned max_depth;
 	uint32_t max_bytes;
 	bool raw_ok, suspended, priming, single, root_closed;
+	bool component; /* NS_COMPONENT stands for NS_CLIENT, the content namespace of every stanza */
 	enum xmpp_read event;
 	const char *error;
 	struct xmpp_stanza *stanza;
@@ -146,6 +147,8 @@ read_element(struct xmpp_parse *p, struct td_arena *a, const char *name, const c
 		n->ns = up != NULL && strlen(up) == t.uri_len && memcmp(up, t.uri, t.uri_len) == 0
 				? up
 				: td_arena_strndup(a, t.uri, t.uri_len);
+	if (p->component && n->ns != NULL && strcmp(n->ns, NS_COMPONENT) == 0)
+		n->ns = up != NULL && strcmp(up, NS_CLIENT) == 0 ? up : NS_CLIENT;
 	n->attrs = read_attrs(p, a, atts);
 	return n;
 }
@@ -181,6 +184,7 @@ on_start(void *arg, const XML_Char *name, const XML_Char **atts)
 		return;
 	}
 	if (p->depth == 0) {
+		p->component = strstr(td_buf_cstr(&p->decls), " xmlns='" NS_COMPONENT "'") != NULL;
 		p->header_arena = td_arena_new(1024);
 		p->header = read_element(p, p->header_arena, name, atts);
 		p->depth = 1;
@@ -317,6 +321,11 @@ on_ns(void *arg, const XML_Char *prefix, const XML_Char *uri)
 {
 	struct xmpp_parse *p = arg;
 
+	/* said again inside a stanza, it would not go along into a stream with the other name */
+	if (p->depth > 1 && p->cur != NULL && p->cur->ns != NULL && uri != NULL &&
+	    strcmp(p->cur->ns, NS_CLIENT) == 0 &&
+	    (strcmp(uri, NS_CLIENT) == 0 || strcmp(uri, NS_COMPONENT) == 0))
+		p->raw_ok = false;
 	if (p->depth != 0 || p->priming || p->decls.len > DECLS_MAX)
 		return;
 	td_buf_addz(&p->decls, " xmlns");
@@ -406,7 +415,7 @@ parse_clean(struct xmpp_parse *p)
 	p->header = p->root = p->cur = NULL;
 	p->event = XR_MORE;
 	p->error = NULL;
-	p->suspended = p->root_closed = false;
+	p->suspended = p->root_closed = p->component = false;
 	/* buffers that grew large go back, small ones stay warm */
 	if (p->partial.cap > 16384)
 		td_buf_fini(&p->partial);
@@ -587,7 +596,7 @@ xmpp_reader_restart(struct xmpp_reader *r)
 	r->decls = NULL;
 	r->header = NULL;
 	r->error = NULL;
-	r->opened = r->closed = false;
+	r->opened = r->closed = r->component = false;
 }
 
 void
@@ -666,6 +675,7 @@ take_event(struct xmpp_reader *r, struct xmpp_parse *p)
 		r->opened = true;
 		r->decls = decls_ref(r->pool, td_buf_cstr(&p->decls));
 		r->header = p->header;
+		r->component = p->component;
 	} else if (ev == XR_STANZA) {
 		r->stanza = p->stanza;
 		p->stanza = NULL;
@@ -782,6 +792,7 @@ xmpp_reader_feed(struct xmpp_reader *r, const char *data, size_t len)
 	p = r->parse;
 	p->max_bytes = r->max_stanza;
 	p->max_depth = r->max_depth + 1u; /* the stream element is one */
+	p->component = r->component;
 	p->chunk = data;
 	p->base = p->total;
 	p->total += (long)len;

@@ -89,6 +89,7 @@ struct xmpp_reader {
 	uint32_t max_stanza; /* bytes */
 	uint16_t max_depth;
 	bool opened, closed;
+	bool component; /* the header's default namespace is NS_COMPONENT, read as NS_CLIENT */
 };
 void xmpp_reader_init(struct xmpp_reader *r, struct xmpp_xmlpool *pool, uint32_t max_stanza,
 		      uint16_t max_depth);

@@ -29,6 +29,7 @@ struct xmpp_sm;
 struct xmpp_cred_source;
 struct xmpp_module;
 struct xmpp_user_ext;
+struct xmpp_component_conf;
 
 /* ---- what the host does for us ---- */
 
@@ -71,6 +72,9 @@ struct xmpp_host {
 	void (*services)(struct xmpp_env *env,
 			 void (*fn)(void *arg, struct td_str domain, const char *service),
 			 void *arg);
+	/* What the configuration says of the component <domain> (xmpp/component.h); false: there is none. */
+	bool (*component)(struct xmpp_env *env, struct td_str domain,
+			  struct xmpp_component_conf *out);
 	/* Run fn(env of worker <index>, arg) there; FIFO per pair of workers. */
 	void (*post)(struct xmpp_env *env, unsigned index, void (*fn)(struct xmpp_env *, void *),
 		     void *arg);
@@ -146,7 +150,7 @@ struct xmpp_env {
 	unsigned index, n_workers;
 	const struct xmpp_host *host;
 	void *host_data;
-	struct conf *conf; /* this worker's reference; swapped by xmpp_env_set_conf */
+	struct conf *conf;          /* this worker's reference; swapped by xmpp_env_set_conf */
 	struct xmpp_limits *limits; /* those in use, each once; users point to them */
 	struct store *store;
 	struct xmpp_xmlpool *xmlpool;
@@ -395,6 +399,8 @@ struct xmpp_module {
 	/* All optional. */
 	void (*start)(struct xmpp_env *env);
 	void (*stop)(struct xmpp_env *env);
+	/* There is a new configuration: env->conf, and what the host answers. */
+	void (*reconfigured)(struct xmpp_env *env);
 	void (*session_bound)(struct xmpp_session *sess);
 	void (*session_ended)(struct xmpp_session *sess);
 	/* Append to <stream:features/> after authentication. */
@@ -405,7 +411,8 @@ struct xmpp_module {
 	 * do what <bind> (as the client sent it) asks of this module, append what it is to know to <bound/>.  Nothing
 	 * else may be sent to the session yet. */
 	const char *bind2_feature;
-	void (*bind2)(struct xmpp_session *sess, const struct xmpp_node *bind, struct td_buf *bound);
+	void (*bind2)(struct xmpp_session *sess, const struct xmpp_node *bind,
+		      struct td_buf *bound);
 	/* A top-level element of one of ours (SM): XMPP_DONE when taken. */
 	int (*nonza)(struct xmpp_c2s *c, const struct xmpp_node *n);
 
