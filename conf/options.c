@@ -161,6 +161,7 @@ const struct conf_option conf_options[] = {
 	{ "max_occupants", CT_INT, GD, "1000", 1, 100000, NULL, 0, "service = muc: occupants of a room" },
 	{ "proxy_host", CT_STRING, GD, NULL, 0, 0, NULL, 0, "service = proxy65: address told to clients" },
 	{ "proxy_port", CT_INT, GD, "7777", 1, 65535, NULL, 0, "service = proxy65: port" },
+	{ "fast_token_life", CT_INT, GD, "1814400", 0, 31536000, NULL, 0, "seconds a token to sign in without the password is valid (XEP-0484); 0 = none are given" },
 	{ "registration", CT_BOOL, GD, "false", 0, 0, NULL, 0, "anyone may make an account (XEP-0077)" },
 	{ "registration_throttle", CT_THROTTLE, GD, "3/3600", 0, 0, NULL, 0, "accounts made per address" },
 	{ "public_vcards", CT_BOOL, GD, "true", 0, 0, NULL, 0, "anyone may read vCards" },

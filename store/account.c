@@ -145,14 +145,13 @@ fits(const struct store_scram *s)
 	return s->salt_len <= sizeof(s->salt) && s->key_len <= sizeof(s->stored_key);
 }
 
-static int
-account_add_run(struct store_op *op, struct store_db *db)
+int
+store_account_insert(struct store_op *op, struct store_db *db, const struct store_account *a)
 {
-	struct account_op *o = (struct account_op *)op;
 	uint64_t now = store_now(op->st);
 	int rc;
 
-	if (o->a.jid.len == 0 || !fits(&o->a.sha1) || !fits(&o->a.sha256))
+	if (a->jid.len == 0 || !fits(&a->sha1) || !fits(&a->sha256))
 		return td_fail(&op->err, TD_E_INVAL, "not an account");
 	/* Roster versions start at the clock: an account made again under the same name never
 	 * repeats a version that a client of the former one remembers. */
@@ -162,14 +161,22 @@ account_add_run(struct store_op *op, struct store_db *db)
 		" sha1_iter, sha1_salt, sha1_stored, sha1_server,"
 		" sha256_iter, sha256_salt, sha256_stored, sha256_server)"
 		" VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-		SV(sv_text(o->a.jid), sv_text(domain_of(o->a.jid)), sv_int(o->a.disabled),
-		   sv_int((int64_t)(o->a.created != 0 ? o->a.created : now / 1000)),
-		   sv_int((int64_t)now), SV_SCRAM(o->a.sha1), SV_SCRAM(o->a.sha256)));
+		SV(sv_text(a->jid), sv_text(domain_of(a->jid)), sv_int(a->disabled),
+		   sv_int((int64_t)(a->created != 0 ? a->created : now / 1000)),
+		   sv_int((int64_t)now), SV_SCRAM(a->sha1), SV_SCRAM(a->sha256)));
 	if (rc == TD_E_EXISTS)
 		return td_fail(&op->err, rc, "the account exists already");
-	if (rc >= 0)
-		op->res.id = (uint64_t)sqlite3_last_insert_rowid(store_db_handle(db));
-	return rc;
+	if (rc < 0)
+		return rc;
+	op->res.id = (uint64_t)sqlite3_last_insert_rowid(store_db_handle(db));
+	return store_db_do(db, &op->err, "DELETE FROM tombstones WHERE jid = ?1",
+			   SV(sv_text(a->jid)));
+}
+
+static int
+account_add_run(struct store_op *op, struct store_db *db)
+{
+	return store_account_insert(op, db, &((struct account_op *)op)->a);
 }
 
 static int
@@ -188,14 +195,21 @@ account_update_run(struct store_op *op, struct store_db *db)
 		" WHERE jid = ?1",
 		SV(sv_text(o->a.jid), sv_int(o->a.disabled), SV_SCRAM(o->a.sha1),
 		   SV_SCRAM(o->a.sha256)));
-	return rc == 0 ? td_fail(&op->err, TD_E_NOTFOUND, "no such account") : rc;
+	if (rc == 0)
+		return td_fail(&op->err, TD_E_NOTFOUND, "no such account");
+	if (rc > 0) /* whoever got one with the old password is out, too (XEP-0484 section 6) */
+		rc = store_db_do(db, &op->err,
+				 "DELETE FROM tokens WHERE account ="
+				 " (SELECT id FROM accounts WHERE jid = ?1)",
+				 SV(sv_text(o->a.jid)));
+	return rc;
 }
 
 static int
 account_delete_run(struct store_op *op, struct store_db *db)
 {
 	struct account_op *o = (struct account_op *)op;
-	/* roster and messages go by foreign key */
+	/* roster, messages, tokens and invitations go by foreign key */
 	int rc = store_db_do(db, &op->err, "DELETE FROM accounts WHERE jid = ?1",
 			     SV(sv_text(o->a.jid)));
 
@@ -212,6 +226,10 @@ account_delete_run(struct store_op *op, struct store_db *db)
 		rc = store_db_do(db, &op->err,
 				 "DELETE FROM muc_affiliations WHERE jid = ?1 AND affiliation > 0",
 				 SV(sv_text(o->a.jid)));
+	if (rc >= 0)
+		rc = store_db_do(
+			db, &op->err, "INSERT OR REPLACE INTO tombstones VALUES (?1, ?2)",
+			SV(sv_text(o->a.jid), sv_int((int64_t)(store_now(op->st) / 1000))));
 	return rc;
 }
 

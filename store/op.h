@@ -15,6 +15,8 @@
 #include "store/store.h"
 
 struct store_op;
+struct store_token;  /* store/signin.h */
+struct store_invite;
 
 struct store_opdef {
 	const char *name;
@@ -41,6 +43,8 @@ union store_reply {
 	store_value_cb *value;
 	store_muc_cb *muc;
 	store_muc_list_cb *muc_list;
+	void (*tokens)(void *, const struct store_result *, const struct store_token *, size_t);
+	void (*invite)(void *, const struct store_result *, const struct store_invite *);
 };
 
 struct store_op {
@@ -114,6 +118,8 @@ struct store_known *store_known_of(struct store *st);
 
 /* Row id of an account: 0, NOTFOUND (naming it) or another TD_E_*. */
 int store_account_id(struct store_op *op, struct store_db *db, struct td_str jid, int64_t *id);
+/* Insert; EXISTS.  Its id is op->res.id. */
+int store_account_insert(struct store_op *op, struct store_db *db, const struct store_account *a);
 /* Insert; LIMIT when <limit> (0 = none) are there already. */
 int store_message_insert(struct store_op *op, struct store_db *db, int64_t account,
 			 struct td_str stanza, uint64_t when, unsigned limit, uint64_t *id);

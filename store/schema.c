@@ -97,8 +97,7 @@ static const char v2_mail[] = "CREATE TABLE dedup ("
 /* 3-8: each is made and read by one file of the store. */
 static const char v3_archive[] = ""; /* archive.c */
 static const char v4_pubsub[] = "";  /* pubsub.c */
-/* <affiliation> is xmpp's number (enum muc_affiliation); nick: reserved for that address. */
-static const char v5_muc[] = /* muc.c */
+static const char v5_muc[] =         /* muc.c */
 	"CREATE TABLE muc_rooms ("
 	" id INTEGER PRIMARY KEY,"
 	" jid TEXT NOT NULL UNIQUE,"
@@ -118,9 +117,33 @@ static const char v5_muc[] = /* muc.c */
 	" reason TEXT,"
 	" PRIMARY KEY (room, jid)) WITHOUT ROWID;"
 	"CREATE INDEX muc_affiliations_jid ON muc_affiliations (jid);";
-static const char v6_signin[] = ""; /* signin.c */
-static const char v7_upload[] = ""; /* upload.c */
-static const char v8_misc[] = "";   /* small things */
+static const char v6_signin[] = /* signin.c */
+	"CREATE TABLE tokens ("
+	" account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,"
+	" agent TEXT NOT NULL,"
+	" slot INTEGER NOT NULL,"
+	" seed BLOB NOT NULL,"
+	" mech TEXT NOT NULL,"
+	" created INTEGER NOT NULL," /* Unix seconds, and expires */
+	" expires INTEGER NOT NULL,"
+	" count INTEGER NOT NULL,"
+	" used INTEGER NOT NULL," /* wall ms */
+	" PRIMARY KEY (account, agent, slot)) WITHOUT ROWID;"
+	"CREATE TABLE invites ("
+	" hash BLOB PRIMARY KEY,"
+	" domain TEXT NOT NULL,"
+	" inviter INTEGER REFERENCES accounts (id) ON DELETE CASCADE,"
+	" username TEXT,"
+	" as_roster INTEGER NOT NULL,"
+	" as_account INTEGER NOT NULL,"
+	" uses INTEGER NOT NULL,"
+	" expires INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE INDEX invites_inviter ON invites (inviter);"
+	"CREATE TABLE tombstones ("
+	" jid TEXT PRIMARY KEY,"
+	" at INTEGER NOT NULL) WITHOUT ROWID;"; /* Unix seconds */
+static const char v7_upload[] = "";             /* upload.c */
+static const char v8_misc[] = "";               /* small things */
 
 /* steps[v] leads from version v to v + 1 */
 static const char *const steps[] = { v1_chat, v2_mail,   v3_archive, v4_pubsub,

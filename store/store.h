@@ -84,9 +84,9 @@ void store_account_get(struct store *st, struct td_str jid, struct td_loop *loop
 		       store_account_cb *cb, void *arg);
 /* EXISTS when it is there. */
 void store_account_add(struct store *st, const struct store_account *a, struct store_to to);
-/* Replace verifiers / disabled flag; NOTFOUND. */
+/* Replace verifiers / disabled flag, revoke its tokens; NOTFOUND. */
 void store_account_update(struct store *st, const struct store_account *a, struct store_to to);
-/* With its roster, offline messages and settings. */
+/* With its roster, offline messages, settings, tokens; its name is remembered (store_register). */
 void store_account_delete(struct store *st, struct td_str jid, struct store_to to);
 /* Bare JIDs, sorted; <domain> TD_STR_NULL = all. */
 typedef void store_strs_cb(void *arg, const struct store_result *r, const struct td_str *strs,

@@ -778,6 +778,11 @@ c2s_exchange(struct xmpp_c2s *c, struct td_str mech, unsigned offered, struct td
 		c2s_auth_failed(c, error);
 		return read_on(c);
 	}
+	if ((xmpp_sasl_mechanism_bit(c->nego->sasl) & SASL_M_HT) != 0 &&
+	    !xmpp_sasl2_token(c, c->nego->sasl)) {
+		c2s_auth_failed(c, SASL_MALFORMED_REQUEST);
+		return read_on(c);
+	}
 	xmpp_sasl_announced(c->nego->sasl, c->nego->bindings);
 	c2s_goto(c, XS_SASL, "auth");
 	return c2s_exchange_step(c, in);

@@ -25,6 +25,12 @@ xmpp_cred_source_open(const char *uri, struct store *st, struct xmpp_cred_source
 	return td_fail(err, TD_E_UNSUPPORTED, "credential source %s: unknown scheme", uri);
 }
 
+bool
+xmpp_cred_source_is_store(const struct xmpp_cred_source *s)
+{
+	return s != NULL && s->ops == &xmpp_cred_store_ops;
+}
+
 struct xmpp_cred_source *
 xmpp_cred_source_ref(struct xmpp_cred_source *s)
 {

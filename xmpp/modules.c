@@ -23,6 +23,8 @@ const struct xmpp_module *const xmpp_modules[] = {
 	&xep_0425_moderation,
 	&xep_0433_channel_search,
 	&xep_0486_muc_avatar,
+	&xep_0480_upgrade,
+	&xep_0484_fast,
 	NULL,
 };
 // clang-format on

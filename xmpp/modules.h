@@ -22,4 +22,6 @@ extern const struct xmpp_module xep_0421_occupant_id;
 extern const struct xmpp_module xep_0425_moderation;
 extern const struct xmpp_module xep_0433_channel_search;
 extern const struct xmpp_module xep_0486_muc_avatar;
+extern const struct xmpp_module xep_0480_upgrade;
+extern const struct xmpp_module xep_0484_fast;
 #endif

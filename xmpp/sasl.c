@@ -44,6 +44,9 @@ static const struct {
 	{ "PLAIN", SASL_M_PLAIN, &sasl_plain },
 	{ "DIGEST-MD5", SASL_M_DIGEST_MD5, &sasl_digest_md5 },
 	{ "ANONYMOUS", SASL_M_ANONYMOUS, NULL },
+	{ "HT-SHA-256-EXPR", SASL_M_HT_EXPR, &sasl_ht_expr },
+	{ "HT-SHA-256-ENDP", SASL_M_HT_ENDP, &sasl_ht_endp },
+	{ "HT-SHA-256-NONE", SASL_M_HT_NONE, &sasl_ht_none },
 };
 #define N_MECHANISMS (sizeof(mechanisms) / sizeof(mechanisms[0]))
 
@@ -186,24 +189,42 @@ sasl_stable_salt(const EVP_MD *md, struct td_str name, unsigned char out[CRED_SA
 	td_buf_fini(&msg);
 }
 
-int
-sasl_scram_keys(const EVP_MD *md, const char *password, struct store_scram *key)
+static bool
+keys_from_salted(const EVP_MD *md, const unsigned char *salted, struct store_scram *key)
 {
-	unsigned char salted[EVP_MAX_MD_SIZE], client[EVP_MAX_MD_SIZE];
 	static const unsigned char ck[] = "Client Key", sk[] = "Server Key";
+	unsigned char client[EVP_MAX_MD_SIZE];
 	int size = EVP_MD_get_size(md);
 	unsigned len;
 	bool ok;
 
-	ok = PKCS5_PBKDF2_HMAC(password, (int)strlen(password), key->salt, (int)key->salt_len,
-			       (int)key->iterations, md, size, salted) == 1 &&
-	     HMAC(md, salted, size, ck, sizeof(ck) - 1, client, &len) != NULL &&
+	ok = HMAC(md, salted, size, ck, sizeof(ck) - 1, client, &len) != NULL &&
 	     EVP_Digest(client, len, key->stored_key, &len, md, NULL) == 1 &&
 	     HMAC(md, salted, size, sk, sizeof(sk) - 1, key->server_key, &len) != NULL;
 	key->key_len = ok ? (size_t)size : 0;
-	td_wipe(salted, sizeof(salted));
 	td_wipe(client, sizeof(client));
+	return ok;
+}
+
+int
+sasl_scram_keys(const EVP_MD *md, const char *password, struct store_scram *key)
+{
+	unsigned char salted[EVP_MAX_MD_SIZE];
+	int size = EVP_MD_get_size(md);
+	bool ok;
+
+	ok = PKCS5_PBKDF2_HMAC(password, (int)strlen(password), key->salt, (int)key->salt_len,
+			       (int)key->iterations, md, size, salted) == 1 &&
+	     keys_from_salted(md, salted, key);
+	td_wipe(salted, sizeof(salted));
 	return ok ? 0 : TD_E_IO;
+}
+
+bool
+xmpp_scram_from_salted(struct td_str salted, struct store_scram *key)
+{
+	return salted.len == (size_t)EVP_MD_get_size(EVP_sha256()) &&
+	       keys_from_salted(EVP_sha256(), (const unsigned char *)salted.p, key);
 }
 
 bool
@@ -384,6 +405,7 @@ xmpp_sasl_start(struct td_str mechanism, unsigned offered, struct td_str domain,
 	s->wake = wake;
 	s->wake_arg = wake_arg;
 	s->domain = td_strndup(domain);
+	s->token.count = -1;
 	if (cb != NULL) {
 		s->cb_exporter = dup_bytes(cb->tls_exporter, &s->cb_exporter_len);
 		s->cb_end_point = dup_bytes(cb->tls_server_end_point, &s->cb_end_point_len);
@@ -487,6 +509,26 @@ xmpp_sasl_authzid(const struct xmpp_sasl *s)
 {
 	/* sasl_verdict let it pass: then it is the account's own address */
 	return s->authzid != NULL ? td_cstr(s->bare) : TD_STR("");
+}
+
+struct xmpp_sasl_token *
+xmpp_sasl_token(struct xmpp_sasl *s)
+{
+	return &s->token;
+}
+
+unsigned
+xmpp_sasl_mechanism_bit(const struct xmpp_sasl *s)
+{
+	return s->mech->bit;
+}
+
+unsigned
+xmpp_sasl_lacks(const struct xmpp_sasl *s)
+{
+	return xmpp_cred_source_is_store(s->source) && s->cred.found && s->cred.sha256.key_len == 0
+		       ? SASL_M_SCRAM_SHA256
+		       : 0;
 }
 
 const char *

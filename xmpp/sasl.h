@@ -93,11 +93,15 @@ struct xmpp_cb_data {
 #define SASL_M_DIGEST_MD5 0x20u
 #define SASL_M_EXTERNAL 0x40u
 #define SASL_M_ANONYMOUS 0x80u
+#define SASL_M_HT_NONE 0x100u /* tokens (XEP-0484): SASL2 offers them apart from the others */
+#define SASL_M_HT_ENDP 0x200u
+#define SASL_M_HT_EXPR 0x400u
+#define SASL_M_HT (SASL_M_HT_NONE | SASL_M_HT_ENDP | SASL_M_HT_EXPR)
 #define SASL_M_PLUS (SASL_M_SCRAM_SHA1_PLUS | SASL_M_SCRAM_SHA256_PLUS)
 /* EXTERNAL has a name, but nothing serves it yet: do not offer it, start refuses it with
  * invalid-mechanism. */
 /* Mechanism names of <set>, strongest first; returns the count. */
-#define XMPP_SASL_NAMES 8
+#define XMPP_SASL_NAMES 11
 size_t xmpp_sasl_names(unsigned set, const char *out[XMPP_SASL_NAMES]);
 unsigned xmpp_sasl_bit(struct td_str name); /* 0 when unknown */
 
@@ -128,6 +132,19 @@ struct xmpp_sasl *xmpp_sasl_start(struct td_str mechanism, unsigned offered, str
 /* What <s> was chosen from, all of <offered>, was announced with the channel bindings <bindings> (XB_*; 0: none
  * were named): SCRAM then proves it to the client (XEP-0474).  Before the first step. */
 void xmpp_sasl_announced(struct xmpp_sasl *s, unsigned bindings);
+/* For a mechanism of SASL_M_HT: before the first step what goes with the message, after success what was used. */
+struct xmpp_sasl_token {
+	struct store *store;
+	const char *agent;         /* of the client: it must live as long as the exchange */
+	int64_t count;             /* -1 = none was given */
+	bool forget;               /* the token is invalid from now on */
+	uint64_t created, expires; /* Unix seconds */
+};
+struct xmpp_sasl_token *xmpp_sasl_token(struct xmpp_sasl *s);
+/* The text of a token: its key. */
+#define XMPP_TOKEN_LEN 44
+void xmpp_token_text(struct td_str bare, const char *agent, const char *mech,
+		     const unsigned char *seed, char out[XMPP_TOKEN_LEN + 1]);
 /* One client message, base64 as on the wire; TD_STR_NULL = no initial response given, "="
  * = empty; at most 8 KiB.  Base64 is appended to *out, nothing when there is no data.
  * *error is set for SASL_FAILURE only; after that or success every step fails. */
@@ -141,6 +158,13 @@ struct td_str xmpp_sasl_user(const struct xmpp_sasl *s);
 /* Whom the client asked to act for, prepared; "" when it left that out. */
 struct td_str xmpp_sasl_authzid(const struct xmpp_sasl *s);
 const char *xmpp_sasl_mechanism(const struct xmpp_sasl *s);
+unsigned xmpp_sasl_mechanism_bit(const struct xmpp_sasl *s);
+/* SASL_M_SCRAM_SHA256 when the account has no verifier for it and its store could keep one (XEP-0480); else 0. */
+unsigned xmpp_sasl_lacks(const struct xmpp_sasl *s);
+/* A verifier from the salted password; key->salt, salt_len and iterations are what it was salted with. */
+bool xmpp_scram_from_salted(struct td_str salted, struct store_scram *key);
+/* store://: new accounts and verifiers can be written there. */
+bool xmpp_cred_source_is_store(const struct xmpp_cred_source *s);
 /* Free; a pending fetch is forgotten safely. NULL is fine. */
 void xmpp_sasl_free(struct xmpp_sasl *s);
 #endif

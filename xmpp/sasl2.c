@@ -10,10 +10,14 @@
 #include <stdlib.h>
 #include "gateway/base/err.h"
 #include "xmpp/c2s_priv.h"
+#include "store/signin.h"
+#include "xmpp/cred.h"
 #include "xmpp/modules.h"
+#include "xmpp/signin.h"
 #include "xmpp/sm.h"
 
 #define AGENT_LEN 36u /* of a UUID */
+#define TASK_SHA256 "UPGR-SCRAM-SHA-256"
 
 /* The account is being loaded, or the store writes something: go on then, unless the stream went away. */
 struct sasl2_call {
@@ -28,6 +32,13 @@ struct xmpp_sasl2 {
 	struct sasl2_call *call;  /* NULL: nothing is awaited */
 	struct xmpp_c2s *c;
 	struct td_task bind_later;
+	/* tokens: that it signed in with (0 = none), and whether it takes that back */
+	uint64_t token_created, token_expires;
+	const char *token_mech;
+	bool token_forget;
+	/* the task under way (XS_TASK) */
+	bool task_begun;
+	struct store_scram upgrade;
 };
 
 void
@@ -42,6 +53,7 @@ xmpp_sasl2_free(struct xmpp_sasl2 *s2)
 	xmpp_stanza_unref(&s2->auth);
 	td_buf_fini(&s2->data);
 	td_buf_fini(&s2->inside);
+	td_wipe(&s2->upgrade, sizeof(s2->upgrade));
 	free(s2->agent);
 	free(s2);
 }
@@ -61,38 +73,62 @@ xmpp_sasl2_request(const struct xmpp_sasl2 *s2)
 /* ---- what is offered ---- */
 
 /* The element is the same for nearly every stream: made once for each set of mechanisms. */
-struct offer {
-	struct offer *next;
-	unsigned offered, bindings;
+struct xmpp_sasl2_offer {
+	struct xmpp_sasl2_offer *next;
+	unsigned offered, fast;
+	bool upgrade;
 	struct td_buf xml;
 };
 
 static void
-write_offer(struct offer *o)
+write_names(struct td_buf *out, unsigned set)
 {
 	const char *names[XMPP_SASL_NAMES];
-	size_t n = xmpp_sasl_names(o->offered, names);
+	size_t n = xmpp_sasl_names(set, names);
 
-	td_buf_addz(&o->xml, "<authentication xmlns='" NS_SASL2 "'>");
 	for (size_t i = 0; i < n; i++)
-		td_buf_addf(&o->xml, "<mechanism>%s</mechanism>", names[i]);
+		td_buf_addf(out, "<mechanism>%s</mechanism>", names[i]);
+}
+
+static void
+write_offer(struct xmpp_sasl2_offer *o)
+{
+	td_buf_addz(&o->xml, "<authentication xmlns='" NS_SASL2 "'>");
+	write_names(&o->xml, o->offered);
 	td_buf_addz(&o->xml, "<inline><sm xmlns='" NS_SM "'/>");
 	xmpp_bind2_feature(&o->xml);
-	td_buf_addz(&o->xml, "</inline></authentication>");
+	if (o->fast != 0) {
+		td_buf_addz(&o->xml, "<fast xmlns='" NS_FAST "'>");
+		write_names(&o->xml, o->fast);
+		td_buf_addz(&o->xml, "</fast>");
+	}
+	td_buf_addz(&o->xml, "</inline>");
+	if (o->upgrade)
+		td_buf_addz(&o->xml, "<upgrade xmlns='" NS_UPGRADE "'>" TASK_SHA256 "</upgrade>");
+	td_buf_addz(&o->xml, "</authentication>");
 }
 
 void
 xmpp_sasl2_features(struct xmpp_c2s *c, unsigned bindings, struct td_buf *out)
 {
-	struct offer **at = (struct offer **)&c->env->module_data[XMPP_SLOT_SIGNIN], *o;
+	struct xmpp_sasl2_offer **at = xmpp_signin_offers(c->env), *o;
+	unsigned offered = c->nego->offered, fast = 0;
+	/* whoever asks sees the same: which accounts lack the verifier shows after sign-in only */
+	bool upgrade =
+		(offered & SASL_M_SCRAM_SHA256) != 0 && xmpp_cred_source_is_store(c->cc->creds);
 
+	if (xmpp_signin_of(c->env, td_cstr(c->domain))->token_life > 0)
+		fast = SASL_M_HT_NONE | (bindings & XB_TLS_SERVER_END_POINT ? SASL_M_HT_ENDP : 0) |
+		       (bindings & XB_TLS_EXPORTER ? SASL_M_HT_EXPR : 0);
+	c->nego->fast = fast;
 	for (o = *at; o != NULL; o = o->next)
-		if (o->offered == c->nego->offered && o->bindings == bindings)
+		if (o->offered == offered && o->fast == fast && o->upgrade == upgrade)
 			break;
 	if (o == NULL) {
 		o = td_zalloc(sizeof(*o));
-		o->offered = c->nego->offered;
-		o->bindings = bindings;
+		o->offered = offered;
+		o->fast = fast;
+		o->upgrade = upgrade;
 		o->next = *at;
 		*at = o;
 		write_offer(o);
@@ -103,14 +139,14 @@ xmpp_sasl2_features(struct xmpp_c2s *c, unsigned bindings, struct td_buf *out)
 static void
 sasl2_stop(struct xmpp_env *env)
 {
-	struct offer *o = env->module_data[XMPP_SLOT_SIGNIN], *next;
+	struct xmpp_sasl2_offer *o = *xmpp_signin_offers(env), *next;
 
 	for (; o != NULL; o = next) {
 		next = o->next;
 		td_buf_fini(&o->xml);
 		free(o);
 	}
-	env->module_data[XMPP_SLOT_SIGNIN] = NULL;
+	xmpp_signin_stop(env);
 }
 
 /* ---- <authenticate/> ---- */
@@ -140,6 +176,36 @@ read_agent(const struct xmpp_node *auth, char **agent_out)
 	return true;
 }
 
+static bool
+is_token(struct td_str mech)
+{
+	return (xmpp_sasl_bit(mech) & SASL_M_HT) != 0;
+}
+
+static bool
+is_true(struct td_str v)
+{
+	return td_str_eqc(v, "true") || td_str_eqc(v, "1");
+}
+
+/* What XEP-0484 3.4 and 3.6 want beside the token; false: it must not be used so. */
+bool
+xmpp_sasl2_token(struct xmpp_c2s *c, struct xmpp_sasl *sasl)
+{
+	const struct xmpp_sasl2 *s2 = c->nego->sasl2;
+	const struct xmpp_node *fast = xmpp_node_child(s2->auth->root, NS_FAST, "fast");
+	struct xmpp_sasl_token *t = xmpp_sasl_token(sasl);
+	struct td_str count;
+
+	if (fast == NULL || s2->agent == NULL)
+		return false;
+	count = xmpp_node_attr(fast, "count");
+	t->store = c->env->store;
+	t->agent = s2->agent;
+	t->forget = is_true(xmpp_node_attr(fast, "invalidate"));
+	return count.p == NULL || td_str_to_i64(count, 1, INT64_MAX, &t->count);
+}
+
 bool
 xmpp_sasl2_authenticate(struct xmpp_c2s *c, struct xmpp_stanza *s)
 {
@@ -163,7 +229,7 @@ xmpp_sasl2_authenticate(struct xmpp_c2s *c, struct xmpp_stanza *s)
 		if (in.len == 0)
 			in = TD_STR("=");
 	}
-	return c2s_exchange(c, mech, c->nego->offered, in);
+	return c2s_exchange(c, mech, is_token(mech) ? c->nego->fast : c->nego->offered, in);
 }
 
 /* ---- <success/> ---- */
@@ -322,12 +388,89 @@ resume_or_bind(struct xmpp_c2s *c, struct xmpp_user *u)
 	bind_or_not(c, u);
 }
 
+/* ---- tokens (XEP-0484) ---- */
+
+/* For which mechanism a new one is wanted, or due; NULL = none. */
+static const char *
+token_wanted(const struct xmpp_c2s *c)
+{
+	const struct xmpp_sasl2 *s2 = c->nego->sasl2;
+	const struct xmpp_node *want = xmpp_node_child(s2->auth->root, NS_FAST, "request-token");
+	const char *names[XMPP_SASL_NAMES];
+	size_t n = xmpp_sasl_names(c->nego->fast, names);
+
+	if (s2->agent == NULL)
+		return NULL;
+	for (size_t i = 0; want != NULL && i < n; i++)
+		if (td_str_eqc(xmpp_node_attr(want, "mechanism"), names[i]))
+			return names[i];
+	/* 3.5: half of its life is over */
+	if (s2->token_mech != NULL && !s2->token_forget &&
+	    td_wall_ms() / 1000 > s2->token_created + (s2->token_expires - s2->token_created) / 2)
+		return s2->token_mech;
+	return NULL;
+}
+
+static void
+on_token_user(struct xmpp_user *u, void *arg)
+{
+	struct xmpp_c2s *c = call_end(arg);
+
+	if (c != NULL && may_go_on(c, u))
+		resume_or_bind(c, u);
+}
+
+static void
+on_token(void *arg, const struct store_result *r)
+{
+	struct sasl2_call *call = arg;
+	struct xmpp_c2s *c = call->c;
+
+	if (c == NULL) {
+		free(call);
+		return;
+	}
+	if (r->rc < 0) {
+		td_log_warn(&c->log, "token-failed", "error=%s, ignoring", td_escz(r->error));
+		td_buf_clear(&c->nego->sasl2->inside);
+	}
+	xmpp_user_with(c->env, td_cstr(c->bare), on_token_user, call);
+}
+
+/* False: no token is wanted. */
+static bool
+make_token(struct xmpp_c2s *c)
+{
+	unsigned life = xmpp_signin_of(c->env, td_cstr(c->domain))->token_life;
+	const char *mech = life > 0 ? token_wanted(c) : NULL;
+	struct xmpp_sasl2 *s2 = c->nego->sasl2;
+	struct store_token t = { .slot = 1 };
+	char text[XMPP_TOKEN_LEN + 1], stamp[32];
+
+	if (mech == NULL)
+		return false;
+	t.mech = td_cstr(mech);
+	t.created = td_wall_ms() / 1000;
+	t.expires = t.created + life;
+	td_random(t.seed, sizeof(t.seed));
+	xmpp_token_text(td_cstr(c->bare), s2->agent, mech, t.seed, text);
+	td_stamp(t.expires * 1000, stamp);
+	td_buf_addf(&s2->inside, "<token xmlns='" NS_FAST "' expiry='%s' token='%s'/>", stamp,
+		    text);
+	td_wipe(text, sizeof(text));
+	/* kept before it is given: what the client has is good after a crash, too */
+	store_token_put(c->env->store, td_cstr(c->bare), td_cstr(s2->agent), &t,
+			(struct store_to){ c->env->loop, on_token, call_new(c) });
+	td_wipe(&t, sizeof(t));
+	return true;
+}
+
 static void
 on_user(struct xmpp_user *u, void *arg)
 {
 	struct xmpp_c2s *c = call_end(arg);
 
-	if (c != NULL && may_go_on(c, u))
+	if (c != NULL && may_go_on(c, u) && !make_token(c))
 		resume_or_bind(c, u);
 }
 
@@ -375,6 +518,112 @@ finish(struct xmpp_c2s *c)
 		xmpp_sasl2_moved(c); /* c may be gone from here on */
 }
 
+/* ---- upgrade of the verifier (XEP-0480) ---- */
+
+static bool
+asked_for_upgrade(const struct xmpp_sasl2 *s2)
+{
+	for (const struct xmpp_node *n = s2->auth->root->first; n != NULL; n = n->next)
+		if (xmpp_node_is(n, NS_UPGRADE, "upgrade") &&
+		    td_str_eqc(td_str_trim(xmpp_node_text(s2->auth->arena, n)), TASK_SHA256))
+			return true;
+	return false;
+}
+
+/* Only who just proved the password may leave another form of it, and only where nobody in between can be
+ * listening: on a bound channel, or when the password itself came over this one. */
+static bool
+is_upgraded(const struct xmpp_c2s *c)
+{
+	const struct xmpp_sasl *s = c->nego->sasl;
+
+	return (xmpp_sasl_mechanism_bit(s) & (SASL_M_PLUS | SASL_M_PLAIN)) != 0 &&
+	       (c->nego->offered & SASL_M_SCRAM_SHA256) != 0 && xmpp_sasl_lacks(s) != 0 &&
+	       asked_for_upgrade(c->nego->sasl2);
+}
+
+static void
+send_continue(struct xmpp_c2s *c)
+{
+	struct xmpp_sasl2 *s2 = c->nego->sasl2;
+	struct td_buf *out = xmpp_c2s_out(c);
+
+	td_buf_addz(out, "<continue xmlns='" NS_SASL2 "'>");
+	if (s2->data.len > 0)
+		td_buf_addf(out, "<additional-data>%.*s</additional-data>",
+			    TD_STR_ARG(td_buf_str(&s2->data)));
+	td_buf_addz(out, "<tasks><task>" TASK_SHA256 "</task></tasks></continue>");
+	td_buf_clear(&s2->data); /* said once */
+	c2s_goto(c, XS_TASK, "task");
+}
+
+bool
+xmpp_sasl2_next(struct xmpp_c2s *c, struct xmpp_stanza *s)
+{
+	struct xmpp_sasl2 *s2 = c->nego->sasl2;
+	struct td_buf *out = xmpp_c2s_out(c);
+
+	if (s2->task_begun || !td_str_eqc(xmpp_node_attr(s->root, "task"), TASK_SHA256)) {
+		c2s_auth_failed(c, SASL_MALFORMED_REQUEST);
+		return c->state != XS_CLOSED;
+	}
+	s2->task_begun = true;
+	s2->upgrade =
+		(struct store_scram){ .iterations = CRED_ITERATIONS, .salt_len = CRED_SALT_LEN };
+	td_random(s2->upgrade.salt, s2->upgrade.salt_len);
+	td_buf_addf(out,
+		    "<task-data xmlns='" NS_SASL2 "'><salt xmlns='" NS_SCRAM_UPGRADE
+		    "' iterations='%u'>",
+		    s2->upgrade.iterations);
+	td_buf_add_base64(out, s2->upgrade.salt, s2->upgrade.salt_len);
+	td_buf_addz(out, "</salt></task-data>");
+	return true;
+}
+
+static void
+on_upgraded(void *arg, const struct store_result *r)
+{
+	struct xmpp_c2s *c = call_end(arg);
+
+	if (c == NULL)
+		return;
+	if (r->rc < 0 && r->rc != TD_E_EXISTS) {
+		c2s_auth_failed(c, SASL_TEMPORARY_AUTH_FAILURE);
+		if (c->state != XS_CLOSED)
+			c2s_go_on(c);
+		return;
+	}
+	td_log_info(&c->log, "verifier-added", "mech=SCRAM-SHA-256 user=%.*s",
+		    TD_STR_ARG(xmpp_sasl_user(c->nego->sasl)));
+	c->cc->ops->pause(c->io, false);
+	finish(c); /* c may be gone from here on */
+}
+
+bool
+xmpp_sasl2_task_data(struct xmpp_c2s *c, struct xmpp_stanza *s)
+{
+	const struct xmpp_node *hash = xmpp_node_child(s->root, NS_SCRAM_UPGRADE, "hash");
+	struct xmpp_sasl2 *s2 = c->nego->sasl2;
+	struct td_buf salted = { 0 }, bare = { 0 };
+	bool ok;
+
+	ok = s2->task_begun && hash != NULL &&
+	     td_base64_decode(td_str_trim(xmpp_node_text(s->arena, hash)), &salted) == 0 &&
+	     xmpp_scram_from_salted(td_buf_str(&salted), &s2->upgrade);
+	td_wipe(salted.p, salted.len);
+	td_buf_fini(&salted);
+	if (!ok) {
+		c2s_auth_failed(c, SASL_MALFORMED_REQUEST);
+		return c->state != XS_CLOSED;
+	}
+	td_buf_addf(&bare, "%.*s@%s", TD_STR_ARG(xmpp_sasl_user(c->nego->sasl)), c->domain);
+	c2s_wait(c);
+	store_account_upgrade(c->env->store, td_buf_str(&bare), &s2->upgrade,
+			      (struct store_to){ c->env->loop, on_upgraded, call_new(c) });
+	td_buf_fini(&bare);
+	return false;
+}
+
 void
 xmpp_sasl2_success(struct xmpp_c2s *c, struct td_str more)
 {
@@ -387,23 +636,18 @@ xmpp_sasl2_success(struct xmpp_c2s *c, struct td_str more)
 		return;
 	}
 	td_buf_adds(&n->sasl2->data, more);
-	finish(c);
-}
+	if (xmpp_sasl_mechanism_bit(n->sasl) & SASL_M_HT) {
+		const struct xmpp_sasl_token *t = xmpp_sasl_token(n->sasl);
 
-bool
-xmpp_sasl2_next(struct xmpp_c2s *c, struct xmpp_stanza *s)
-{
-	(void)s;
-	c2s_auth_failed(c, SASL_MALFORMED_REQUEST);
-	return false;
-}
-
-bool
-xmpp_sasl2_task_data(struct xmpp_c2s *c, struct xmpp_stanza *s)
-{
-	(void)s;
-	c2s_auth_failed(c, SASL_MALFORMED_REQUEST);
-	return false;
+		n->sasl2->token_mech = xmpp_sasl_mechanism(n->sasl);
+		n->sasl2->token_created = t->created;
+		n->sasl2->token_expires = t->expires;
+		n->sasl2->token_forget = t->forget;
+	}
+	if (is_upgraded(c))
+		send_continue(c);
+	else
+		finish(c); /* c may be gone from here on */
 }
 
 const struct xmpp_module xep_0388_sasl2 = {
@@ -412,4 +656,20 @@ const struct xmpp_module xep_0388_sasl2 = {
 	.doc = "Extensible SASL profile: sign in, resume or bind in one exchange, under TLS",
 	.version = "1.0.4",
 	.stop = sasl2_stop,
+};
+
+const struct xmpp_module xep_0480_upgrade = {
+	.name = "xep-0480-upgrade",
+	.xep = "0480",
+	.doc = "An account without a SCRAM-SHA-256 verifier gets one from its client, on a bound "
+	       "channel",
+	.version = "0.2.0",
+};
+
+const struct xmpp_module xep_0484_fast = {
+	.name = "xep-0484-fast",
+	.xep = "0484",
+	.doc = "Tokens for one client each, to sign in within one round trip; gone with the "
+	       "password",
+	.version = "0.2.0",
 };

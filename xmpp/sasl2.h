@@ -9,6 +9,7 @@
 #define XMPP_SASL2_H
 #include "xmpp/xmpp.h"
 
+struct xmpp_sasl;
 struct xmpp_sasl2;
 
 /* <authentication/> for the features; <bindings>: XB_* the TLS session has.  Sets nego->fast. */
@@ -17,6 +18,8 @@ void xmpp_sasl2_features(struct xmpp_c2s *c, unsigned bindings, struct td_buf *o
 bool xmpp_sasl2_authenticate(struct xmpp_c2s *c, struct xmpp_stanza *s);
 bool xmpp_sasl2_next(struct xmpp_c2s *c, struct xmpp_stanza *s);
 bool xmpp_sasl2_task_data(struct xmpp_c2s *c, struct xmpp_stanza *s);
+/* Give an exchange by token what it needs from <authenticate/>; false: that is malformed. */
+bool xmpp_sasl2_token(struct xmpp_c2s *c, struct xmpp_sasl *sasl);
 /* The exchange ended well, with <more> (base64) for the client. */
 void xmpp_sasl2_success(struct xmpp_c2s *c, struct td_str more);
 /* The stream came to the owner of its account: go on.  It may be gone on return. */

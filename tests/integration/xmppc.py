@@ -465,13 +465,29 @@ class Conn:
 
     def auth2(self, user, password=PASSWORD, mech="SCRAM-SHA-256", inner="", agent=None, **kw):
         """The whole exchange: returns <success/>, <failure/> or <continue/>."""
-        if mech == "PLAIN":
+        if mech.startswith("HT-"):
+            e = self._ht(user, mech, inner, agent, **kw)
+        elif mech == "PLAIN":
             e = self.authenticate2(mech, ("%s\0%s\0%s" % (kw.get("authzid", ""), user, password)).encode(), inner, agent)
         else:
             e = self._scram(mech, user, password, say=lambda m, d: self.authenticate2(m, d, inner, agent),
                             respond=self.respond2, **kw)
         if e.tag == "{%s}success" % SASL2:
             self._signed_in(e)
+        return e
+
+    def _ht(self, user, mech, inner, agent, token, binding=None, fast="", **kw):
+        """XEP-0484: one message; <token> is what the server gave."""
+        kind = {"NONE": None, "ENDP": "tls-server-end-point", "EXPR": "tls-exporter"}[mech[-4:]]
+        cb = (self.binding_data(kind) if kind else b"") if binding is None else binding
+        mac = hmac.new(token.encode(), b"Initiator" + cb, "sha256").digest()
+        if fast is not None:
+            inner += "<fast xmlns='%s' %s/>" % (FAST, fast)
+        e = self.authenticate2(mech, user.encode() + b"\0" + mac, inner, agent)
+        if e.tag == "{%s}success" % SASL2:
+            expected = hmac.new(token.encode(), b"Responder" + cb, "sha256").digest()
+            if base64.b64decode(text(e, "additional-data") or "") != expected:
+                raise AssertionError("HT: the server's answer is wrong")
         return e
 
     def _signed_in(self, e):

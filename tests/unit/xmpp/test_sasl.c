@@ -148,7 +148,7 @@ send_text(struct xmpp_sasl *s, const char *in, struct td_buf *out)
 
 START_TEST(names)
 {
-	const char *n[8];
+	const char *n[XMPP_SASL_NAMES];
 	enum xmpp_sasl_error e;
 
 	ck_assert_uint_eq(xmpp_sasl_names(0xFF, n), 8);
