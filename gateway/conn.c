@@ -30,6 +30,7 @@
 #define LINGER_END_MS 500u     /* the same while the process stops */
 #define OBUF_KEEP (256u << 10) /* larger buffers are not kept for the next writer */
 #define OBUF_POOL 32u
+#define WARM_MAX 64u /* connections of a worker whose TLS keeps its buffers while they sign in */
 #define CN_MAGIC 0x636f6e6eu /* "conn" */
 
 enum conn_state {
@@ -88,6 +89,7 @@ struct xmpp_io {
 	bool write_wants_read : 1;
 	bool read_wants_write : 1;
 	bool lossy : 1;  /* the stream wrote what nobody will get */
+	bool warm : 1;   /* TLS keeps its buffers */
 	bool pinged : 1; /* a ping was sent, and nothing was heard since */
 };
 
@@ -97,7 +99,7 @@ struct gw_conns {
 	struct io_list list, again;
 	SLIST_HEAD(, obuf) pool;
 	unsigned n_pool;
-	size_t n;
+	size_t n, n_warm;
 	struct td_buf trash;
 	struct gw_cb_buf cb;
 	struct td_mail again_mail;
@@ -350,6 +352,29 @@ forget_again(struct xmpp_io *io)
 	io->is_again = false;
 }
 
+/* Signing in is a handful of records each way: buffers of 16 kB for each would be half of what
+ * malloc does for it.  Few may have that, or many who never sign in would hold much memory. */
+static void
+warm_up(struct xmpp_io *io)
+{
+	if (io->cf->app != NULL || io->w->conns->n_warm >= WARM_MAX)
+		return; /* what is no client's stream has no such beginning */
+	io->w->conns->n_warm++;
+	io->warm = true;
+	gw_tls_keep_buffers(io->ssl, true);
+}
+
+static void
+cool_down(struct xmpp_io *io)
+{
+	if (!io->warm)
+		return;
+	io->w->conns->n_warm--;
+	io->warm = false;
+	if (io->ssl != NULL)
+		gw_tls_keep_buffers(io->ssl, false);
+}
+
 static struct obuf *
 obuf_take(struct gw_conns *cs)
 {
@@ -456,6 +481,7 @@ static void
 detach(struct xmpp_io *io)
 {
 	stop_read(io);
+	cool_down(io);
 	disarm_write(io);
 	forget_again(io);
 	td_timer_clear(io->w->loop, &io->timer);
@@ -514,6 +540,7 @@ conn_finish(struct xmpp_io *io)
 	if (io->ssl != NULL) {
 		ERR_clear_error();
 		(void)SSL_shutdown(io->ssl);
+		cool_down(io);
 		SSL_free(io->ssl);
 		io->ssl = NULL;
 	}
@@ -552,6 +579,7 @@ begin_tls(struct xmpp_io *io)
 	free(io->domain);
 	io->domain = NULL;
 	io->state = CN_HANDSHAKE;
+	warm_up(io);
 	if (io->up == NULL)
 		td_timer_set(io->w->loop, &io->timer, io->cf->handshake_ms);
 	sync_read(io);
@@ -917,6 +945,8 @@ flush(struct xmpp_io *io)
 	if (waiting(io) == 0) {
 		io->out = NULL;
 		obuf_give(io->w->conns, o);
+		if (io->warm && io->up != NULL && xmpp_c2s_session(io->up) != NULL)
+			cool_down(io);
 		if (io->up != NULL && !io->lossy)
 			app(io)->flushed(io->up);
 		return io->out == NULL; /* else queued again */

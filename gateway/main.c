@@ -14,7 +14,6 @@
 #include <unistd.h>
 #include <event2/event.h>
 #include "gateway/gateway.h"
-#include "gateway/tls.h"
 #include "gateway/http/http.h"
 #include "gateway/listener.h"
 #include "gateway/logging.h"
@@ -174,10 +173,8 @@ main(int argc, char **argv)
 {
 	struct td_err err = { 0 };
 	struct event *evs[4];
-	int status;
+	int status = gw_options_parse(&gw, argc, argv); /* loads the configuration */
 
-	gw_tls_init();
-	status = gw_options_parse(&gw, argc, argv); /* loads the configuration */
 	if (status >= 0)
 		return status;
 	gw.conf_lock = &conf_lock;

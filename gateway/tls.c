@@ -23,7 +23,6 @@
 #include "gateway/base/err.h"
 #include "xmpp/c2s.h"
 #include "gateway/base/map.h"
-#include "gateway/base/spare.h"
 #include "xmpp/sasl.h"
 
 #define CIPHERS_DEFAULT "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK:!SRP"
@@ -64,39 +63,6 @@ gw_tls_error(void)
 		ERR_error_string_n(e, text, sizeof(text));
 	ERR_clear_error();
 	return text;
-}
-
-/* ---- memory ---- */
-
-static void *
-ssl_malloc(size_t n, const char *file, int line)
-{
-	(void)file;
-	(void)line;
-	return n > 0 ? td_spare_alloc(n) : NULL;
-}
-
-static void
-ssl_free(void *p, const char *file, int line)
-{
-	(void)file;
-	(void)line;
-	td_spare_free(p);
-}
-
-static void *
-ssl_realloc(void *p, size_t n, const char *file, int line)
-{
-	if (n > 0)
-		return realloc(p, n);
-	ssl_free(p, file, line);
-	return NULL;
-}
-
-void
-gw_tls_init(void)
-{
-	(void)CRYPTO_set_mem_functions(ssl_malloc, ssl_realloc, ssl_free);
 }
 
 /* ---- certificates ---- */
@@ -442,6 +408,18 @@ gw_tls_accept(struct gw_tls *t, int fd, struct td_str domain)
 		switch_ctx(t, ssl, ctx);
 	SSL_set_accept_state(ssl);
 	return ssl;
+}
+
+void
+gw_tls_keep_buffers(SSL *ssl, bool keep)
+{
+	if (keep) {
+		SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+		return;
+	}
+	SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+	(void)SSL_free_buffers(
+		ssl); /* refused when something is in them: then the next read does it */
 }
 
 /* ---- channel bindings ---- */

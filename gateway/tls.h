@@ -14,9 +14,6 @@ struct gw_tls;
 struct ssl_st;
 struct xmpp_cb_data;
 
-/* Give OpenSSL's record buffers to td_spare.  main, before anything else of OpenSSL. */
-void gw_tls_init(void);
-
 /* ---- certificates by domain, shared by the listeners of one generation ---- */
 
 /* Empty; one reference. */
@@ -53,6 +50,9 @@ void gw_tls_unref(struct gw_tls **t);
 /* Server side of a new session on <fd>.  <domain>: what the stream was opened to; used when the
  * client sends no SNI that we know. */
 struct ssl_st *gw_tls_accept(struct gw_tls *t, int fd, struct td_str domain);
+/* Keep record buffers (33 kB) between records, or give them back when they are empty, which is
+ * how a session begins. */
+void gw_tls_keep_buffers(struct ssl_st *ssl, bool keep);
 
 /* ---- questions to a session ---- */
 

@@ -1,4 +1,4 @@
-/* spare - two classes of blocks; how large a block is malloc remembers. */
+/* spare - one size of block; how large a block is malloc remembers. */
 #include "gateway/base/spare.h"
 
 #include <malloc.h>
@@ -9,21 +9,17 @@
 #ifdef __SANITIZE_ADDRESS__
 #define KEEP 0 /* a block used after it was freed must be found */
 #else
-#define KEEP 4
+#define KEEP 8
 #endif
 
-/* Requests above <min> are made <size> large; blocks of [size, size + slack] are of the class. */
-static const struct {
-	size_t min, size, slack;
-} classes[] = {
-	{ 1032, 1600, 64 },     /* a stanza's arena */
-	{ 16384, 17408, 1024 }, /* a TLS record and what surrounds it */
-};
-#define CLASSES (sizeof(classes) / sizeof(classes[0]))
+/* Requests above MIN are made SIZE large; a block of up to SLACK more is one of ours too. */
+#define MIN 1032u
+#define SIZE 1600u
+#define SLACK 64u
 
 struct spares {
-	void *block[CLASSES][KEEP + 1];
-	int n[CLASSES];
+	void *block[KEEP + 1];
+	int n;
 	bool known; /* free_all will be called for it */
 };
 
@@ -39,9 +35,8 @@ free_all(void *arg)
 	struct spares *s = arg;
 
 	s->known = false;
-	for (size_t c = 0; c < CLASSES; c++)
-		while (s->n[c] > 0)
-			free(s->block[c][--s->n[c]]);
+	while (s->n > 0)
+		free(s->block[--s->n]);
 }
 
 static void
@@ -66,15 +61,9 @@ td_spare_alloc(size_t n)
 {
 	struct spares *s = &spares;
 
-	for (size_t c = 0; c < CLASSES; c++) {
-		if (n <= classes[c].min || n > classes[c].size)
-			continue;
-		if (s->n[c] > 0)
-			return s->block[c][--s->n[c]];
-		n = classes[c].size;
-		break;
-	}
-	return malloc(n);
+	if (n <= MIN || n > SIZE)
+		return malloc(n);
+	return s->n > 0 ? s->block[--s->n] : malloc(SIZE);
 }
 
 void
@@ -83,10 +72,8 @@ td_spare_free(void *p)
 	size_t size = malloc_usable_size(p); /* 0 for NULL */
 	struct spares *s = &spares;
 
-	for (size_t c = 0; c < CLASSES && size >= classes[c].size; c++)
-		if (size - classes[c].size <= classes[c].slack && s->n[c] < KEEP && is_known(s)) {
-			s->block[c][s->n[c]++] = p;
-			return;
-		}
-	free(p);
+	if (size >= SIZE && size - SIZE <= SLACK && s->n < KEEP && is_known(s))
+		s->block[s->n++] = p;
+	else
+		free(p);
 }

@@ -1,6 +1,6 @@
-/* spare - blocks just above what malloc keeps per thread, kept by the thread that frees them:
- * stanzas' arenas and OpenSSL's record buffers come and go with every message, and each way
- * through malloc's bins sorts what else was freed meanwhile.
+/* spare - blocks just above what malloc's cache per thread holds, kept by the thread that
+ * frees them: the arenas of stanzas come and go with every message, and each way through
+ * malloc's bins sorts what else was freed meanwhile.
  * Thread: any; each has a handful of its own, freed with it.  Blocks are malloc'd: whoever
  * gets one may free() it. */
 #ifndef TD_SPARE_H

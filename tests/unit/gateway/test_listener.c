@@ -84,6 +84,13 @@ xmpp_c2s_flushed(struct xmpp_c2s *c)
 	(void)c;
 }
 
+struct xmpp_session *
+xmpp_c2s_session(const struct xmpp_c2s *c)
+{
+	(void)c;
+	return NULL;
+}
+
 void
 xmpp_c2s_end(struct xmpp_c2s *c, const char *condition, const char *text)
 {
