@@ -403,6 +403,21 @@ class Entering(MucCase):
         self.assertResult(self.role(self.a, room, "b", "visitor"))
         self.assertEqual(self.seen(c, room, "b").get("type"), "unavailable")
 
+    def test_too_many_joins(self):
+        room = self.create(self.a, self.room(), "first")
+        join = "<presence to='%s/b'><x xmlns='%s'><history maxchars='0'/></x></presence>" % (room, MUC)
+        self.b.send((join + "<presence to='%s/b' type='unavailable'/>" % room) * 60)
+        self.assertError(self.b.wait(is_("presence", type_="error")), "resource-constraint", "wait")
+        self.join(self.login(), room, "c")
+
+    def test_too_many_changes(self):
+        room = self.create(self.a, self.room(), "first")
+        self.join(self.b, room, "b")
+        self.b.send("".join("<presence to='%s/b%d'/>" % (room, i) for i in range(120)))
+        self.assertError(self.b.wait(is_("presence", type_="error")), "resource-constraint", "wait")
+        self.say(self.b, room, "still here")
+        self.hear(self.a, "still here")
+
     def test_hidden_nobody_real(self):
         """No stanza of a semi-anonymous room names anybody's address to ordinary occupants."""
         room = self.create(self.a, self.room(), "first")
@@ -785,6 +800,7 @@ class Roles(MucCase):
         e = self.seen(self.c, self.r, "b", type_="unavailable")
         self.assertEqual((codes(e), ranks(e)), ({307}, ("none", "none")))
         # 8.2: the moderator hears of success before it sees the presence
+        self.quiet(self.a, self.r)
         order = [local(x) for x in self.a.seen if x.get("id") == r.get("id") or x.get("from") == self.r + "/b"]
         self.assertEqual(order[-2:], ["iq", "presence"])
         self.join(self.b, self.r, "b")

@@ -2,6 +2,7 @@
 (XEP-0410), moderation (XEP-0425, 0424), pictures (XEP-0486), hats (XEP-0317); and what outlives the process."""
 import base64
 import hashlib
+import random
 import threading
 
 import lab
@@ -251,6 +252,61 @@ class DirectInvitation(MucCase):
         a.sync()
         b = self.login(name)
         self.assertIsNotNone(kid(b.wait("message"), "x", "jabber:x:conference"))
+
+
+class Monkey(MucCase):
+    """Stanzas put together at random, at a few rooms: whatever comes of it, the service goes on."""
+    SEEDS = range(3)
+
+    def stanza(self, rnd, rooms, jids):
+        pick = rnd.choice
+        to = pick([pick(rooms), pick(rooms) + "/" + pick("abcd"), SERVICE, pick(rooms) + "/ ", pick(rooms) + "/\u0430"])
+        jid = pick(jids + ["", "@", "x.test", "someone@x.test/r", "lab.test"])
+        affiliation, role = (pick(["owner", "admin", "member", "none", "outcast", "king"]),
+                             pick(["moderator", "participant", "visitor", "none", "king"]))
+        nick = pick("abcd")
+        entry = "<item %s %s %s %s/>" % (pick(["", "jid='%s'" % jid]), pick(["", "nick='%s'" % nick]),
+                                       pick(["", "affiliation='%s'" % affiliation]), pick(["", "role='%s'" % role]))
+        bools = ["membersonly", "moderatedroom", "persistentroom", "publicroom", "passwordprotectedroom", "changesubject"]
+        form = config(**{pick(bools): pick([0, 1, "x"]), "roomsecret": "p", "whois": pick(["anyone", "moderators", "x"]),
+                         "presencebroadcast": pick([[], ["moderator"], ["visitor", "participant"]]),
+                         **pick([{}, {"roomowners": [jid]}, {"roomadmins": [jid, jid]}])})
+        payload = pick([
+            "<x xmlns='%s'/>" % MUC, "<x xmlns='%s'><history maxstanzas='%d' maxchars='-1'/><password>p</password></x>" % (MUC, rnd.randrange(9)),
+            "", "<show>away</show>", "<body>b</body>", "<subject>s</subject>", "<body>b</body><subject/>",
+            "<x xmlns='%s'><invite to='%s'/></x>" % (USER, jid), "<x xmlns='%s'><decline to='%s'/></x>" % (USER, jid),
+            "<query xmlns='%s#admin'>%s</query>" % (MUC, entry * rnd.randrange(3)), "<query xmlns='%s#owner'/>" % MUC,
+            "<query xmlns='%s#owner'>%s</query>" % (MUC, form), "<query xmlns='%s#owner'><destroy jid='%s'/></query>" % (MUC, jid),
+            "<query xmlns='%s#owner'><x xmlns='%s' type='%s'/></query>" % (MUC, FORM, pick(["submit", "cancel", "x"])),
+            "<query xmlns='%s'/>" % DISCO_INFO, "<query xmlns='%s'/>" % DISCO_ITEMS, "<query xmlns='%s'/>" % REGISTER,
+            "<query xmlns='%s'>%s</query>" % (REGISTER, submit({"muc#register_roomnick": nick}, MUC + "#register")),
+            "<ping xmlns='%s'/>" % PING, "<vCard xmlns='vcard-temp'/>", "<moderate xmlns='%s' id='x'/>" % MODERATE,
+            submit({"muc#role": "participant", "muc#roomnick": nick, **pick([{}, {"muc#request_allow": "1"}])}, MUC + "#request"),
+            "<command xmlns='%s' node='urn:xmpp:hats:commands:%s'>%s</command>" % (COMMANDS, pick(["create", "assign", "list", "destroy"]), pick(
+                ["", submit({"hats#uri": pick("uv"), "hats#title": "t", "hats#jid": jid}, "urn:xmpp:hats:commands")])),
+            "<error type='cancel'><%s xmlns='%s'/></error>" % (pick(["gone", "service-unavailable", "forbidden"]), xmppc.STANZA_ERRORS)])
+        kind, type_ = pick([("presence", pick(["", "", "", "unavailable", "error", "probe"])), ("message", pick(["groupchat", "groupchat", "chat", "", "error"])),
+                            ("iq", pick(["get", "set", "set", "set"]))])
+        return "<%s to=%s%s id='m%d'>%s</%s>" % (kind, xmppc.quoteattr(to), " type='%s'" % type_ if type_ else "", rnd.randrange(10 ** 6),
+                                                  payload, kind)
+
+    def test_monkey(self):
+        for seed in self.SEEDS:
+            rnd = random.Random(seed)
+            conns = [self.login() for _ in range(4)]
+            rooms = [self.room() for _ in range(3)]
+            for _ in range(30):
+                for c in conns:
+                    c.send("".join(self.stanza(rnd, rooms, [x.bare for x in conns]) for _ in range(15)))
+                    c.pump()
+            for c in conns:
+                c.sync()
+                self.assertResult(c.get(DISCO_INFO, to=SERVICE))
+                for r in rooms:     # each still answers
+                    c.get(DISCO_INFO, to=r)
+                self.assertEqual(c.stream_error, None)
+        self.assertTrue(self.d.alive())
+        self.assertNotIn(" error ", self.d.log_text())
 
 
 class Store(MucCase):

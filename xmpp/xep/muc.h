@@ -249,6 +249,9 @@ struct muc { /* a worker's; env->module_data[XMPP_SLOT_MUC] */
 	struct td_map services; /* domain -> struct muc_service */
 	LIST_HEAD(muc_calls, muc_call) calls;
 	struct td_timer sweep;
+	/* Joins counted by a hash of room and person; cleared every now and then (muc_join.c). */
+	uint8_t *joins;
+	uint64_t joins_since; /* mono ms */
 };
 
 /* A call to the store that outlives the turn: the room is held meanwhile.  room NULL in the reply: the worker's

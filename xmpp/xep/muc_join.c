@@ -10,6 +10,8 @@
 #define WINDOW_MS UINT64_C(10000)
 #define CHANGES_MAX 100u /* presence and nickname changes of a session in a window */
 #define BOUNCES_MAX 3u
+#define JOINS_MAX 50u /* of one person in one room in a window */
+#define JOIN_SLOTS 16384u
 
 /* ---- checks ---- */
 
@@ -61,6 +63,27 @@ is_full(const struct muc_room *room, const struct muc_occ *same, enum muc_affili
 	muc_config_limits(room, &lim);
 	max = (unsigned)(room->cfg->max_users > 0 ? room->cfg->max_users : lim.users_max);
 	return room->by_nick.len >= max + (a >= MA_ADMIN ? EXTRA_ADMINS : 0);
+}
+
+/* A join costs a presence per occupant: who comes and goes all the time has to pause.  Counting by hash needs no
+ * memory per person; two of them in one slot share the allowance, which is wide. */
+static bool
+joins_too_often(struct muc_room *room, const struct xmpp_jid *who)
+{
+	struct muc *muc = room->muc;
+	uint64_t now = td_mono_ms(), hash = td_str_hash(who->bare) ^ td_str_hash(room->jid.full);
+	uint8_t *slot;
+
+	if (muc->joins == NULL)
+		muc->joins = td_zalloc(JOIN_SLOTS);
+	if (now - muc->joins_since > WINDOW_MS) {
+		memset(muc->joins, 0, JOIN_SLOTS);
+		muc->joins_since = now;
+	}
+	slot = &muc->joins[hash % JOIN_SLOTS];
+	if (*slot < UINT8_MAX)
+		++*slot;
+	return *slot > JOINS_MAX;
 }
 
 /* True when it may come in; else it was answered (table 9). */
@@ -201,6 +224,10 @@ join(struct muc_room *room, struct xmpp_stanza *s, const struct xmpp_node *x)
 		muc_refuse(room, s, XE_ITEM_NOT_FOUND, NULL);
 		return;
 	}
+	if (joins_too_often(room, &s->from)) {
+		muc_refuse(room, s, XE_RESOURCE_CONSTRAINT, "Too many joins; try again later.");
+		return;
+	}
 	if (!may_enter(room, s, x, a))
 		return;
 	occ = muc_occ_find(room, s->to.resource);
@@ -275,7 +302,7 @@ stay(struct muc_room *room, struct muc_ses *ses, struct xmpp_stanza *s, const st
 	bool changed;
 
 	ses->bounces = 0;
-	if (is_hasty(ses)) {
+	if (is_hasty(ses) || (x != NULL && joins_too_often(room, &s->from))) {
 		muc_refuse(room, s, XE_RESOURCE_CONSTRAINT, "Too many changes; try again later.");
 		return;
 	}
