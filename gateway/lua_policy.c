@@ -494,7 +494,7 @@ run_dealloc(struct gw_scripts *all, struct milt_conn *c)
 		struct gwl_call call = pr.call;
 
 		call.hook = GH_DEALLOC;
-		if ((pr.st->modules[i].hooks & (1u << GH_DEALLOC)) != 0 && i < 64 &&
+		if (i < 64 && (pr.st->modules[i].hooks & (1u << GH_DEALLOC)) != 0 &&
 		    (gc->ran & (UINT64_C(1) << i)) != 0)
 			(void)gwl_invoke(pr.st, &pr.st->modules[i], &call, &err);
 	}

@@ -132,7 +132,7 @@ put_setting(struct xmpp_user *u, struct td_str key, struct td_str value)
 {
 	struct setting *set = td_alloc(sizeof(*set) + key.len + 1 + value.len + 1);
 
-	memcpy(set->key, key.p, key.len);
+	memcpy(set->key, key.len > 0 ? key.p : "", key.len);
 	set->key[key.len] = '\0';
 	memcpy(set->key + key.len + 1, value.len > 0 ? value.p : "", value.len);
 	set->key[key.len + 1 + value.len] = '\0';

@@ -14,7 +14,7 @@ CLOSED = "<close xmlns='%s'/>" % FRAMING
 
 
 class WebCase(case.ServerCase):
-    options, plain, tls = webc.web_options("negotiation_timeout = 5  auth_delay_ms = 0")
+    options, plain, tls = webc.web_options("negotiation_timeout = %d  auth_delay_ms = 0" % (5 * lab.SLOW))
 
     def ws(self, **kw):
         """A WebSocket after its handshake."""
