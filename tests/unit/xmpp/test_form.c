@@ -92,7 +92,9 @@ END_TEST
 
 START_TEST(test_write)
 {
-	static const struct xmpp_form_option options[] = { { "a", "A" }, { "b", NULL }, { NULL, NULL } };
+	static const struct xmpp_form_option options[] = { { "a", "A" },
+							   { "b", NULL },
+							   { NULL, NULL } };
 	struct td_str two[] = { TD_STR("1"), TD_STR("<2>") };
 	struct td_buf b = { 0 };
 	struct xmpp_form f;
