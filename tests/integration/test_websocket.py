@@ -29,9 +29,10 @@ class WebCase(case.ServerCase):
         return c
 
     def wlogin(self, user=None, resource=None, presence=True, **kw):
+        user = user or self.user()  # may take a while, which is not the negotiation's
         c = self.wconn(**kw)
         c.open()
-        c.auth(user or self.user(), mech="SCRAM-SHA-256")
+        c.auth(user, mech="SCRAM-SHA-256")
         c.open()
         c.bind(resource)
         if presence:
