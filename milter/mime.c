@@ -277,12 +277,12 @@ struct mboxes {
 	size_t n, cap;
 };
 
+/* <name> is clean. */
 static void
-add_mbox(struct mboxes *l, InternetAddress *ia)
+put_mbox(struct mboxes *l, struct td_str raw, struct td_str name)
 {
 	struct milt_mbox *m;
 	struct milt_addr addr;
-	const char *raw;
 
 	if (l->n == l->cap) {
 		struct milt_mbox *v =
@@ -292,14 +292,20 @@ add_mbox(struct mboxes *l, InternetAddress *ia)
 			memcpy(v, l->v, l->n * sizeof(*v));
 		l->v = v;
 	}
-	raw = internet_address_mailbox_get_addr(INTERNET_ADDRESS_MAILBOX(ia));
-	if (raw == NULL || milt_addr_parse(l->a, line_of(l->a, raw), NULL, &addr, NULL) < 0)
+	if (milt_addr_parse(l->a, raw, NULL, &addr, NULL) < 0)
 		return;
 	m = &l->v[l->n++];
 	m->addr = addr.full;
-	m->name = cut_line(line_of(l->a, internet_address_get_name(ia)), NAME_MAX_BYTES);
-	if (m->name.p == NULL)
-		m->name = TD_STR("");
+	m->name = name.len > 0 ? td_arena_str(l->a, cut_line(name, NAME_MAX_BYTES)) : TD_STR("");
+}
+
+static void
+add_mbox(struct mboxes *l, InternetAddress *ia)
+{
+	const char *raw = internet_address_mailbox_get_addr(INTERNET_ADDRESS_MAILBOX(ia));
+
+	if (raw != NULL)
+		put_mbox(l, line_of(l->a, raw), line_of(l->a, internet_address_get_name(ia)));
 }
 
 static void
@@ -455,22 +461,28 @@ finish_text(struct walk *w, struct td_str in)
 	return r;
 }
 
-static void
-take_text(struct walk *w, struct milt_part *p, GMimePart *part)
-{
-	GMimeContentType *ct = g_mime_object_get_content_type(GMIME_OBJECT(part));
-	const char *charset = g_mime_content_type_get_parameter(ct, "charset");
-	const char *format = g_mime_content_type_get_parameter(ct, "format");
-	const char *delsp = g_mime_content_type_get_parameter(ct, "delsp");
-	bool html = td_str_eqc(p->type, "text/html");
-	struct td_buf raw = { 0 }, utf8 = { 0 }, other = { 0 }, *text = &other;
-	size_t max = html ? HTML_MAX : 4 * w->lim.text;
+/* Parameters of a Content-Type; NULL = not there. */
+struct params {
+	const char *charset, *format, *delsp;
+};
 
-	p->size = decode_part(w, part, &raw, max);
-	if (p->size > max)
+/* How much of a text is looked at. */
+static size_t
+text_max(const struct walk *w, const struct milt_part *p)
+{
+	return td_str_eqc(p->type, "text/html") ? HTML_MAX : 4 * w->lim.text;
+}
+
+/* The text of <p> from its bytes <raw>, text_max() of p->size. */
+static void
+set_text(struct walk *w, struct milt_part *p, struct td_str raw, struct params ct)
+{
+	struct td_buf utf8 = { 0 }, other = { 0 }, *text = &other;
+
+	if (p->size > text_max(w, p))
 		w->m->cut = true;
-	milt_text_decode(td_buf_str(&raw), charset, &utf8);
-	if (html) {
+	milt_text_decode(raw, ct.charset, &utf8);
+	if (td_str_eqc(p->type, "text/html")) {
 		struct td_buf clean = { 0 };
 
 		milt_text_clean(td_buf_str(&utf8), &clean);
@@ -479,16 +491,29 @@ take_text(struct walk *w, struct milt_part *p, GMimePart *part)
 			w->a,
 			cut_line(td_str(clean.p != NULL ? clean.p : "", clean.len), w->lim.text));
 		td_buf_fini(&clean);
-	} else if (format != NULL && strcasecmp(format, "flowed") == 0) {
-		milt_text_unflow(td_buf_str(&utf8), delsp != NULL && strcasecmp(delsp, "yes") == 0,
-				 text);
+	} else if (ct.format != NULL && strcasecmp(ct.format, "flowed") == 0) {
+		milt_text_unflow(td_buf_str(&utf8),
+				 ct.delsp != NULL && strcasecmp(ct.delsp, "yes") == 0, text);
 	} else {
 		text = &utf8;
 	}
 	p->text = finish_text(w, td_buf_str(text));
-	td_buf_fini(&raw);
 	td_buf_fini(&utf8);
 	td_buf_fini(&other);
+}
+
+static void
+take_text(struct walk *w, struct milt_part *p, GMimePart *part)
+{
+	GMimeContentType *ct = g_mime_object_get_content_type(GMIME_OBJECT(part));
+	struct td_buf raw = { 0 };
+
+	p->size = decode_part(w, part, &raw, text_max(w, p));
+	set_text(w, p, td_buf_str(&raw),
+		 (struct params){ g_mime_content_type_get_parameter(ct, "charset"),
+				  g_mime_content_type_get_parameter(ct, "format"),
+				  g_mime_content_type_get_parameter(ct, "delsp") });
+	td_buf_fini(&raw);
 }
 
 /* ---- reports ---- */
@@ -943,23 +968,41 @@ take_best_text(struct walk *w)
  * Where GMime's message takes the last of several headers, so do we. */
 struct headers {
 	const struct milt_mail *m;
-	GMimeParserOptions *options;
+	bool thorough;
+	GMimeParserOptions *options; /* see options_of */
 };
 
-/* The value of header <name>, or NULL; g_free it.  Of several the first, or <last>, counts. */
-static char *
-raw_value(const struct milt_mail *m, const char *name, bool last)
+/* Made when the first header needs it. */
+static GMimeParserOptions *
+options_of(struct headers *hs)
+{
+	if (hs->options == NULL)
+		hs->options = parser_options();
+	return hs->options;
+}
+
+/* Header <name>, NULL when there is none.  Of several the first, or <last>, counts. */
+static const struct milt_header *
+pick(const struct headers *hs, const char *name, bool last)
 {
 	const struct milt_header *h, *found = NULL;
-	struct td_buf b = { 0 };
 	size_t i = 0;
+
+	while ((found == NULL || last) && (h = milt_mail_header(hs->m, td_cstr(name), &i)) != NULL)
+		found = h;
+	return found;
+}
+
+/* The value of <h>, which may be NULL; g_free it. */
+static char *
+raw_value(const struct milt_header *h)
+{
+	struct td_buf b = { 0 };
 	char *out;
 
-	while ((found == NULL || last) && (h = milt_mail_header(m, td_cstr(name), &i)) != NULL)
-		found = h;
-	if (found == NULL)
+	if (h == NULL)
 		return NULL;
-	add_value(&b, found->value, VALUE_MAX);
+	add_value(&b, h->value, VALUE_MAX);
 	out = g_mime_utils_header_unfold(td_buf_cstr(&b));
 	td_buf_fini(&b);
 	return out;
@@ -967,10 +1010,10 @@ raw_value(const struct milt_mail *m, const char *name, bool last)
 
 /* The same with RFC 2047 words decoded. */
 static char *
-text_value(struct headers *hs, const char *name, bool last)
+text_value(struct headers *hs, const struct milt_header *h)
 {
-	char *raw = raw_value(hs->m, name, last);
-	char *out = raw != NULL ? g_mime_utils_header_decode_text(hs->options, raw) : NULL;
+	char *raw = raw_value(h);
+	char *out = raw != NULL ? g_mime_utils_header_decode_text(options_of(hs), raw) : NULL;
 
 	if (out == NULL)
 		return raw;
@@ -981,9 +1024,14 @@ text_value(struct headers *hs, const char *name, bool last)
 static struct td_str
 line_value(struct headers *hs, struct td_arena *a, const char *name, bool last)
 {
-	char *s = text_value(hs, name, last);
-	struct td_str r = line_of(a, s);
+	const struct milt_header *h = pick(hs, name, last);
+	struct td_str r;
+	char *s;
 
+	if (h != NULL && !hs->thorough && milt_plain_line(h->value))
+		return td_arena_str(a, td_str_trim(h->value));
+	s = text_value(hs, h);
+	r = line_of(a, s);
 	g_free(s);
 	return r;
 }
@@ -999,10 +1047,15 @@ mboxes_value(struct headers *hs, struct td_arena *a, const char *name, struct mi
 
 	while ((h = milt_mail_header(hs->m, td_cstr(name), &i)) != NULL) {
 		InternetAddressList *list;
+		struct td_str box, addr;
 
+		if (!hs->thorough && milt_plain_mailbox(h->value, &box, &addr)) {
+			put_mbox(&l, addr, box);
+			continue;
+		}
 		td_buf_clear(&b);
 		add_value(&b, cut_addresses(h->value), VALUE_MAX);
-		list = internet_address_list_parse(hs->options, td_buf_cstr(&b));
+		list = internet_address_list_parse(options_of(hs), td_buf_cstr(&b));
 		collect(&l, list, 0);
 		if (list != NULL)
 			g_object_unref(list);
@@ -1015,7 +1068,7 @@ mboxes_value(struct headers *hs, struct td_arena *a, const char *name, struct mi
 static size_t
 ids_value(struct headers *hs, struct td_arena *a, const char *name, struct td_str **out)
 {
-	char *s = text_value(hs, name, false);
+	char *s = text_value(hs, pick(hs, name, false));
 	size_t n = milt_mime_ids(a, td_cstr(s), out);
 
 	g_free(s);
@@ -1025,10 +1078,15 @@ ids_value(struct headers *hs, struct td_arena *a, const char *name, struct td_st
 static struct td_str
 message_id_value(struct headers *hs, struct td_arena *a)
 {
-	char *s = text_value(hs, "Message-ID", true);
-	char *id = s != NULL ? g_mime_utils_decode_message_id(s) : NULL;
-	struct td_str r = clean_id(a, id != NULL ? id : s);
+	const struct milt_header *h = pick(hs, "Message-ID", true);
+	struct td_str r;
+	char *s, *id;
 
+	if (h != NULL && !hs->thorough && milt_plain_id(h->value, &r) && r.len <= ID_LEN_MAX)
+		return td_arena_str(a, r);
+	s = text_value(hs, h);
+	id = s != NULL ? g_mime_utils_decode_message_id(s) : NULL;
+	r = clean_id(a, id != NULL ? id : s);
 	g_free(id);
 	g_free(s);
 	return r;
@@ -1038,7 +1096,7 @@ message_id_value(struct headers *hs, struct td_arena *a)
 static int64_t
 date_value(struct headers *hs)
 {
-	char *s = raw_value(hs->m, "Date", true);
+	char *s = raw_value(pick(hs, "Date", true));
 	GDateTime *date = s != NULL ? g_mime_utils_header_decode_date(s) : NULL;
 	int64_t t = date != NULL ? g_date_time_to_unix(date) : 0;
 
@@ -1076,7 +1134,7 @@ list_id(struct td_arena *a, struct td_str v)
 static void
 take_headers(struct walk *w, const struct milt_mail *mail)
 {
-	struct headers hs = { .m = mail, .options = parser_options() };
+	struct headers hs = { .m = mail, .thorough = w->lim.thorough };
 	struct td_arena *a = w->a;
 	struct milt_mime *m = w->m;
 	struct milt_mbox *from;
@@ -1095,7 +1153,44 @@ take_headers(struct walk *w, const struct milt_mail *mail)
 	m->n_references = ids_value(&hs, a, "References", &m->references);
 	m->n_in_reply_to = ids_value(&hs, a, "In-Reply-To", &m->in_reply_to);
 	m->date = date_value(&hs);
-	g_mime_parser_options_free(hs.options);
+	if (hs.options != NULL)
+		g_mime_parser_options_free(hs.options);
+}
+
+/* ---- one text part, without GMime ---- */
+
+static const char *
+or_null(const char *s)
+{
+	return s[0] != '\0' ? s : NULL;
+}
+
+/* False when this mail is more than that. */
+static bool
+read_plain(struct walk *w, const struct milt_mail *m)
+{
+	struct td_str body = td_buf_str(&m->body), raw;
+	struct td_buf buf = { 0 };
+	struct milt_plain pl;
+	struct milt_part *p;
+	size_t max;
+
+	if (w->lim.thorough || body.len > w->lim.decoded || !milt_plain_read(m, &pl))
+		return false;
+	body.len = milt_mime_guard(body, TD_STR(""));
+	w->m->cut = body.len < m->body.len || m->body_cut || m->headers_cut;
+	p = new_part(w, 0, -1);
+	p->type = pl.html ? TD_STR("text/html") : TD_STR("text/plain");
+	p->charset = line_of(w->a, or_null(pl.charset));
+	p->encoding = line_of(w->a, pl.encoding);
+	raw = milt_plain_decode(&pl, body, &buf);
+	p->size = raw.len;
+	max = text_max(w, p);
+	raw.len = raw.len < max ? raw.len : max;
+	set_text(w, p, raw,
+		 (struct params){ or_null(pl.charset), or_null(pl.format), or_null(pl.delsp) });
+	td_buf_fini(&buf);
+	return true;
 }
 
 /* ---- entry ---- */
@@ -1152,9 +1247,12 @@ read_message(struct walk *w, const struct milt_mail *m)
 	milt_mime_init();
 	*w->m = (struct milt_mime){ 0 };
 	w->m->text = w->m->from.name = w->m->from.addr = TD_STR("");
-	compose(m, false, &raw, &w->m->cut);
-	if (w->want < 0)
+	if (w->want < 0) {
 		take_headers(w, m);
+		if (read_plain(w, m))
+			return;
+	}
+	compose(m, false, &raw, &w->m->cut);
 	msg = parse_bytes(&raw);
 	if (msg == NULL)
 		return;

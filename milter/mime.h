@@ -19,6 +19,7 @@ struct milt_mime_limits {
 	unsigned parts; /* 0 = 200 */
 	size_t decoded; /* bytes decoded in all, text and attachments; 0 = 32 MiB */
 	size_t text;    /* bytes of each text given back; 0 = 256 KiB */
+	bool thorough;  /* GMime reads everything, also what needs none: tests compare */
 };
 
 /* A mailbox of a header.  name may be empty. */

@@ -52,6 +52,71 @@ check_view(const struct milt_mime *m)
 	}
 }
 
+/* ---- what is read without GMime says the same ---- */
+
+static const struct milt_mime_limits thorough = {
+	.depth = 10, .parts = 50, .decoded = 1 << 20, .text = 4096, .thorough = true
+};
+
+static void
+same(struct td_str a, struct td_str b)
+{
+	if ((a.p == NULL) != (b.p == NULL) || !td_str_eq(a, b))
+		abort();
+}
+
+static void
+same_mboxes(const struct milt_mbox *a, size_t n, const struct milt_mbox *b, size_t m)
+{
+	if (n != m)
+		abort();
+	for (size_t i = 0; i < n; i++) {
+		same(a[i].name, b[i].name);
+		same(a[i].addr, b[i].addr);
+	}
+}
+
+static void
+same_parts(const struct milt_mime *v, const struct milt_mime *g)
+{
+	if (v->n_parts != g->n_parts)
+		abort();
+	for (size_t i = 0; i < v->n_parts; i++) {
+		const struct milt_part *a = &v->parts[i], *b = &g->parts[i];
+
+		same(a->type, b->type);
+		same(a->charset, b->charset);
+		same(a->encoding, b->encoding);
+		same(a->filename, b->filename);
+		same(a->cid, b->cid);
+		same(a->text, b->text);
+		same(a->html, b->html);
+		same(a->head, b->head);
+		if (a->size != b->size || a->attachment != b->attachment ||
+		    a->parent != b->parent || a->depth != b->depth)
+			abort();
+	}
+}
+
+static void
+same_view(const struct milt_mime *v, const struct milt_mime *g)
+{
+	same(v->subject, g->subject);
+	same(v->message_id, g->message_id);
+	same(v->list_id, g->list_id);
+	same(v->auto_submitted, g->auto_submitted);
+	same(v->precedence, g->precedence);
+	same(v->jabber_id, g->jabber_id);
+	same_mboxes(&v->from, 1, &g->from, 1);
+	same_mboxes(v->to, v->n_to, g->to, g->n_to);
+	same_mboxes(v->cc, v->n_cc, g->cc, g->n_cc);
+	same_mboxes(v->reply_to, v->n_reply_to, g->reply_to, g->n_reply_to);
+	same(v->text, g->text);
+	same_parts(v, g);
+	if (v->cut != g->cut || v->date != g->date || v->text_from_html != g->text_from_html)
+		abort();
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -59,11 +124,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct td_arena *a = td_arena_new(0);
 	struct milt_mail *m = milt_mail_from_raw(NULL, raw, NULL);
 	struct td_buf out = { 0 };
-	struct milt_mime view;
+	struct milt_mime view, all;
 	size_t n;
 
 	milt_mime_parse(a, m, &limits, &view);
 	check_view(&view);
+	milt_mime_parse(a, m, &thorough, &all);
+	same_view(&view, &all);
 	for (size_t i = 0; i < view.n_parts && i < 4; i++) {
 		td_buf_clear(&out);
 		(void)milt_mime_extract(m, &limits, i, 1000, &out, NULL);
