@@ -10,6 +10,7 @@
 #include "gateway/base/arena.h"
 #include "gateway/base/err.h"
 #include "gateway/base/loop.h"
+#include "store/archive.h"
 #include "store/db.h"
 #include "store/muc.h"
 #include "store/store.h"
@@ -45,6 +46,7 @@ union store_reply {
 	store_muc_list_cb *muc_list;
 	void (*tokens)(void *, const struct store_result *, const struct store_token *, size_t);
 	void (*invite)(void *, const struct store_result *, const struct store_invite *);
+	store_archive_cb *archive;
 };
 
 struct store_op {
@@ -97,6 +99,10 @@ void store_op_reply(struct store_op *op);
 void *store_op_grow(struct store_op *op, void *array, size_t n, size_t size);
 /* Hand a finished op to its waiter. */
 void store_wait_give(struct store_wait *w, struct store_op *op);
+
+/* Schema steps that live with their file. */
+extern const char store_schema_archive[];
+const unsigned char *store_archive_key(const struct store *st); /* 16 bytes */
 
 uint64_t store_now(const struct store *st); /* wall ms, plus the tests' shift */
 unsigned store_max_offline(const struct store *st);

@@ -3,7 +3,7 @@
  * PRAGMA user_version says which steps a file has seen; 0 is an empty file.  A step runs in
  * one transaction with its new version, so a crash leaves the old schema or the new one.
  * Steps are never edited once released: a change is a new row. */
-#include "store/db.h"
+#include "store/op.h"
 
 #include <stdio.h>
 
@@ -95,7 +95,6 @@ static const char v2_mail[] = "CREATE TABLE dedup ("
 			      "CREATE INDEX outbox_next ON outbox (next_try, id);";
 
 /* 3-8: each is made and read by one file of the store. */
-static const char v3_archive[] = ""; /* archive.c */
 static const char v4_pubsub[] = "";  /* pubsub.c */
 static const char v5_muc[] =         /* muc.c */
 	"CREATE TABLE muc_rooms ("
@@ -146,8 +145,9 @@ static const char v7_upload[] = "";             /* upload.c */
 static const char v8_misc[] = "";               /* small things */
 
 /* steps[v] leads from version v to v + 1 */
-static const char *const steps[] = { v1_chat, v2_mail,   v3_archive, v4_pubsub,
-				     v5_muc,  v6_signin, v7_upload,  v8_misc };
+static const char *const steps[] = { v1_chat,   v2_mail, store_schema_archive,
+				     v4_pubsub, v5_muc,  v6_signin,
+				     v7_upload, v8_misc };
 _Static_assert(sizeof(steps) / sizeof(steps[0]) == STORE_SCHEMA, "one step per version");
 
 static int

@@ -67,6 +67,7 @@ struct store {
 	uint64_t purge_at; /* mono ms */
 	struct reader readers[READERS_MAX];
 
+	unsigned char archive_key[16];
 	_Atomic int64_t shift;
 	_Atomic uint64_t writes, commits, reads, errors;
 	int trouble; /* writer only: what the last transaction broke on */
@@ -736,6 +737,29 @@ start(struct store *st, struct td_err *err)
 	return e == 0 ? 0 : td_fail(err, TD_E_IO, "cannot start a store thread: %s", strerror(e));
 }
 
+static int
+read_archive_key(struct store *st, struct td_err *err)
+{
+	sqlite3_stmt *q;
+	int rc = store_db_query(
+		st->db, err, &q,
+		"SELECT value FROM settings WHERE owner = '' AND key = 'archive-key'", SV_NONE);
+
+	if (rc >= 0 && (rc = store_db_next(st->db, err, q)) == 1 &&
+	    sqlite3_column_bytes(q, 0) == sizeof(st->archive_key))
+		memcpy(st->archive_key, sqlite3_column_blob(q, 0), sizeof(st->archive_key));
+	else if (rc >= 0)
+		rc = td_fail(err, TD_E_CORRUPT, "the setting archive-key is missing");
+	store_db_settle(st->db);
+	return rc < 0 ? rc : 0;
+}
+
+const unsigned char *
+store_archive_key(const struct store *st)
+{
+	return st->archive_key;
+}
+
 int
 store_open(const struct store_conf *sc, struct store **out, struct td_err *err)
 {
@@ -757,6 +781,8 @@ store_open(const struct store_conf *sc, struct store **out, struct td_err *err)
 	st->purge_at = td_mono_ms() + PURGE_FIRST_MS;
 	st->known = store_known_new();
 	rc = store_db_open(sc->path, STORE_DB_WRITER, busy_ms, &st->db, err);
+	if (rc == 0)
+		rc = read_archive_key(st, err);
 	for (unsigned i = 0; rc == 0 && !st->memory && i < st->n_readers; i++)
 		rc = store_db_open(sc->path, STORE_DB_READER, busy_ms, &st->readers[i].db, err);
 	if (rc == 0)

@@ -25,6 +25,7 @@ const struct xmpp_module *const xmpp_modules[] = {
 	&xep_0486_muc_avatar,
 	&xep_0480_upgrade,
 	&xep_0484_fast,
+	&xep_0313_mam,
 	NULL,
 };
 // clang-format on

@@ -24,4 +24,5 @@ extern const struct xmpp_module xep_0433_channel_search;
 extern const struct xmpp_module xep_0486_muc_avatar;
 extern const struct xmpp_module xep_0480_upgrade;
 extern const struct xmpp_module xep_0484_fast;
+extern const struct xmpp_module xep_0313_mam;
 #endif

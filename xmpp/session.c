@@ -249,7 +249,8 @@ xmpp_session_put(struct xmpp_session *sess, struct xmpp_stanza *s)
 		return;
 	env->stats.delivered++;
 	if (sess->sm == NULL && sess->stream != NULL && s->row == 0 && s->promise != NULL &&
-	    s->kind == XK_MESSAGE && sess->user->lim->ack_stored)
+	    s->kind == XK_MESSAGE && sess->user->lim->ack_stored &&
+	    !(sess->mam && (s->flags & XF_ARCHIVED)))
 		keep_then_write(sess, s);
 	else
 		hand_over(sess, s);

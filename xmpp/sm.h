@@ -19,7 +19,9 @@ void xmpp_sm_received(struct xmpp_session *sess, struct xmpp_stanza *s);
 bool xmpp_sm_sent(struct xmpp_session *sess, struct xmpp_stanza *s);
 /* Ask the client how far it is (<r/>), whatever waits. */
 void xmpp_sm_request(struct xmpp_session *sess);
-/* Called by the last unref of a stanza with a promise, on any thread. */
+/* One more reason to wait; each needs its own settle. */
+void xmpp_promise_hold(struct xmpp_promise *p);
+/* One reason less; the last one settles it.  The last unref of a stanza with a promise does so.  Any thread. */
 void xmpp_promise_settle(struct xmpp_promise *p);
 /* Session ends for good: every unacknowledged stanza is re-routed (messages: offline rules) and the
  * queue freed. */

@@ -208,7 +208,7 @@ xmpp_stanza_extend(struct xmpp_stanza *s, struct td_str xml)
 	*n = *s;
 	atomic_init(&n->refs, 1);
 	n->arena = a;
-	n->promise = NULL;
+	s->promise = NULL;
 	n->base = xmpp_stanza_ref(s);
 	xmpp_stanza_append_raw(n, xml);
 	return n;

@@ -49,6 +49,7 @@ const char *xmpp_type_name(enum xmpp_type t); /* "chat"; NULL for NONE and UNKNO
 #define XF_NO_BOUNCE 0x08u   /* no error back: the origin cannot hear it */
 #define XF_BAD_TO 0x20u      /* 'to' was there but is no address */
 #define XF_BAD_FROM 0x40u    /* likewise 'from' */
+#define XF_ARCHIVED 0x80u    /* in the archive of the account it is for, and says so */
 #define XF_FROM_STORE 0x10u  /* an offline message being replayed; row is set */
 
 struct xmpp_promise;
@@ -63,9 +64,10 @@ struct xmpp_stanza {
 	struct xmpp_node *root;
 	struct xmpp_jid from, to; /* .full.p NULL = absent */
 	struct td_str id, lang;
-	struct td_str inner;          /* bytes between the tags, valid once sealed */
-	bool inner_raw;               /* inner came off the wire and may be sent as it is */
-	uint64_t row;                 /* its row in the message store; 0 = none */
+	struct td_str inner; /* bytes between the tags, valid once sealed */
+	bool inner_raw;      /* inner came off the wire and may be sent as it is */
+	uint64_t archived; /* its id in the archive of the account that handled it last; 0 = none */
+	uint64_t row;      /* its row in the message store; 0 = none */
 	struct xmpp_promise *promise; /* settled at the last unref (sm.h); NULL = none */
 	struct xmpp_stanza *base; /* whose tree and strings this one shares; held; NULL = none */
 };
@@ -89,7 +91,7 @@ struct xmpp_stanza *xmpp_stanza_readdress(const struct xmpp_stanza *s, const str
  * too, so give it one without.  For many copies at once. */
 struct xmpp_stanza *xmpp_stanza_share(struct xmpp_stanza *s, const struct xmpp_jid *to);
 /* A sealed stanza like <s> with <xml> (serialised elements) behind its content: shares the tree and strings of
- * <s>, which it keeps alive - its promise too.  The tree does not show <xml>. */
+ * <s>, which it keeps alive.  The promise goes over to it.  The tree does not show <xml>. */
 struct xmpp_stanza *xmpp_stanza_extend(struct xmpp_stanza *s, struct td_str xml);
 
 /* Before sealing only. */

@@ -290,6 +290,7 @@ struct xmpp_session {
 	bool dead;       /* unbound; buried at the end of the turn */
 	bool carbons;    /* XEP-0280 */
 	bool inactive;   /* XEP-0352 */
+	bool mam;        /* fetches from the archive what it missed (XEP-0313): that is as good as kept for it */
 	int8_t priority;
 	struct td_str presence; /* content of its last available presence, malloc'd */
 	struct td_map

@@ -70,6 +70,75 @@ td_stamp(uint64_t wall_ms, char out[32])
 	(void)snprintf(out + n, 32 - n, ".%03uZ", (unsigned)(wall_ms % 1000));
 }
 
+/* <n> digits at s[at], in [min, max]. */
+static bool
+digits(struct td_str s, size_t at, size_t n, int min, int max, int *out)
+{
+	int v = 0;
+
+	if (at + n > s.len)
+		return false;
+	for (size_t i = at; i < at + n; i++) {
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return false;
+		v = v * 10 + (s.p[i] - '0');
+	}
+	*out = v;
+	return v >= min && v <= max;
+}
+
+static bool
+parse_offset(struct td_str s, int *minutes)
+{
+	int h, m;
+
+	*minutes = 0;
+	if (td_str_eqc(s, "Z"))
+		return true;
+	if (s.len != 6 || (s.p[0] != '+' && s.p[0] != '-') || s.p[3] != ':' ||
+	    !digits(s, 1, 2, 0, 23, &h) || !digits(s, 4, 2, 0, 59, &m))
+		return false;
+	*minutes = (h * 60 + m) * (s.p[0] == '-' ? -1 : 1);
+	return true;
+}
+
+bool
+td_stamp_parse(struct td_str s, uint64_t *wall_ms)
+{
+	struct tm tm = { 0 }, check;
+	int offset, ms = 0, scale = 100;
+	size_t at = 19;
+	int64_t t;
+
+	if (s.len < 20 || s.p[4] != '-' || s.p[7] != '-' || s.p[10] != 'T' || s.p[13] != ':' ||
+	    s.p[16] != ':' || !digits(s, 0, 4, 1970, 9999, &tm.tm_year) ||
+	    !digits(s, 5, 2, 1, 12, &tm.tm_mon) || !digits(s, 8, 2, 1, 31, &tm.tm_mday) ||
+	    !digits(s, 11, 2, 0, 23, &tm.tm_hour) || !digits(s, 14, 2, 0, 59, &tm.tm_min) ||
+	    !digits(s, 17, 2, 0, 59, &tm.tm_sec))
+		return false;
+	if (s.p[at] == '.') {
+		size_t first = ++at;
+
+		for (; at < s.len && s.p[at] >= '0' && s.p[at] <= '9'; at++, scale /= 10)
+			ms += (s.p[at] - '0') * scale;
+		if (at == first)
+			return false;
+	}
+	if (!parse_offset(td_str(s.p + at, s.len - at), &offset))
+		return false;
+	tm.tm_year -= 1900;
+	tm.tm_mon--;
+	check = tm;
+	t = timegm(&check);
+	if (check.tm_mday != tm.tm_mday) /* 30 February */
+		return false;
+	t -= (int64_t)offset * 60;
+	if (t < 0)
+		return false;
+	*wall_ms = (uint64_t)t * 1000 + (uint64_t)ms;
+	return true;
+}
+
 static void
 wake(struct td_loop *l)
 {

@@ -5,6 +5,7 @@
  * (they write what the turn produced), then what was buried in the turn is freed. */
 #ifndef TD_LOOP_H
 #define TD_LOOP_H
+#include "gateway/base/str.h"
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -69,4 +70,6 @@ uint64_t td_loop_now(const struct td_loop *l);
 uint64_t td_wall_ms(void);
 /* XEP-0082 stamp, "2026-11-23T17:40:01.123Z", into out[32]. */
 void td_stamp(uint64_t wall_ms, char out[32]);
+/* Read one (fractions and offsets too) from 1970 on; false: it is none. */
+bool td_stamp_parse(struct td_str s, uint64_t *wall_ms);
 #endif

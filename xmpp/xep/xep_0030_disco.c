@@ -89,6 +89,9 @@ disco_info(struct xmpp_iq *iq)
 	if (iq->user != NULL) {
 		td_buf_addz(&b, "<identity category='account' type='registered'/>");
 		td_buf_adds(&b, features(&d->account_features, true));
+		STAILQ_FOREACH(ext, &d->exts, link)
+		if (ext->account != NULL)
+			ext->account(ext, iq->user, &b);
 	} else {
 		td_buf_addz(&b, "<identity category='server' type='im' name='Tandem'/>");
 		td_buf_adds(&b, features(&d->host_features, false));

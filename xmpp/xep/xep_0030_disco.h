@@ -11,6 +11,8 @@ struct xmpp_disco_ext {
 	/* Append identities, features or forms of <domain> to disco#info; may be NULL. */
 	void (*info)(struct xmpp_disco_ext *self, struct xmpp_env *env, struct td_str domain,
 		     struct td_buf *out);
+	/* Append features or identities of the account to its disco#info; may be NULL. */
+	void (*account)(struct xmpp_disco_ext *self, struct xmpp_user *u, struct td_buf *out);
 	/* Append <item/> elements (services of <domain>) to disco#items; may be NULL. */
 	void (*items)(struct xmpp_disco_ext *self, struct xmpp_env *env, struct td_str domain,
 		      struct td_buf *out);

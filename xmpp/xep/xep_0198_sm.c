@@ -26,6 +26,7 @@ struct xmpp_promise {
 	struct xmpp_sm *sm; /* owner's thread; NULL = the session is gone */
 	struct xmpp_promise *next;
 	bool done;
+	_Atomic int holds;
 	uint32_t after; /* stanzas that came after it and needed no promise */
 };
 
@@ -107,8 +108,16 @@ on_settled(struct td_mail *m, struct td_loop *loop)
 }
 
 void
+xmpp_promise_hold(struct xmpp_promise *p)
+{
+	atomic_fetch_add_explicit(&p->holds, 1, memory_order_relaxed);
+}
+
+void
 xmpp_promise_settle(struct xmpp_promise *p)
 {
+	if (atomic_fetch_sub_explicit(&p->holds, 1, memory_order_acq_rel) != 1)
+		return;
 	if (td_loop_is_mine(p->loop)) {
 		settle_here(p);
 		return;
@@ -132,6 +141,7 @@ xmpp_sm_received(struct xmpp_session *sess, struct xmpp_stanza *s)
 		return;
 	}
 	p = td_zalloc(sizeof(*p));
+	atomic_init(&p->holds, 1);
 	p->loop = sess->env->loop;
 	p->sm = sm;
 	if (sm->last != NULL)
@@ -305,6 +315,16 @@ keep_entry(struct xmpp_session *sess, struct sm_entry *e)
 	td_buf_fini(&xml);
 }
 
+/* For a client that reads archives the archive is enough. */
+static void
+leave_to_archive(struct sm_entry *e)
+{
+	struct xmpp_stanza *copy = xmpp_stanza_readdress(e->s, &e->s->to);
+
+	xmpp_stanza_unref(&e->s);
+	e->s = copy;
+}
+
 static void
 on_keep(struct td_timer *t)
 {
@@ -313,7 +333,11 @@ on_keep(struct td_timer *t)
 	for (uint32_t i = 0; i < sm->len; i++) {
 		struct sm_entry *e = entry(sm, i);
 
-		if (e->s->promise != NULL && e->row == 0 && !e->keeping && e->s->kind == XK_MESSAGE)
+		if (e->s->promise == NULL || e->row != 0 || e->keeping || e->s->kind != XK_MESSAGE)
+			continue;
+		if (sm->sess->mam && (e->s->flags & XF_ARCHIVED))
+			leave_to_archive(e);
+		else
 			keep_entry(sm->sess, e);
 	}
 }

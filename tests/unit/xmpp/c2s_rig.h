@@ -368,7 +368,7 @@ rig_start(const char *xmpp)
 		rig_once();
 	(void)snprintf(text, sizeof(text),
 		       "hostname = \"a.test\"\nxmpp { %s }\ndomain \"a.test\" { XMPP_Role = "
-		       "\"server\" }\n",
+		       "\"server\" archive = false }\n",
 		       xmpp);
 	memset(&rig, 0, sizeof(rig));
 	rig_must(conf_load_text("rig", td_cstr(text), &rig.conf, &report) == 0);

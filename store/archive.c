@@ -1,0 +1,656 @@
+/* archive - kept messages: one table ordered by (owner, id), one index for conversations.
+ *
+ * Addresses are numbers in both (archive_jids), looked up once and remembered per connection, so
+ * that a row costs two insertions into trees whose entries are small beside the stanza. */
+#include "store/archive.h"
+
+#include <stdlib.h>
+#include <openssl/evp.h>
+#include "gateway/base/map.h"
+#include "store/op.h"
+
+#define SEQ_BITS 20u
+#define PURGE_BATCH 2000
+#define PAGE_BYTES (2u << 20) /* of stanzas in one answer */
+#define SCAN_MAX 100000       /* rows looked at for one search by text */
+
+const char store_schema_archive[] =
+	"CREATE TABLE archive_jids ("
+	" id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" jid TEXT NOT NULL UNIQUE,"
+	" domain TEXT NOT NULL);"
+	"CREATE INDEX archive_jids_domain ON archive_jids (domain);"
+	"CREATE TABLE archive ("
+	" owner INTEGER NOT NULL,"
+	" id INTEGER NOT NULL,"
+	" peer INTEGER NOT NULL,"
+	" flags INTEGER NOT NULL,"
+	" resource TEXT,"
+	" stanza BLOB NOT NULL,"
+	" PRIMARY KEY (owner, id)) WITHOUT ROWID;"
+	"CREATE INDEX archive_peer ON archive (owner, peer, id);"
+	"INSERT INTO settings (owner, key, value) VALUES ('', 'archive-key', randomblob(16));";
+
+/* ---- ids ---- */
+
+uint64_t
+store_archive_id(uint64_t last, uint64_t now)
+{
+	uint64_t id = now << SEQ_BITS;
+
+	return id > last ? id : last + 1;
+}
+
+uint64_t
+store_archive_when(uint64_t id)
+{
+	return id >> SEQ_BITS;
+}
+
+uint64_t
+store_archive_first(uint64_t ms)
+{
+	return ms >> (63 - SEQ_BITS) ? INT64_MAX : ms << SEQ_BITS;
+}
+
+static void
+put64(unsigned char *p, uint64_t v)
+{
+	for (int i = 7; i >= 0; i--, v >>= 8)
+		p[i] = (unsigned char)v;
+}
+
+static uint64_t
+get64(const unsigned char *p)
+{
+	uint64_t v = 0;
+
+	for (int i = 0; i < 8; i++)
+		v = v << 8 | p[i];
+	return v;
+}
+
+/* Something of the owner that fits; the key makes it useless to others. */
+static uint64_t
+owner_mark(struct td_str owner)
+{
+	uint64_t h = 0xcbf29ce484222325u; /* FNV-1a: the same after a restart */
+
+	for (size_t i = 0; i < owner.len; i++)
+		h = (h ^ (unsigned char)owner.p[i]) * 0x100000001b3u;
+	return h;
+}
+
+/* One block, with a context per thread: making one costs more than the block. */
+static bool
+crypt_block(const struct store *st, const unsigned char in[16], unsigned char out[16], bool encrypt)
+{
+	static _Thread_local EVP_CIPHER_CTX *ctx[2];
+	static _Thread_local unsigned char key_of[2][16];
+	const unsigned char *key = store_archive_key(st);
+	EVP_CIPHER_CTX **c = &ctx[encrypt];
+	int n = 0;
+
+	if (*c == NULL || memcmp(key_of[encrypt], key, 16) != 0) {
+		if (*c == NULL && (*c = EVP_CIPHER_CTX_new()) == NULL)
+			return false;
+		if (EVP_CipherInit_ex(*c, EVP_aes_128_ecb(), NULL, key, NULL, encrypt) != 1)
+			return false;
+		EVP_CIPHER_CTX_set_padding(*c, 0);
+		memcpy(key_of[encrypt], key, 16);
+	}
+	return EVP_CipherUpdate(*c, out, &n, in, 16) == 1 && n == 16;
+}
+
+void
+store_archive_name(const struct store *st, struct td_str owner, uint64_t id,
+		   char out[STORE_ARCHIVE_NAME + 1])
+{
+	static const char hex[] = "0123456789abcdef";
+	unsigned char in[16], block[16] = { 0 };
+
+	put64(in, id);
+	put64(in + 8, owner_mark(owner));
+	(void)crypt_block(st, in, block, true);
+	for (size_t i = 0; i < 16; i++) {
+		out[2 * i] = hex[block[i] >> 4];
+		out[2 * i + 1] = hex[block[i] & 15];
+	}
+	out[STORE_ARCHIVE_NAME] = '\0';
+}
+
+bool
+store_archive_named(const struct store *st, struct td_str owner, struct td_str name, uint64_t *id)
+{
+	unsigned char block[16], out[16];
+
+	if (name.len != STORE_ARCHIVE_NAME || !td_hex_decode(name, block, sizeof(block)) ||
+	    !crypt_block(st, block, out, false))
+		return false;
+	*id = get64(out);
+	return get64(out + 8) == owner_mark(owner) && *id <= INT64_MAX;
+}
+
+/* ---- addresses as numbers ---- */
+
+/* 0 = not there. */
+static int
+find_jid(struct store_op *op, struct store_db *db, struct td_str jid, int64_t *id)
+{
+	*id = 0;
+	return store_db_int(db, &op->err, id, "SELECT id FROM archive_jids WHERE jid = ?1",
+			    SV(sv_text(jid)));
+}
+
+static int
+make_jid(struct store_op *op, struct store_db *db, struct td_str jid, int64_t *id)
+{
+	ptrdiff_t at = td_str_chr(jid, '@');
+	struct td_str domain = td_str(jid.p + at + 1, jid.len - (size_t)(at + 1));
+	int rc = find_jid(op, db, jid, id);
+
+	if (rc != 0)
+		return rc;
+	rc = store_db_do(db, &op->err, "INSERT INTO archive_jids (jid, domain) VALUES (?1, ?2)",
+			 SV(sv_text(jid), sv_text(domain)));
+	if (rc >= 0)
+		*id = sqlite3_last_insert_rowid(store_db_handle(db));
+	return rc;
+}
+
+/* ---- add ---- */
+
+struct add_op {
+	struct store_op op;
+	struct store_archived *rows;
+	size_t n;
+};
+
+static int
+add_run(struct store_op *op, struct store_db *db)
+{
+	struct add_op *o = (struct add_op *)op;
+	struct td_str owner_name = TD_STR_NULL, peer_name = TD_STR_NULL;
+	int64_t owner = 0, peer = 0;
+	int rc;
+
+	for (size_t i = 0; i < o->n; i++) {
+		const struct store_archived *r = &o->rows[i];
+
+		if (!td_str_eq(r->owner, owner_name) &&
+		    (rc = make_jid(op, db, r->owner, &owner)) < 0)
+			return rc;
+		if (!td_str_eq(r->peer, peer_name) && (rc = make_jid(op, db, r->peer, &peer)) < 0)
+			return rc;
+		owner_name = r->owner;
+		peer_name = r->peer;
+		rc = store_db_do(db, &op->err,
+				 "INSERT INTO archive (owner, id, peer, flags, resource, stanza)"
+				 " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+				 SV(sv_int(owner), sv_int((int64_t)r->id), sv_int(peer),
+				    sv_int(r->flags), sv_opt(r->resource), sv_blob(r->stanza)));
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static const struct store_opdef archive_add = {
+	.name = "archive-add",
+	.write = true,
+	.run = add_run,
+	.reply = store_op_reply,
+};
+
+void
+store_archive_add(struct store *st, const struct store_archived *rows, size_t n, struct store_to to)
+{
+	struct add_op *o;
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < n; i++)
+		bytes += rows[i].owner.len + rows[i].peer.len + rows[i].resource.len +
+			 rows[i].stanza.len + sizeof(*rows) + 64;
+	o = store_op_new(st, &archive_add, sizeof(*o), bytes);
+	o->rows = td_arena_alloc(o->op.arena, (n + 1) * sizeof(*rows));
+	o->n = n;
+	store_op_room(&o->op, n);
+	for (size_t i = 0; i < n; i++) {
+		struct store_archived *r = &o->rows[i];
+
+		*r = rows[i];
+		r->owner = i > 0 && td_str_eq(rows[i].owner, rows[i - 1].owner)
+				   ? o->rows[i - 1].owner
+				   : store_op_str(&o->op, rows[i].owner);
+		r->peer = store_op_str(&o->op, rows[i].peer);
+		r->resource = store_op_str(&o->op, rows[i].resource);
+		r->stanza = store_op_str(&o->op, rows[i].stanza);
+		store_op_key(&o->op, r->owner);
+	}
+	store_op_to(&o->op, to);
+	store_op_submit(&o->op);
+}
+
+/* ---- get ---- */
+
+struct get_op {
+	struct store_op op;
+	struct store_archive_query q;
+	struct td_str *words;
+	size_t n_words;
+	struct store_archived *rows;
+	size_t n, bytes;
+	bool complete;
+};
+
+static int
+check_existing(struct get_op *o, struct store_db *db, int64_t owner)
+{
+	int64_t one = 0;
+
+	for (size_t i = 0; i < o->q.n_must_exist; i++) {
+		int rc = store_db_int(db, &o->op.err, &one,
+				      "SELECT 1 FROM archive WHERE owner = ?1 AND id = ?2",
+				      SV(sv_int(owner), sv_int((int64_t)o->q.must_exist[i])));
+
+		if (rc < 0)
+			return rc;
+		if (rc == 0)
+			return td_fail(&o->op.err, TD_E_NOTFOUND, "no such message");
+	}
+	return 0;
+}
+
+static unsigned char
+fold(char c)
+{
+	return (unsigned char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+}
+
+static bool
+contains(struct td_str text, struct td_str word)
+{
+	for (size_t i = 0; i + word.len <= text.len; i++) {
+		size_t k = 0;
+
+		while (k < word.len && fold(text.p[i + k]) == fold(word.p[k]))
+			k++;
+		if (k == word.len)
+			return true;
+	}
+	return false;
+}
+
+/* The bytes between <body ...> and </body>; a stanza has few of them. */
+static bool
+next_body(struct td_str *xml, struct td_str *body)
+{
+	const char *p = xml->p, *end = xml->p + xml->len, *close;
+
+	while ((p = memmem(p, (size_t)(end - p), "<body", 5)) != NULL) {
+		p += 5;
+		if (p < end && (*p == '>' || *p == ' '))
+			break;
+	}
+	if (p == NULL || (p = memchr(p, '>', (size_t)(end - p))) == NULL)
+		return false;
+	close = memmem(p, (size_t)(end - p), "</body>", 7);
+	if (close == NULL)
+		return false;
+	*body = td_str(p + 1, (size_t)(close - p - 1));
+	*xml = td_str(close, (size_t)(end - close));
+	return true;
+}
+
+static bool
+has_words(const struct get_op *o, struct td_str xml)
+{
+	struct td_str body;
+
+	if (o->n_words == 0)
+		return true;
+	while (next_body(&xml, &body)) {
+		size_t i = 0;
+
+		while (i < o->n_words && contains(body, o->words[i]))
+			i++;
+		if (i == o->n_words)
+			return true;
+	}
+	return false;
+}
+
+/* <ids> is sorted by the caller of get. */
+static bool
+is_wanted(const struct get_op *o, uint64_t id)
+{
+	for (size_t i = 0; i < o->q.n_ids; i++)
+		if (o->q.ids[i] == id)
+			return true;
+	return o->q.ids == NULL;
+}
+
+static int
+start_query(struct get_op *o, struct store_db *db, int64_t owner, int64_t peer, sqlite3_stmt **q)
+{
+	int64_t to = o->q.to == 0 || o->q.to > INT64_MAX ? INT64_MAX : (int64_t)o->q.to;
+	const struct store_val v[] = { sv_int(owner), sv_int((int64_t)o->q.from), sv_int(to),
+				       sv_int(peer) };
+
+/* the four ways through the two trees */
+#define COLUMNS                                                            \
+	"SELECT a.id, j.jid, a.flags, a.resource, a.stanza FROM archive a" \
+	" JOIN archive_jids j ON j.id = a.peer WHERE a.owner = ?1"
+#define RANGE " AND a.id BETWEEN ?2 AND ?3 ORDER BY a.id"
+	if (peer == 0)
+		return o->q.backwards
+			       ? store_db_query(db, &o->op.err, q, COLUMNS RANGE " DESC", v, 3)
+			       : store_db_query(db, &o->op.err, q, COLUMNS RANGE, v, 3);
+	return o->q.backwards
+		       ? store_db_query(db, &o->op.err, q, COLUMNS " AND a.peer = ?4" RANGE " DESC",
+					v, 4)
+		       : store_db_query(db, &o->op.err, q, COLUMNS " AND a.peer = ?4" RANGE, v, 4);
+}
+
+static bool
+matches(const struct get_op *o, sqlite3_stmt *q)
+{
+	struct td_str resource = { sqlite3_column_blob(q, 3), (size_t)sqlite3_column_bytes(q, 3) };
+	struct td_str xml = { sqlite3_column_blob(q, 4), (size_t)sqlite3_column_bytes(q, 4) };
+
+	if (o->q.with_resource.p != NULL && !td_str_eq(resource, o->q.with_resource))
+		return false;
+	if (o->q.no_groupchat && (sqlite3_column_int64(q, 2) & STORE_ARCHIVED_GROUPCHAT))
+		return false;
+	return is_wanted(o, (uint64_t)sqlite3_column_int64(q, 0)) && has_words(o, xml);
+}
+
+static void
+take_row(struct get_op *o, sqlite3_stmt *q)
+{
+	struct td_arena *a = o->op.arena;
+
+	o->bytes += (size_t)sqlite3_column_bytes(q, 4);
+	if (o->bytes > PAGE_BYTES)
+		o->q.max = (unsigned)o->n + 1; /* this is the last of the page */
+	o->rows = store_op_grow(&o->op, o->rows, o->n, sizeof(*o->rows));
+	o->rows[o->n++] = (struct store_archived){
+		.id = (uint64_t)sqlite3_column_int64(q, 0),
+		.owner = o->q.owner,
+		.peer = store_db_str(q, 1, a),
+		.flags = (uint32_t)sqlite3_column_int64(q, 2),
+		.resource = store_db_str(q, 3, a),
+		.stanza = store_db_str(q, 4, a),
+	};
+}
+
+static int
+collect(struct get_op *o, struct store_db *db, int64_t owner, int64_t peer)
+{
+	unsigned looked = 0;
+	sqlite3_stmt *q;
+	int rc = start_query(o, db, owner, peer, &q);
+
+	while (rc >= 0 && (rc = store_db_next(db, &o->op.err, q)) == 1) {
+		if (o->n_words > 0 && ++looked > SCAN_MAX)
+			return 0; /* not complete: the client may go on from the last hit */
+		if (!matches(o, q))
+			continue;
+		if (o->n == o->q.max && !o->q.count)
+			return 0;
+		o->op.res.id++;
+		if (o->n < o->q.max)
+			take_row(o, q);
+		else
+			o->complete = false;
+	}
+	if (rc < 0)
+		return rc;
+	o->complete = o->op.res.id <= o->n;
+	return 0;
+}
+
+static void
+reverse(struct store_archived *rows, size_t n)
+{
+	for (size_t i = 0; i < n / 2; i++) {
+		struct store_archived t = rows[i];
+
+		rows[i] = rows[n - 1 - i];
+		rows[n - 1 - i] = t;
+	}
+}
+
+static int
+get_run(struct store_op *op, struct store_db *db)
+{
+	struct get_op *o = (struct get_op *)op;
+	int64_t owner = 0, peer = 0;
+	int rc = find_jid(op, db, o->q.owner, &owner);
+
+	o->n = 0;
+	o->bytes = 0;
+	o->complete = false;
+	if (rc >= 0 && o->q.with.p != NULL)
+		rc = find_jid(op, db, o->q.with, &peer);
+	if (rc >= 0)
+		rc = check_existing(o, db, owner);
+	if (rc < 0)
+		return rc;
+	if (owner == 0 || (o->q.with.p != NULL && peer == 0)) {
+		o->complete = true;
+		return 0;
+	}
+	rc = collect(o, db, owner, peer);
+	if (o->q.backwards)
+		reverse(o->rows, o->n);
+	return rc;
+}
+
+static void
+get_reply(struct store_op *op)
+{
+	struct get_op *o = (struct get_op *)op;
+	bool ok = op->res.rc == 0;
+
+	op->cb.archive(op->arg, &op->res, o->rows, ok ? o->n : 0, ok && o->complete);
+}
+
+static const struct store_opdef archive_get = {
+	.name = "archive-get",
+	.run = get_run,
+	.reply = get_reply,
+};
+
+static uint64_t *
+copy_ids(struct store_op *op, const uint64_t *ids, size_t n)
+{
+	uint64_t *out = td_arena_alloc(op->arena, (n + 1) * sizeof(*out));
+
+	if (n > 0)
+		memcpy(out, ids, n * sizeof(*out));
+	return out;
+}
+
+static void
+split_words(struct get_op *o)
+{
+	struct td_str t = td_str_trim(o->q.text);
+
+	while (t.len > 0 && o->n_words < 16) {
+		ptrdiff_t sp = td_str_chr(t, ' ');
+		struct td_str word = td_str(t.p, sp < 0 ? t.len : (size_t)sp);
+		struct td_buf xml = { 0 };
+
+		/* stanzas are searched as they are kept: with entities */
+		td_buf_add_xml(&xml, word);
+		o->words = store_op_grow(&o->op, o->words, o->n_words, sizeof(*o->words));
+		o->words[o->n_words++] = store_op_str(&o->op, td_buf_str(&xml));
+		td_buf_fini(&xml);
+		t = td_str_trim(td_str(t.p + word.len, t.len - word.len));
+	}
+}
+
+void
+store_archive_get(struct store *st, const struct store_archive_query *q, struct td_loop *loop,
+		  store_archive_cb *cb, void *arg)
+{
+	struct get_op *o = store_op_new(st, &archive_get, sizeof(*o), 1024);
+
+	o->q = *q;
+	o->q.owner = store_op_str(&o->op, q->owner);
+	o->q.with = store_op_str(&o->op, q->with);
+	o->q.with_resource = store_op_str(&o->op, q->with_resource);
+	o->q.must_exist = copy_ids(&o->op, q->must_exist, q->n_must_exist);
+	o->q.ids = q->ids != NULL ? copy_ids(&o->op, q->ids, q->n_ids) : NULL;
+	split_words(o);
+	o->op.loop = loop;
+	o->op.cb.archive = cb;
+	o->op.arg = arg;
+	store_op_key(&o->op, o->q.owner);
+	store_op_submit(&o->op);
+}
+
+/* ---- the ends ---- */
+
+static int
+ends_run(struct store_op *op, struct store_db *db)
+{
+	struct get_op *o = (struct get_op *)op;
+	int64_t owner = 0, id[2] = { 0, 0 };
+	int rc = find_jid(op, db, o->q.owner, &owner);
+
+	o->n = 0;
+	o->complete = true;
+	if (rc >= 0)
+		rc = store_db_int(db, &op->err, &id[0],
+				  "SELECT id FROM archive WHERE owner = ?1 ORDER BY id LIMIT 1",
+				  SV(sv_int(owner)));
+	if (rc <= 0)
+		return rc;
+	rc = store_db_int(db, &op->err, &id[1],
+			  "SELECT id FROM archive WHERE owner = ?1 ORDER BY id DESC LIMIT 1",
+			  SV(sv_int(owner)));
+	for (size_t i = 0; rc >= 0 && i < (id[0] == id[1] ? 1u : 2u); i++) {
+		o->rows = store_op_grow(op, o->rows, o->n, sizeof(*o->rows));
+		o->rows[o->n++] =
+			(struct store_archived){ .id = (uint64_t)id[i], .owner = o->q.owner };
+	}
+	return rc;
+}
+
+static const struct store_opdef archive_ends = {
+	.name = "archive-ends",
+	.run = ends_run,
+	.reply = get_reply,
+};
+
+void
+store_archive_ends(struct store *st, struct td_str owner, struct td_loop *loop,
+		   store_archive_cb *cb, void *arg)
+{
+	struct get_op *o = store_op_new(st, &archive_ends, sizeof(*o), owner.len);
+
+	o->q.owner = store_op_str(&o->op, owner);
+	o->op.loop = loop;
+	o->op.cb.archive = cb;
+	o->op.arg = arg;
+	store_op_key(&o->op, owner);
+	store_op_submit(&o->op);
+}
+
+/* ---- replace, purge ---- */
+
+struct edit_op {
+	struct store_op op;
+	struct td_str owner, domain, stanza;
+	uint64_t id;
+};
+
+static int
+replace_run(struct store_op *op, struct store_db *db)
+{
+	struct edit_op *o = (struct edit_op *)op;
+	int rc = store_db_do(db, &op->err,
+			     "UPDATE archive SET stanza = ?3"
+			     " WHERE owner = (SELECT id FROM archive_jids WHERE jid = ?1)"
+			     " AND id = ?2",
+			     SV(sv_text(o->owner), sv_int((int64_t)o->id), sv_blob(o->stanza)));
+
+	return rc == 0 ? td_fail(&op->err, TD_E_NOTFOUND, "no such message") : rc;
+}
+
+static int
+purge_run(struct store_op *op, struct store_db *db)
+{
+	struct edit_op *o = (struct edit_op *)op;
+	const struct store_val v[] = { sv_text(o->owner.p != NULL ? o->owner : o->domain),
+				       sv_int(o->id > INT64_MAX ? INT64_MAX : (int64_t)o->id),
+				       sv_int(PURGE_BATCH) };
+	int rc;
+
+	if (o->owner.p != NULL)
+		rc = store_db_do(db, &op->err,
+				 "DELETE FROM archive WHERE (owner, id) IN"
+				 " (SELECT owner, id FROM archive WHERE owner ="
+				 " (SELECT id FROM archive_jids WHERE jid = ?1)"
+				 " AND id < ?2 LIMIT ?3)",
+				 v, 3);
+	else
+		rc = store_db_do(db, &op->err,
+				 "DELETE FROM archive WHERE (owner, id) IN"
+				 " (SELECT a.owner, a.id FROM archive_jids j"
+				 " CROSS JOIN archive a ON a.owner = j.id"
+				 " WHERE j.domain = ?1 AND a.id < ?2 LIMIT ?3)",
+				 v, 3);
+	op->res.id = rc > 0 ? (uint64_t)rc : 0;
+	return rc;
+}
+
+static const struct store_opdef archive_replace = {
+	.name = "archive-replace",
+	.write = true,
+	.run = replace_run,
+	.reply = store_op_reply,
+};
+
+static const struct store_opdef archive_purge = {
+	.name = "archive-purge",
+	.write = true,
+	.run = purge_run,
+	.reply = store_op_reply,
+};
+
+static struct edit_op *
+edit_new(struct store *st, const struct store_opdef *def, struct td_str owner, uint64_t id,
+	 struct store_to to)
+{
+	struct edit_op *o = store_op_new(st, def, sizeof(*o), owner.len);
+
+	o->owner = store_op_str(&o->op, owner);
+	o->id = id;
+	store_op_to(&o->op, to);
+	if (owner.p != NULL)
+		store_op_key(&o->op, owner);
+	return o;
+}
+
+void
+store_archive_replace(struct store *st, struct td_str owner, uint64_t id, struct td_str stanza,
+		      struct store_to to)
+{
+	struct edit_op *o = edit_new(st, &archive_replace, owner, id, to);
+
+	o->stanza = store_op_str(&o->op, stanza);
+	store_op_submit(&o->op);
+}
+
+void
+store_archive_purge(struct store *st, struct td_str owner, struct td_str domain, uint64_t before,
+		    struct store_to to)
+{
+	struct edit_op *o = edit_new(st, &archive_purge, owner, before, to);
+
+	o->domain = store_op_str(&o->op, domain);
+	store_op_submit(&o->op);
+}
