@@ -101,17 +101,12 @@ xmpp_iq_error(struct xmpp_iq *iq, enum xmpp_error e, const char *text)
 void
 xmpp_iq_error_with(struct xmpp_iq *iq, enum xmpp_error e, const char *text, struct td_str app_xml)
 {
-	struct xmpp_stanza *r = xmpp_stanza_error(iq->s, e, td_cstr(text));
-	struct xmpp_node *n = NULL;
+	struct xmpp_stanza *r = xmpp_stanza_error_with(iq->s, e, text, app_xml);
 
 	if (r == NULL || r->to.full.p == NULL) {
 		xmpp_stanza_unref(&r);
 		return;
 	}
-	if (app_xml.len > 0)
-		n = xmpp_xml_parse(r->arena, app_xml, NS_CLIENT, NULL);
-	if (n != NULL)
-		xmpp_node_append(xmpp_node_child(r->root, NULL, "error"), n);
 	iq->env->stats.errors++;
 	r->flags |= XF_NO_BOUNCE;
 	xmpp_route(iq->env, r);
@@ -463,6 +458,14 @@ xmpp_from_client(struct xmpp_session *sess, struct xmpp_stanza *s)
 		xmpp_stanza_unref(&s);
 		return;
 	}
+	if (s->to.full.p == NULL &&
+	    s->kind == XK_MESSAGE) { /* 10.3.1: as if to the sender's bare address */
+		struct xmpp_jid bare = sess->jid;
+
+		bare.full = bare.bare;
+		bare.resource = TD_STR_NULL;
+		xmpp_stanza_set_to(s, &bare);
+	}
 	for (const struct xmpp_module **m = env->on[STAGE_SENT]; *m != NULL; m++)
 		if ((*m)->sent(sess, s) == XMPP_DONE) {
 			xmpp_stanza_unref(&s);
@@ -482,13 +485,6 @@ xmpp_from_client(struct xmpp_session *sess, struct xmpp_stanza *s)
 		xmpp_stanza_seal(s);
 		xmpp_user_with(env, sess->user->bare, account_iq, s);
 		return;
-	}
-	if (s->to.full.p == NULL) { /* 10.3.1: as if to the sender's bare address */
-		struct xmpp_jid bare = sess->jid;
-
-		bare.full = bare.bare;
-		bare.resource = TD_STR_NULL;
-		xmpp_stanza_set_to(s, &bare);
 	}
 	xmpp_subscription_route(sess->user, s);
 }

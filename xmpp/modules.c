@@ -25,7 +25,13 @@ const struct xmpp_module *const xmpp_modules[] = {
 	&xep_0486_muc_avatar,
 	&xep_0480_upgrade,
 	&xep_0484_fast,
+	/* in the order a message passes them */
+	&xep_0297_forward,
+	&xep_0191_blocking,
 	&xep_0313_mam,
+	&xep_0280_carbons,
+	&xep_0352_csi,
+	&xep_0357_push,
 	NULL,
 };
 // clang-format on

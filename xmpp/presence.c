@@ -67,6 +67,8 @@ to_contacts(struct xmpp_user *u, struct xmpp_stanza *s, unsigned subs)
 		if (!(c->sub & subs))
 			continue;
 		to = xmpp_jid_view(c->jid);
+		if (xmpp_is_blocked(u, &to))
+			continue;
 		xmpp_subscription_route(u, xmpp_stanza_readdress(s, &to));
 	}
 }

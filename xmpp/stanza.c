@@ -408,6 +408,21 @@ xmpp_stanza_error(const struct xmpp_stanza *s, enum xmpp_error e, struct td_str 
 }
 
 struct xmpp_stanza *
+xmpp_stanza_error_with(const struct xmpp_stanza *s, enum xmpp_error e, const char *text,
+		       struct td_str app_xml)
+{
+	struct xmpp_stanza *r = xmpp_stanza_error(s, e, td_cstr(text));
+	struct xmpp_node *n;
+
+	if (r == NULL || app_xml.len == 0)
+		return r;
+	n = xmpp_xml_parse(r->arena, app_xml, NS_CLIENT, NULL);
+	if (n != NULL)
+		xmpp_node_append(r->root->last, n);
+	return r;
+}
+
+struct xmpp_stanza *
 xmpp_stanza_result(const struct xmpp_stanza *s)
 {
 	return reply_to(s, XT_RESULT);

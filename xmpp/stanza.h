@@ -50,6 +50,7 @@ const char *xmpp_type_name(enum xmpp_type t); /* "chat"; NULL for NONE and UNKNO
 #define XF_BAD_TO 0x20u      /* 'to' was there but is no address */
 #define XF_BAD_FROM 0x40u    /* likewise 'from' */
 #define XF_ARCHIVED 0x80u    /* in the archive of the account it is for, and says so */
+#define XF_COPY 0x100u       /* for one session only: dies with it, waits for nothing */
 #define XF_FROM_STORE 0x10u  /* an offline message being replayed; row is set */
 
 struct xmpp_promise;
@@ -141,6 +142,9 @@ const char *xmpp_error_name(enum xmpp_error e);
  * answered (it is an error or result, or XF_NO_BOUNCE). */
 struct xmpp_stanza *xmpp_stanza_error(const struct xmpp_stanza *s, enum xmpp_error e,
 				      struct td_str text);
+/* The same with an application-specific condition, serialised, beside the defined one (RFC 6120 8.3.4). */
+struct xmpp_stanza *xmpp_stanza_error_with(const struct xmpp_stanza *s, enum xmpp_error e,
+					   const char *text, struct td_str app_xml);
 /* Empty result for iq <s>; payload may be added before sealing. */
 struct xmpp_stanza *xmpp_stanza_result(const struct xmpp_stanza *s);
 /* First child element of an iq get/set; NULL when there is none. */

@@ -272,6 +272,9 @@ void xmpp_user_set_data(struct xmpp_user *u, enum xmpp_user_slot slot, void *dat
  * On the owner. */
 void xmpp_account_removed(struct xmpp_env *env, struct td_str bare);
 
+/* Does the user block <j> (xep/xep_0191_blocking.c)? */
+bool xmpp_is_blocked(const struct xmpp_user *u, const struct xmpp_jid *j);
+
 /* ---- sessions ---- */
 
 struct xmpp_session {
@@ -290,6 +293,7 @@ struct xmpp_session {
 	bool dead;       /* unbound; buried at the end of the turn */
 	bool carbons;    /* XEP-0280 */
 	bool inactive;   /* XEP-0352 */
+	bool blocklist;  /* asked for the block list: gets pushes (XEP-0191) */
 	bool mam;        /* fetches from the archive what it missed (XEP-0313): that is as good as kept for it */
 	int8_t priority;
 	struct td_str presence; /* content of its last available presence, malloc'd */
@@ -318,6 +322,8 @@ void xmpp_carbons_enable(struct xmpp_session *sess);
 void xmpp_session_send(struct xmpp_session *sess, struct xmpp_stanza *s);
 /* The same without that stage: for the module that held <s> back. */
 void xmpp_session_put(struct xmpp_session *sess, struct xmpp_stanza *s);
+/* The client is looked at or not (xep/xep_0352_csi.c); active lets out what was held. */
+void xmpp_csi_set(struct xmpp_session *sess, bool inactive);
 /* The session is over: unavailable presence, SM queue re-routed, directory told. */
 void xmpp_session_end(struct xmpp_session *sess, const char *why);
 /* Its stream is gone: hibernate when SM allows, else end. */

@@ -5,13 +5,13 @@
 #include "gateway/base/err.h"
 #include "xmpp/form.h"
 #include "xmpp/im.h"
+#include "xmpp/message.h"
 #include "xmpp/rsm.h"
 #include "xmpp/xep/mam_priv.h"
 
 #define PAGE 50u
 #define PAGE_MAX 250u
 #define IDS_MAX 250u
-#define NS_FORWARD "urn:xmpp:forward:0"
 #define NS_VALIDATE "http://jabber.org/protocol/xdata-validate"
 #define FULLTEXT "{urn:xmpp:fulltext:0}fulltext"
 
@@ -258,7 +258,7 @@ send_row(struct query *q, const struct store_archived *row)
 	xmpp_stanza_set_from(s, &from);
 	xmpp_stanza_set_to(s, &q->s->from);
 	xmpp_stanza_append_raw(s, td_buf_str(&b));
-	s->flags |= XF_NO_STORE | XF_NO_BOUNCE;
+	s->flags |= XF_COPY | XF_NO_BOUNCE;
 	xmpp_route(q->env, s);
 	td_buf_fini(&b);
 }

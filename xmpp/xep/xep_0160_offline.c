@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include "xmpp/deliver.h"
 #include "xmpp/im.h"
+#include "xmpp/message.h"
 #include "xmpp/modules.h"
 
 #define PAGE 50u
@@ -33,29 +34,6 @@ static const struct {
 	[XT_HEADLINE] = { DROP, DROP }, [XT_ERROR] = { DROP, DROP },
 };
 
-/* What is left when chat states, hints and the thread are taken away is worth keeping. */
-static bool
-only_chat_state(const struct xmpp_stanza *s)
-{
-	const struct xmpp_node *n = xmpp_node_child(s->root, NULL, NULL);
-	bool state = false;
-
-	for (; n != NULL; n = xmpp_node_next_elem(n)) {
-		if (n->ns != NULL && strcmp(n->ns, NS_CHATSTATES) == 0)
-			state = true;
-		else if (!xmpp_node_is(n, s->root->ns, "thread") &&
-			 (n->ns == NULL || strcmp(n->ns, NS_HINTS) != 0))
-			return false;
-	}
-	return state;
-}
-
-static bool
-has_hint(const struct xmpp_stanza *s, const char *name)
-{
-	return xmpp_node_child(s->root, NS_HINTS, name) != NULL;
-}
-
 static enum fate
 fate_of(const struct xmpp_user *u, const struct xmpp_stanza *s)
 {
@@ -63,12 +41,12 @@ fate_of(const struct xmpp_user *u, const struct xmpp_stanza *s)
 
 	if (f != KEEP)
 		return f;
-	if (!has_hint(s, "store") && only_chat_state(s))
+	if (!xmpp_message_has_hint(s, "store") && xmpp_message_only_chat_state(s))
 		return DROP;
-	if ((s->flags & XF_NO_STORE) || has_hint(s, "no-store") ||
-	    has_hint(s, "no-permanent-store"))
+	if ((s->flags & XF_NO_STORE) || xmpp_message_has_hint(s, "no-store") ||
+	    xmpp_message_has_hint(s, "no-permanent-store"))
 		/* not to be kept: a person's words come back, machines' chatter does not */
-		return xmpp_node_child(s->root, s->root->ns, "body") != NULL ? REFUSE : DROP;
+		return xmpp_message_has_body(s) ? REFUSE : DROP;
 	return u->lim->offline ? KEEP : REFUSE;
 }
 
@@ -254,7 +232,8 @@ xmpp_offline_holds(struct xmpp_session *sess, struct xmpp_stanza *s)
 	struct replay *r = sess->module_data[XMPP_SESSION_SLOT_REPLAY];
 	struct xmpp_waiting *w;
 
-	if (r == NULL || s->kind != XK_MESSAGE || s->row != 0 || r->n_held == HELD_MAX)
+	if (r == NULL || s->kind != XK_MESSAGE || s->row != 0 || (s->flags & XF_COPY) ||
+	    r->n_held == HELD_MAX)
 		return false;
 	w = td_zalloc(sizeof(*w));
 	w->s = xmpp_stanza_ref(s);

@@ -389,6 +389,8 @@ reroute(struct xmpp_session *sess, struct sm_entry *e)
 	if (e->row != 0) { /* it is in the store: there it waits */
 		xmpp_user_row_end(u, e->row);
 		u->offline_count++;
+	} else if ((e->s->flags & XF_COPY) || (sess->mam && (e->s->flags & XF_ARCHIVED))) {
+		; /* the client finds it in the archive */
 	} else if (e->s->kind == XK_MESSAGE && e->s->type != XT_ERROR &&
 		   e->s->type != XT_GROUPCHAT && e->s->type != XT_HEADLINE) {
 		xmpp_deliver_message_bare(u, e->s);
@@ -566,7 +568,12 @@ finish_resume(struct xmpp_sm *sm)
 	td_timer_clear(sess->env->loop, &sm->expire);
 	(void)acknowledge(sm, sm->resume_h);
 	sm->answer_owed = false;
-	sess->inactive = false; /* XEP-0352 section 5 */
+	xmpp_csi_set(sess, false); /* XEP-0352 5.2; what was held joins the queue */
+	if (sess->dead) {          /* which was full */
+		failed(c, "item-not-found");
+		xmpp_c2s_hold(c, false);
+		return;
+	}
 	td_buf_addf(&resumed, "<resumed xmlns='" NS_SM "' h='%u' previd='%s'/>", sm->settled,
 		    sm->id);
 	if (!xmpp_sasl2_resumed(c, td_buf_str(&resumed)))

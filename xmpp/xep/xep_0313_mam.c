@@ -10,6 +10,7 @@
 #include "conf/conf.h"
 #include "gateway/base/err.h"
 #include "xmpp/im.h"
+#include "xmpp/message.h"
 #include "xmpp/modules.h"
 #include "xmpp/sm.h"
 #include "xmpp/xep/mam_priv.h"
@@ -20,59 +21,17 @@
 
 /* ---- what is kept ---- */
 
-/* Conversation without a body: encrypted, receipts, markers, reactions, calls, invitations. */
-static bool
-is_conversation(const struct xmpp_node *n)
-{
-	static const char *const kept[] = {
-		"urn:xmpp:receipts",
-		"urn:xmpp:chat-markers:0",
-		"urn:xmpp:reactions:0",
-		"urn:xmpp:message-retract:1",
-		"urn:xmpp:message-correct:0",
-		"urn:xmpp:jingle-message:0",
-		"urn:xmpp:eme:0",
-		"eu.siacs.conversations.axolotl",
-		"urn:xmpp:omemo:2",
-		"urn:xmpp:openpgp:0",
-		"jabber:x:encrypted",
-		"jabber:x:conference",
-		"jabber:x:oob",
-	};
-
-	if (n->ns == NULL)
-		return false;
-	if (strcmp(n->ns, "urn:xmpp:receipts") == 0 && strcmp(n->name, "request") == 0)
-		return false; /* a question without a message */
-	if (strcmp(n->ns, "http://jabber.org/protocol/muc#user") == 0)
-		return xmpp_node_child(n, n->ns, "invite") != NULL;
-	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
-		if (strcmp(n->ns, kept[i]) == 0)
-			return true;
-	return false;
-}
-
 static bool
 is_kept(const struct xmpp_stanza *s)
 {
-	const struct xmpp_node *n;
-	bool keep = false;
-
-	if (s->kind != XK_MESSAGE ||
+	if (s->kind != XK_MESSAGE || s->root->first == NULL ||
 	    (s->type != XT_NONE && s->type != XT_CHAT && s->type != XT_NORMAL) ||
-	    (s->flags & (XF_NO_STORE | XF_FROM_STORE)))
+	    (s->flags & (XF_NO_STORE | XF_FROM_STORE | XF_COPY)))
 		return false;
-	for (n = xmpp_node_child(s->root, NULL, NULL); n != NULL; n = xmpp_node_next_elem(n)) {
-		if (n->ns != NULL && strcmp(n->ns, NS_HINTS) == 0) {
-			if (strcmp(n->name, "no-store") == 0 ||
-			    strcmp(n->name, "no-permanent-store") == 0)
-				return false;
-			keep = keep || strcmp(n->name, "store") == 0;
-		} else if (xmpp_node_is(n, s->root->ns, "body") || is_conversation(n)) {
-			keep = true;
-		}
-	}
-	return keep;
+	if (xmpp_message_has_hint(s, "no-store") || xmpp_message_has_hint(s, "no-permanent-store"))
+		return false;
+	return xmpp_message_has_body(s) || xmpp_message_is_signal(s) ||
+	       xmpp_message_has_hint(s, "store");
 }
 
 /* Does the domain keep archives?  Asked for every message: the last answer is remembered. */
