@@ -267,9 +267,61 @@ check_service(struct conf_loader *l, const struct conf_scope *s)
 	need_option(l, s, "host", "\"turn.example.org\"");
 }
 
+/* Namespaces that are the stream's or the component's own are never handed over (XEP-0355 section 8). */
+static bool
+may_delegate(struct td_str ns)
+{
+	static const char *const never[] = {
+		"urn:xmpp:delegation:",
+		"urn:xmpp:privilege:",
+		"urn:ietf:params:xml:ns:xmpp-",
+		"urn:xmpp:sm:",
+		"urn:xmpp:sasl:",
+		"urn:xmpp:bind:",
+		"jabber:client",
+		"http://etherx.jabber.org/streams",
+		NULL,
+	};
+
+	if (td_str_eqc(ns, "urn:xmpp:delegation:2:bare:disco#info:*"))
+		return true;
+	for (size_t i = 0; never[i] != NULL; i++)
+		if (td_str_starts(ns, never[i]))
+			return false;
+	return ns.len > 0;
+}
+
+static void
+check_privileges(struct conf_loader *l, const struct conf_scope *s)
+{
+	const struct conf_at at = { .scope = s };
+	struct td_str roster = conf_str(l->c, &at, "privilege_roster");
+	size_t n;
+	const struct td_str *kv = conf_pairs(l->c, &at, "privilege_iq", &n);
+
+	if (td_str_ieq(conf_str(l->c, &at, "privilege_presence"), TD_STR("roster")) &&
+	    !td_str_ieq(roster, TD_STR("get")) && !td_str_ieq(roster, TD_STR("both")))
+		conf_error(l, s->pos,
+			   "component %s: privilege_presence = roster needs privilege_roster = get "
+			   "or both",
+			   conf_shown(l, s->name));
+	for (size_t i = 0; i < n; i++)
+		if (!td_str_ieq(kv[2 * i + 1], TD_STR("get")) &&
+		    !td_str_ieq(kv[2 * i + 1], TD_STR("set")) &&
+		    !td_str_ieq(kv[2 * i + 1], TD_STR("both")))
+			conf_error(l, s->pos, "component %s: privilege_iq takes get, set or both",
+				   conf_shown(l, s->name));
+	kv = conf_pairs(l->c, &at, "delegate", &n);
+	for (size_t i = 0; i < n; i++)
+		if (!may_delegate(kv[2 * i]))
+			conf_error(l, s->pos, "component %s: %s cannot be delegated",
+				   conf_shown(l, s->name), conf_shown(l, kv[2 * i]));
+}
+
 static void
 check_component(struct conf_loader *l, const struct conf_scope *s)
 {
+	check_privileges(l, s);
 	if (conf_value_in(s, conf_row_in(TD_STR("secret_file"), s)) == NULL)
 		need_option(l, s, "secret", "\"...\"");
 	for (const struct conf_scope *d = NULL;

@@ -171,6 +171,10 @@ bool conf_each_option(const struct conf_scope *s, size_t *pos, struct td_str *na
  * "domain", "script"...) after <prev> (NULL = first), in file order. */
 const struct conf_scope *conf_next(const struct conf *c, const struct conf_scope *parent,
 				   const char *kind, const struct conf_scope *prev);
+/* Next stanza of <kind> inside the stanza of the XMPP domain <name>: that of the nearest of "#xmpp#name", "name" and
+ * the regex domains which has one. */
+const struct conf_scope *conf_next_in_domain(const struct conf *c, struct td_str name,
+					     const char *kind, const struct conf_scope *prev);
 struct td_str conf_scope_name(const struct conf_scope *s); /* instance name; may be empty */
 const char *conf_scope_kind(const struct conf_scope *s);   /* lower case */
 bool conf_scope_is_regex(const struct conf_scope *s);

@@ -237,6 +237,22 @@ find_domain(const struct conf *c, const struct conf_at *at, const struct conf_op
 	return NULL;
 }
 
+const struct conf_scope *
+conf_next_in_domain(const struct conf *c, struct td_str name, const char *kind,
+		    const struct conf_scope *prev)
+{
+	const struct conf_at at = { .protocol = "xmpp", .domain = name };
+	const struct conf_scope *s = NULL;
+	const struct chain *ch;
+
+	if (prev != NULL)
+		return conf_next(c, conf_scope_parent(prev), kind, prev);
+	ch = domain_chain(c, &at);
+	for (size_t i = 0; s == NULL && i < ch->n; i++)
+		s = conf_next(c, ch->scopes[i], kind, NULL);
+	return s;
+}
+
 const struct conf_value *
 conf_find(const struct conf *c, const struct conf_at *at, const struct conf_option *o,
 	  const struct conf_scope **from)

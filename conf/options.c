@@ -34,6 +34,9 @@ static const char *const blackhole_words[] = { "false", "true", "inline", "inter
 static const char *const service_words[] = { "muc",    "pubsub",  "upload", "proxy65",
 					     "search", "gateway", NULL };
 static const char *const create_words[] = { "anyone", "local", "admins", NULL };
+static const char *const access_words[] = { "none", "get", "set", "both", NULL };
+static const char *const outgoing_words[] = { "none", "outgoing", NULL };
+static const char *const tap_words[] = { "none", "managed_entity", "roster", NULL };
 static const char *const transport_words[] = { "udp", "tcp", NULL };
 static const char *const auth_keys[] = {
 	"uri", "realm", "stored_cleartext", "log_authentication", "mechanisms", NULL
@@ -167,6 +170,7 @@ const struct conf_option conf_options[] = {
 	{ "public_vcards", CT_BOOL, GD, "true", 0, 0, NULL, 0, "anyone may read vCards" },
 	{ "archive", CT_BOOL, GD, "true", 0, 0, NULL, 0, "keep messages for XEP-0313" },
 	{ "archive_expire", CT_INT, GD, "2592000", 0, ANY, NULL, 0, "seconds a message is kept; 0 = for ever" },
+	{ "hide_version", CT_BOOL, GD, "false", 0, 0, NULL, 0, "do not tell name and version of the software" },
 	{ "uri", CT_LIST, CS_CONTACT, NULL, 0, 0, NULL, 0, "addresses of the contact (XEP-0157)" },
 	{ "type", CT_STRING, CS_EXTERNAL_SERVICE, NULL, 0, 0, NULL, 0, "stun, turn, turns, ... (XEP-0215)" },
 	{ "transport", CT_ENUM, CS_EXTERNAL_SERVICE, NULL, 0, 0, transport_words, 0, "udp or tcp" },
@@ -179,6 +183,13 @@ const struct conf_option conf_options[] = {
 	{ "secret", CT_STRING, CS_COMPONENT, NULL, 0, 0, NULL, CO_SECRET, "handshake secret (XEP-0114)" },
 	{ "secret_file", CT_STRING, CS_COMPONENT, NULL, 0, 0, NULL, 0, "file that holds the secret" },
 	{ "subdomains", CT_BOOL, CS_COMPONENT, "false", 0, 0, NULL, 0, "the component serves, and speaks for, the domains below its name too" },
+	{ "serves", CT_LIST, CS_COMPONENT, NULL, 0, 0, NULL, 0, "hosted domains its privileges hold for; unset: the one it is below" },
+	{ "privilege_roster", CT_ENUM, CS_COMPONENT, "none", 0, 0, access_words, 0, "it may read or change the rosters of accounts (XEP-0356)" },
+	{ "privilege_roster_push", CT_BOOL, CS_COMPONENT, "true", 0, 0, NULL, 0, "it is told of changes of rosters it may read" },
+	{ "privilege_message", CT_ENUM, CS_COMPONENT, "none", 0, 0, outgoing_words, 0, "it may send messages in the name of accounts" },
+	{ "privilege_presence", CT_ENUM, CS_COMPONENT, "none", 0, 0, tap_words, 0, "it sees the presence of accounts, or that of their contacts too" },
+	{ "privilege_iq", CT_DICT, CS_COMPONENT, NULL, 0, 0, NULL, 0, "[ namespace = get|set|both ]: requests it may make in the name of accounts" },
+	{ "delegate", CT_DICT, CS_COMPONENT, NULL, 0, 0, NULL, 0, "[ namespace = attributes ]: requests it answers in place of the server (XEP-0355); with attributes, blank-separated, only those that have them" },
 
 	/* ---- xmpp {} ---- */
 	{ "max_stanza_size", CT_SIZE, X | XL | HL | N | P, "262144", 10000, 16777216, NULL, 0, "largest stanza of an authenticated stream" },

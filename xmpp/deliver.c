@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "xmpp/c2s.h"
+#include "xmpp/component.h"
 #include "xmpp/sm.h"
+#include "xmpp/xep/xep_0012_last.h"
 
 /* ---- sending ---- */
 
@@ -120,12 +122,12 @@ try_slot(struct xmpp_iq *iq, const struct iq_slot *slot, bool own)
 	if ((f & (iq->s->type == XT_GET ? IQ_GET : IQ_SET)) == 0 ||
 	    (f & (iq->user != NULL ? IQ_TO_ACCOUNT : IQ_TO_HOST)) == 0)
 		return XMPP_PASS;
-	if ((f & IQ_OWN_ONLY) && iq->user != NULL && !own) {
+	if ((f & IQ_OWN_ONLY) && iq->user != NULL && !own && !(iq->s->flags & XF_PRIVILEGED)) {
 		/* RFC 6121 2.3.3; the same for accounts that do not exist */
 		xmpp_iq_error(iq, XE_FORBIDDEN, NULL);
 		return XMPP_DONE;
 	}
-	if (iq->user != NULL && !iq->user->exists)
+	if (iq->user != NULL && !iq->user->exists && !(f & IQ_ANY_ACCOUNT))
 		return XMPP_PASS;
 	return slot->entry->handle(iq);
 }
@@ -142,6 +144,10 @@ xmpp_iq_dispatch(struct xmpp_env *env, struct xmpp_user *u, struct xmpp_session 
 	if (s->type != XT_GET && s->type != XT_SET) {
 		if (!xmpp_request_answer(env, s))
 			xmpp_stanza_unref(&s);
+		return;
+	}
+	if (env->delegates && xmpp_delegate(&iq)) {
+		xmpp_stanza_unref(&s);
 		return;
 	}
 	if (iq.payload != NULL) {
@@ -307,6 +313,11 @@ xmpp_deliver_loaded(struct xmpp_user *u, struct xmpp_stanza *s)
 		xmpp_stanza_unref(&s); /* it waits behind a subscription that is being committed */
 		return;
 	}
+	if (s->kind == XK_IQ && s->to.resource.p != NULL && xmpp_last_forbids(u, s)) {
+		xmpp_bounce(u->env, s, XE_FORBIDDEN, NULL);
+		xmpp_stanza_unref(&s);
+		return;
+	}
 	if (u->exists && !u->disabled)
 		for (const struct xmpp_module **m = u->env->on[STAGE_ARRIVED]; *m != NULL; m++)
 			if ((*m)->arrived(u, &s) == XMPP_DONE) {
@@ -320,7 +331,9 @@ xmpp_deliver_loaded(struct xmpp_user *u, struct xmpp_stanza *s)
 	} else if (s->kind == XK_PRESENCE) {
 		xmpp_presence_in(u, s);
 	} else if (s->to.resource.p == NULL) {
-		xmpp_iq_dispatch(u->env, u, xmpp_session_find(u, s->from.resource), s);
+		x = td_str_eq(s->from.bare, u->bare) ? xmpp_session_find(u, s->from.resource)
+						     : NULL;
+		xmpp_iq_dispatch(u->env, u, x, s);
 		return;
 	} else if ((x = xmpp_session_find(u, s->to.resource)) != NULL) {
 		xmpp_session_send(x, s);

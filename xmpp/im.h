@@ -52,6 +52,8 @@ struct xmpp_stanza *xmpp_presence_make(enum xmpp_type type, const struct xmpp_ji
 bool xmpp_presence_may_see(const struct xmpp_user *u, const struct xmpp_jid *who);
 void xmpp_presence_to_available(struct xmpp_user *u, struct xmpp_stanza *s);
 void xmpp_presence_to_interested(struct xmpp_user *u, struct xmpp_stanza *s);
+/* The last available presence of the session, sealed, for <to>. */
+struct xmpp_stanza *xmpp_presence_last(const struct xmpp_session *sess, const struct xmpp_jid *to);
 /* Route the last presence of every available resource to <to>; returns how many. */
 unsigned xmpp_presence_send_all(struct xmpp_user *u, const struct xmpp_jid *to);
 /* Route unavailable presence of every available resource to <to>. */

@@ -4,6 +4,12 @@
 #include "xmpp/xmpp.h"
 extern const struct xmpp_module xmpp_rfc6121;
 extern const struct xmpp_module xep_0030_disco;
+extern const struct xmpp_module xep_0012_last;
+extern const struct xmpp_module xep_0157_contact;
+extern const struct xmpp_module xep_0215_extdisco;
+extern const struct xmpp_module xep_0232_software;
+extern const struct xmpp_module xep_0279_ip_check;
+extern const struct xmpp_module xep_0328_jid_prep;
 extern const struct xmpp_module xep_0092_version;
 extern const struct xmpp_module xep_0114_component;
 extern const struct xmpp_module xep_0160_offline;
@@ -11,6 +17,8 @@ extern const struct xmpp_module xep_0198_sm;
 extern const struct xmpp_module xep_0199_ping;
 extern const struct xmpp_module xep_0202_time;
 extern const struct xmpp_module xep_0386_bind2;
+extern const struct xmpp_module xep_0355_delegation;
+extern const struct xmpp_module xep_0356_privilege;
 extern const struct xmpp_module xep_0388_sasl2;
 extern const struct xmpp_module xep_0478_limits;
 extern const struct xmpp_module xep_0045_muc;

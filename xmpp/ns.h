@@ -7,6 +7,8 @@
 #define NS_CLIENT "jabber:client"
 #define NS_SERVER "jabber:server"
 #define NS_COMPONENT "jabber:component:accept"
+#define NS_PRIVILEGE "urn:xmpp:privilege:2"
+#define NS_DELEGATION "urn:xmpp:delegation:2"
 #define NS_FORWARD "urn:xmpp:forward:0"
 #define NS_TLS "urn:ietf:params:xml:ns:xmpp-tls"
 #define NS_SASL "urn:ietf:params:xml:ns:xmpp-sasl"

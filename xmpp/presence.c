@@ -99,8 +99,8 @@ forget_presence(struct xmpp_session *sess)
 }
 
 /* The session's last presence, to <to>. */
-static struct xmpp_stanza *
-last_presence(const struct xmpp_session *sess, const struct xmpp_jid *to)
+struct xmpp_stanza *
+xmpp_presence_last(const struct xmpp_session *sess, const struct xmpp_jid *to)
 {
 	struct xmpp_stanza *s = xmpp_stanza_new(XK_PRESENCE, XT_NONE);
 
@@ -145,7 +145,7 @@ xmpp_presence_send_all(struct xmpp_user *u, const struct xmpp_jid *to)
 		next = TAILQ_NEXT(sess, link);
 		if (!sess->available || sess->dead)
 			continue;
-		xmpp_route(u->env, last_presence(sess, to));
+		xmpp_route(u->env, xmpp_presence_last(sess, to));
 		n++;
 	}
 	return n;
@@ -274,7 +274,7 @@ begin_session(struct xmpp_session *sess)
 		next = TAILQ_NEXT(o, link);
 		if (o == sess || !o->available || o->dead)
 			continue;
-		s = last_presence(o, &sess->jid);
+		s = xmpp_presence_last(o, &sess->jid);
 		xmpp_session_send(sess, s);
 		xmpp_stanza_unref(&s);
 	}

@@ -105,6 +105,7 @@ xmpp_requests_free(struct xmpp_env *env)
 	struct request *r;
 	size_t i = 0;
 
+	env->ending = true;
 	while ((r = td_map_next(&env->requests, &i)) != NULL) {
 		td_timer_clear(env->loop, &r->timer);
 		r->fn(env, NULL, r->arg);

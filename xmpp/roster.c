@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "conf/conf.h"
+#include "xmpp/component.h"
 #include "xmpp/im.h"
 
 #define HIDDEN_MAX 1000u /* requests of strangers that wait for an answer */
@@ -338,6 +339,7 @@ xmpp_roster_push(struct xmpp_user *u, const struct xmpp_contact *c, bool removed
 		if (sess->interested && !sess->dead)
 			push_to(sess, td_buf_str(&b));
 	}
+	xmpp_privilege_push(u, td_buf_str(&b));
 	td_buf_fini(&b);
 }
 
@@ -612,7 +614,8 @@ set_done(struct xmpp_change *ch, struct xmpp_env *env, struct xmpp_user *u, int 
 		struct xmpp_iq iq = { .env = env, .s = st->s, .user = u };
 
 		iq.payload = xmpp_stanza_payload(st->s);
-		iq.sess = xmpp_session_find(u, st->s->from.resource);
+		if (td_str_eq(st->s->from.bare, u->bare))
+			iq.sess = xmpp_session_find(u, st->s->from.resource);
 		if (rc < 0) {
 			xmpp_iq_error(&iq,
 				      rc == TD_E_FULL ? XE_RESOURCE_CONSTRAINT
@@ -679,7 +682,8 @@ xmpp_roster_iq(struct xmpp_iq *iq)
 {
 	/* the dispatcher lets only the account itself in (IQ_OWN_ONLY); rosters are private
 	 * enough to look twice */
-	if (iq->user == NULL || !td_str_eq(iq->s->from.bare, iq->user->bare)) {
+	if (iq->user == NULL ||
+	    (!td_str_eq(iq->s->from.bare, iq->user->bare) && !(iq->s->flags & XF_PRIVILEGED))) {
 		xmpp_iq_error(iq, XE_FORBIDDEN, NULL);
 		return XMPP_DONE;
 	}

@@ -53,6 +53,8 @@ const char *xmpp_type_name(enum xmpp_type t); /* "chat"; NULL for NONE and UNKNO
 #define XF_COPY 0x100u       /* for one session only: dies with it, waits for nothing */
 #define XF_FROM_STORE 0x10u  /* an offline message being replayed; row is set */
 
+#define XF_PRIVILEGED 0x1000u /* by a component on behalf of our domain (XEP-0356) */
+
 struct xmpp_promise;
 
 struct xmpp_stanza {

@@ -6,6 +6,7 @@
 #include "conf/conf.h"
 #include "gateway/base/err.h"
 #include "xmpp/c2s.h"
+#include "xmpp/component.h"
 #include "xmpp/deliver.h"
 #include "xmpp/im.h"
 #include "xmpp/roster.h"
@@ -230,10 +231,11 @@ xmpp_user_with(struct xmpp_env *env, struct td_str bare, void (*fn)(struct xmpp_
 
 /* What needs no account to be loaded only to find nobody there. */
 static bool
-droppable(const struct xmpp_stanza *s)
+droppable(struct xmpp_env *env, const struct xmpp_stanza *s)
 {
 	if (s->kind == XK_PRESENCE)
-		return s->type == XT_NONE || s->type == XT_UNAVAILABLE || s->type == XT_ERROR;
+		return !xmpp_privilege_taps(env, s->to.domain) &&
+		       (s->type == XT_NONE || s->type == XT_UNAVAILABLE || s->type == XT_ERROR);
 	if (s->kind == XK_IQ)
 		return s->type == XT_RESULT || s->type == XT_ERROR;
 	return s->kind == XK_MESSAGE && s->type == XT_ERROR;
@@ -245,7 +247,7 @@ xmpp_deliver(struct xmpp_env *env, struct xmpp_stanza *s)
 	struct xmpp_user *u = xmpp_user_find(env, s->to.bare);
 
 	if (u == NULL) {
-		if (droppable(s)) {
+		if (droppable(env, s)) {
 			xmpp_stanza_unref(&s);
 			return;
 		}

@@ -114,10 +114,14 @@ enum xmpp_slot {
 	XMPP_SLOT_SIGNIN,
 	XMPP_SLOT_COMPONENT,
 	XMPP_SLOT_PRIVILEGE,
+	XMPP_SLOT_DELEGATION,
 	XMPP_SLOT_BYTESTREAMS,
 	XMPP_SLOT_BOB,
 	XMPP_SLOT_UPLOAD,
 	XMPP_SLOT_LUA,
+	XMPP_SLOT_LAST,
+	XMPP_SLOT_CONTACT,
+	XMPP_SLOT_SOFTWARE,
 	XMPP_SLOT_SPARE1,
 	XMPP_SLOT_SPARE2,
 	XMPP_SLOT_COUNT /* must be last */
@@ -158,6 +162,8 @@ struct xmpp_env {
 	struct td_map iqs;   /* "ns name" -> iq handlers of the modules */
 	uint32_t hooks;      /* bits 1 << enum xmpp_hook that scripts use */
 	bool log_stanzas;
+	bool delegates; /* a component manages namespaces of ours (component.h) */
+	bool ending;    /* the env goes away: nothing is sent any more */
 	struct td_logctx log;
 	struct xmpp_stats stats;
 	TAILQ_HEAD(xmpp_env_sessions, xmpp_session) sessions;
@@ -381,6 +387,9 @@ enum {
 #define IQ_OWN_ONLY \
 	0x10u /* IQ_TO_ACCOUNT only from the account itself; others get forbidden/service-unavailable */
 
+#define IQ_ANY_ACCOUNT \
+	0x20u /* also for accounts that do not exist: what strangers get is the handler's */
+
 struct xmpp_iq {
 	struct xmpp_env *env;
 	struct xmpp_stanza *s; /* borrowed; ref it for XMPP_LATER */
@@ -471,7 +480,7 @@ void xmpp_deliver_service(struct xmpp_env *env, struct xmpp_stanza *s);
 /* ---- iq requests of our own (request.c) ---- */
 
 /* <answer>: the result or error, NULL = none came in time (or the env goes away: then env->requests is being emptied and
- * nothing may be sent).  Borrowed. */
+ * nothing may be sent: env->ending).  Borrowed. */
 typedef void xmpp_answer_fn(struct xmpp_env *env, const struct xmpp_stanza *answer, void *arg);
 /* Send the iq get or set <s>; it gets an id.  Takes the reference.  from: a domain or service JID of ours, or a
  * bare account or room JID this worker owns.  The answer comes on this worker. */

@@ -7,6 +7,7 @@
 #include "xmpp/xep/xep_0030_disco.h"
 
 #include <stdlib.h>
+#include "xmpp/component.h"
 #include "xmpp/im.h"
 #include "xmpp/modules.h"
 
@@ -37,21 +38,36 @@ is_first(const struct xmpp_module *const *m, const char *const *at, bool account
 	return true;
 }
 
-static struct td_str
-features(struct td_buf *b, bool account)
+/* <domain>.p: leave out what a component took over there. */
+static void
+write_features(struct xmpp_env *env, struct td_str domain, bool account, struct td_buf *b)
 {
-	if (b->len > 0)
-		return td_buf_str(b);
 	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++) {
 		for (const char *const *f = list_of(*m, account); f != NULL && *f != NULL; f++) {
-			if (!is_first(m, f, account))
+			if (!is_first(m, f, account) ||
+			    (domain.p != NULL && xmpp_delegation_hides(env, domain, *f)))
 				continue;
 			td_buf_addz(b, "<feature var='");
 			td_buf_add_xml(b, td_cstr(*f));
 			td_buf_addz(b, "'/>");
 		}
 	}
-	return td_buf_str(b);
+}
+
+static void
+features(struct xmpp_env *env, struct td_str domain, bool account, struct td_buf *out)
+{
+	struct disco *d = env->module_data[XMPP_SLOT_DISCO];
+	struct td_buf *b = account ? &d->account_features : &d->host_features;
+
+	if (env->delegates) {
+		write_features(env, domain, account, out);
+		xmpp_delegation_info(env, domain, account, out);
+		return;
+	}
+	if (b->len == 0)
+		write_features(env, TD_STR_NULL, account, b);
+	td_buf_adds(out, td_buf_str(b));
 }
 
 /* ---- answering ---- */
@@ -82,19 +98,21 @@ disco_info(struct xmpp_iq *iq)
 	if (!may_ask(iq))
 		return XMPP_PASS;
 	if (has_node(iq)) {
+		if (iq->env->delegates && iq->user != NULL && xmpp_delegate_node(iq))
+			return XMPP_LATER;
 		xmpp_iq_error(iq, XE_ITEM_NOT_FOUND, NULL);
 		return XMPP_DONE;
 	}
 	td_buf_addz(&b, "<query xmlns='" NS_DISCO_INFO "'>");
 	if (iq->user != NULL) {
 		td_buf_addz(&b, "<identity category='account' type='registered'/>");
-		td_buf_adds(&b, features(&d->account_features, true));
+		features(iq->env, iq->user->domain, true, &b);
 		STAILQ_FOREACH(ext, &d->exts, link)
 		if (ext->account != NULL)
 			ext->account(ext, iq->user, &b);
 	} else {
 		td_buf_addz(&b, "<identity category='server' type='im' name='Tandem'/>");
-		td_buf_adds(&b, features(&d->host_features, false));
+		features(iq->env, iq->s->to.domain, false, &b);
 		STAILQ_FOREACH(ext, &d->exts, link)
 		if (ext->info != NULL)
 			ext->info(ext, iq->env, iq->s->to.domain, &b);

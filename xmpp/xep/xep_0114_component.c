@@ -58,6 +58,8 @@ xmpp_component_leave(struct xmpp_c2s *c)
 		return;
 	k->joined = false;
 	(void)td_map_del(table(c->env), k->domain);
+	if (c->env->delegates)
+		xmpp_delegation_left(c->env, k->domain);
 	td_log_info(&c->log, "component-left", "domain=%s", td_esc(k->domain));
 }
 
@@ -86,6 +88,7 @@ xmpp_component_free(struct xmpp_c2s *c)
 			xmpp_bounce(c->env, k->sent[i], XE_REMOTE_SERVER_TIMEOUT, AWAY_TEXT);
 		xmpp_stanza_unref(&k->sent[i]);
 	}
+	xmpp_privilege_free(k);
 	free(k->sent);
 	free(k);
 }
@@ -115,7 +118,9 @@ component_deliver(struct xmpp_env *env, struct xmpp_stanza *s)
 {
 	struct xmpp_component *k = xmpp_component_find(env, s->to.domain);
 
-	if (k != NULL)
+	if (k != NULL && (s->flags & XF_PRIVILEGED) && xmpp_privilege_seen(k, s))
+		;
+	else if (k != NULL)
 		xmpp_component_send(k, s);
 	else if (s->kind != XK_PRESENCE)
 		xmpp_bounce(env, s, XE_REMOTE_SERVER_TIMEOUT, AWAY_TEXT);
@@ -270,6 +275,7 @@ xmpp_component_moved(struct xmpp_c2s *c)
 	(void)td_map_set(table(c->env), k->domain, k);
 	xmpp_c2s_write_raw(c, "<handshake/>");
 	td_log_info(&c->log, "component-joined", "domain=%s tls=%d", td_esc(k->domain), c->tls);
+	xmpp_privilege_tell(k, true);
 	c2s_joined(c); /* c may be gone from here on */
 }
 
@@ -337,7 +343,7 @@ xmpp_component_stanza(struct xmpp_c2s *c, struct xmpp_stanza *s)
 		answer_error(k, s, XE_JID_MALFORMED);
 	else if (!is_valid(s))
 		answer_error(k, s, XE_BAD_REQUEST);
-	else
+	else if (!xmpp_privilege_stanza(k, s))
 		xmpp_route(c->env, xmpp_stanza_ref(s));
 	return c->state == XS_JOINED;
 }
