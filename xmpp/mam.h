@@ -13,6 +13,14 @@
  * sender of <s> (sm.h) waits for it too.  Seals <s>. */
 uint64_t xmpp_mam_keep(struct xmpp_env *env, struct td_str owner, const struct xmpp_jid *peer,
 		       uint32_t flags, struct xmpp_stanza *s);
+/* The same under an id of xmpp_mam_id, and with a promise that <s> does not carry (may be NULL). */
+void xmpp_mam_keep_as(struct xmpp_env *env, struct td_str owner, const struct xmpp_jid *peer,
+		      uint32_t flags, struct xmpp_stanza *s, uint64_t id,
+		      struct xmpp_promise *promise);
+/* The next id on this worker. */
+uint64_t xmpp_mam_id(struct xmpp_env *env);
+/* Does the domain keep archives? */
+bool xmpp_mam_on(struct xmpp_env *env, struct td_str domain);
 /* Append <stanza-id/> (XEP-0359) by <owner>. */
 void xmpp_mam_stanza_id(struct xmpp_env *env, struct td_str owner, uint64_t id, struct td_buf *out);
 

@@ -22,11 +22,12 @@
 #ifndef XMPP_XEP_MUC_H
 #define XMPP_XEP_MUC_H
 #include "store/muc.h"
+#include "xmpp/mam.h"
 #include "xmpp/form.h"
 #include "xmpp/im.h"
 
 #define NS_MUC "http://jabber.org/protocol/muc"
-#define NS_MUC_USER NS_MUC "#user"
+#define NS_MUC_USER "http://jabber.org/protocol/muc#user"
 #define NS_MUC_ADMIN NS_MUC "#admin"
 #define NS_MUC_OWNER NS_MUC "#owner"
 #define NS_MUC_UNIQUE NS_MUC "#unique"
@@ -165,6 +166,8 @@ size_t muc_config_codes(const struct muc_config *a, const struct muc_config *b, 
 
 /* ---- rooms ---- */
 
+#define MUC_ID (STORE_ARCHIVE_NAME + 1) /* bytes of a stanza-id */
+
 struct muc_affil {                  /* one malloc with its strings */
 	struct td_str jid;          /* bare, or a domain */
 	struct td_str nick, reason; /* .p NULL = none */
@@ -228,7 +231,7 @@ struct muc_room {
 	TAILQ_HEAD(muc_messages, muc_message) history;
 	unsigned n_history;
 	size_t history_bytes;
-	char (*ids)[17]; /* stanza-ids given out lately, a ring */
+	char (*ids)[MUC_ID]; /* stanza-ids given out lately, a ring */
 	unsigned n_ids, next_id;
 	struct {
 		struct td_str xml, text, nick, oid; /* one malloc at mem */
@@ -414,23 +417,41 @@ struct muc_message {
 	uint64_t at;                 /* wall ms */
 	struct xmpp_stanza *s;       /* sealed, from the occupant, without 'to' */
 	struct xmpp_stanza *delayed; /* with its stamp; made when first shown */
-	char id[17];
+	char id[MUC_ID];
 	char oid[65];
 };
 /* A new stanza-id (XEP-0359): the one place where they are made. */
-void muc_stanza_id(struct muc_room *room, char out[17]);
+void muc_stanza_id(struct muc_room *room, char out[MUC_ID]);
 /* Every groupchat message the room accepted passes here once, before it goes out: <s> sealed, with its stanza-id
- * <id>; <occ> NULL = from the room itself.  An archive joins here. */
+ * <id>; <occ> NULL = from the room itself.  <promise> (may be NULL): what its sender's acknowledgement waits for
+ * (sm.h) waits for the archive too. */
 void muc_archive(struct muc_room *room, struct xmpp_stanza *s, const struct muc_occ *occ,
-		 const char *id, uint64_t at);
+		 const char *id, uint64_t at, struct xmpp_promise *promise);
 /* May <who> read the room's archive (XEP-0313): exactly those who could enter now. */
 bool muc_may_read(const struct muc_room *room, const struct xmpp_jid *who);
 /* Do we know of a message with that stanza-id? */
 bool muc_archive_has(const struct muc_room *room, struct td_str id);
-/* It was retracted (XEP-0424): forget it if it is <oid>'s; oid NULL = a moderator's doing. */
+/* It was retracted (XEP-0424): forget it if it is <oid>'s, in the archive put a tombstone; oid NULL = a
+ * moderator's doing. */
 void muc_archive_retract(struct muc_room *room, struct td_str id, const char *oid);
 /* History, then the subject, to who just joined; <x> = the join's <x/> (7.2.13-7.2.15). */
 void muc_history_send(struct muc_room *room, struct muc_ses *ses, const struct xmpp_node *x);
+/* ---- muc_mam.c: the archive of a room (XEP-0313) ---- */
+
+struct muc_iq;
+struct xmpp_promise;
+
+void muc_mam_keep(struct muc_room *room, struct xmpp_stanza *s, const struct muc_occ *occ,
+		  const char *id, struct xmpp_promise *promise);
+bool muc_mam_on(const struct muc_room *room);
+bool muc_mam_has(const struct muc_room *room, struct td_str id);
+void muc_mam_retract(struct muc_room *room, struct td_str id, const char *oid);
+/* The last messages become the history of a room that was just loaded; the room is held until then. */
+void muc_mam_recall(struct muc_room *room);
+void muc_mam_query(struct muc_iq *iq);
+/* One more line of history, as kept. */
+void muc_history_add(struct muc_room *room, struct xmpp_stanza *s, const char *id, const char *oid,
+		     uint64_t at);
 void muc_history_clear(struct muc_room *room);
 
 /* ---- iqs: muc_admin.c, muc_owner.c, muc_iq.c, xep_0425, xep_0486, xep_0317 ---- */

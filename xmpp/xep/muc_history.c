@@ -2,8 +2,7 @@
  * the stanza-ids (XEP-0359).
  *
  * Kept in memory: the last messages with something to read, bounded by number and bytes, and the ids of more of
- * them.  An archive (XEP-0313) joins in muc_archive and takes over muc_archive_has and muc_archive_retract for
- * what is older. */
+ * them.  All of them go to the archive (muc_mam.c), which knows what is older. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -14,10 +13,9 @@
 #define IDS_MAX 1024u
 
 void
-muc_stanza_id(struct muc_room *room, char out[17])
+muc_stanza_id(struct muc_room *room, char out[MUC_ID])
 {
-	(void)room;
-	td_random_id(out, 16);
+	store_archive_name(room->env->store, room->jid.full, xmpp_mam_id(room->env), out);
 }
 
 /* ---- keeping ---- */
@@ -54,7 +52,7 @@ note_id(struct muc_room *room, const char *id)
 	} else {
 		room->next_id = (room->next_id + 1) % IDS_MAX;
 	}
-	memcpy(room->ids[room->next_id], id, 17);
+	memcpy(room->ids[room->next_id], id, MUC_ID);
 }
 
 /* Something to read later: not chat states and their like. */
@@ -68,25 +66,34 @@ is_worth_showing(const struct xmpp_stanza *s)
 }
 
 void
-muc_archive(struct muc_room *room, struct xmpp_stanza *s, const struct muc_occ *occ, const char *id,
-	    uint64_t at)
+muc_history_add(struct muc_room *room, struct xmpp_stanza *s, const char *id, const char *oid,
+		uint64_t at)
 {
 	struct muc_message *m;
 
-	note_id(room, id);
-	if (occ == NULL || !is_worth_showing(s) || room->cfg->history == 0)
+	if (room->cfg->history == 0)
 		return;
 	m = td_zalloc(sizeof(*m));
 	m->at = at;
 	m->s = xmpp_stanza_ref(s);
-	memcpy(m->id, id, sizeof(m->id));
-	memcpy(m->oid, occ->oid, sizeof(m->oid));
+	(void)snprintf(m->id, sizeof(m->id), "%s", id);
+	(void)snprintf(m->oid, sizeof(m->oid), "%s", oid);
 	TAILQ_INSERT_TAIL(&room->history, m, link);
 	room->n_history++;
 	room->history_bytes += s->inner.len;
 	while (room->n_history > (uint64_t)room->cfg->history ||
 	       room->history_bytes > HISTORY_BYTES)
 		drop(room, TAILQ_FIRST(&room->history));
+}
+
+void
+muc_archive(struct muc_room *room, struct xmpp_stanza *s, const struct muc_occ *occ, const char *id,
+	    uint64_t at, struct xmpp_promise *promise)
+{
+	note_id(room, id);
+	muc_mam_keep(room, s, occ, id, promise);
+	if (occ != NULL && is_worth_showing(s))
+		muc_history_add(room, s, id, occ->oid, at);
 }
 
 /* ---- looking up ---- */
@@ -113,7 +120,7 @@ muc_archive_has(const struct muc_room *room, struct td_str id)
 	for (unsigned i = 0; i < room->n_ids; i++)
 		if (td_str_eqc(id, room->ids[i]))
 			return true;
-	return false;
+	return muc_mam_has(room, id);
 }
 
 void
@@ -121,6 +128,7 @@ muc_archive_retract(struct muc_room *room, struct td_str id, const char *oid)
 {
 	struct muc_message *m;
 
+	muc_mam_retract(room, id, oid);
 	TAILQ_FOREACH(m, &room->history, link)
 	if (td_str_eqc(id, m->id)) {
 		if (oid == NULL || strcmp(oid, m->oid) == 0)
@@ -130,47 +138,6 @@ muc_archive_retract(struct muc_room *room, struct td_str id, const char *oid)
 }
 
 /* ---- showing ---- */
-
-/* XEP-0082 DateTime into wall ms; false: it is none. */
-static bool
-read_stamp(struct td_str s, uint64_t *out)
-{
-	int y, mo, d, h, mi, se, n = 0, zh = 0, zm = 0;
-	char text[40], sign;
-	struct tm tm = { 0 };
-	const char *p;
-	time_t t;
-
-	if (s.len >= sizeof(text) || s.len < 19)
-		return false;
-	memcpy(text, s.p, s.len);
-	text[s.len] = '\0';
-	if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &y, &mo, &d, &h, &mi, &se, &n) != 6 ||
-	    n != 19)
-		return false;
-	p = text + n;
-	if (*p == '.')
-		for (p++; *p >= '0' && *p <= '9'; p++)
-			;
-	if (strcmp(p, "Z") != 0) {
-		if (sscanf(p, "%c%2d:%2d%n", &sign, &zh, &zm, &n) != 3 || n != 6 || p[6] != '\0' ||
-		    (sign != '+' && sign != '-'))
-			return false;
-		if (sign == '-') {
-			zh = -zh;
-			zm = -zm;
-		}
-	}
-	tm.tm_year = y - 1900;
-	tm.tm_mon = mo - 1;
-	tm.tm_mday = d;
-	tm.tm_hour = h - zh;
-	tm.tm_min = mi - zm;
-	tm.tm_sec = se;
-	t = timegm(&tm);
-	*out = t < 0 ? 0 : (uint64_t)t * 1000;
-	return true;
-}
 
 struct wanted {
 	int64_t chars, stanzas;
@@ -194,7 +161,7 @@ read_wanted(const struct muc_room *room, const struct xmpp_node *x, struct wante
 		w->stanzas = n;
 	if (td_str_to_i64(xmpp_node_attr(h, "seconds"), 0, INT32_MAX, &n))
 		w->since = (uint64_t)n * 1000 < now ? now - (uint64_t)n * 1000 : 0;
-	if (read_stamp(xmpp_node_attr(h, "since"), &since) && since > w->since)
+	if (td_stamp_parse(xmpp_node_attr(h, "since"), &since) && since > w->since)
 		w->since = since;
 }
 

@@ -46,6 +46,11 @@ write_features(const struct muc_room *room, struct td_buf *b)
 
 	for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++)
 		feature(b, always[i]);
+	if (muc_mam_on(room)) {
+		feature(b, NS_MAM);
+		feature(b, NS_MAM "#extended");
+		feature(b, "urn:xmpp:fulltext:0");
+	}
 	feature(b, c->password ? "muc_passwordprotected" : "muc_unsecured");
 	feature(b, c->public_room ? "muc_public" : "muc_hidden");
 	feature(b, c->persistent ? "muc_persistent" : "muc_temporary");
@@ -330,6 +335,8 @@ static const struct row {
 	{ NS_VCARD, "vCard", muc_vcard_get, muc_vcard_set, ROW_LOCKED },
 	{ NS_MODERATE, "moderate", NULL, muc_moderate_set, 0 },
 	{ NS_COMMANDS, "command", NULL, muc_command_set, 0 },
+	{ NS_MAM, "query", muc_mam_query, muc_mam_query, 0 },
+	{ NS_MAM, "metadata", muc_mam_query, NULL, 0 },
 	{ NS_PING, "ping", ping, NULL, 0 },
 };
 

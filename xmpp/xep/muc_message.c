@@ -41,7 +41,7 @@ publish(struct muc_room *room, const struct xmpp_stanza *s, const struct muc_occ
 {
 	struct xmpp_stanza *m = relayed(room, s, occ);
 	const struct xmpp_node *retract = xmpp_node_child(m->root, NS_RETRACT, "retract");
-	char id[17];
+	char id[MUC_ID];
 
 	muc_stanza_id(room, id);
 	if (m->id.p == NULL)
@@ -52,7 +52,7 @@ publish(struct muc_room *room, const struct xmpp_stanza *s, const struct muc_occ
 	xmpp_stanza_seal(m);
 	if (retract != NULL)
 		muc_archive_retract(room, xmpp_node_attr(retract, "id"), occ->oid);
-	muc_archive(room, m, occ, id, td_wall_ms());
+	muc_archive(room, m, occ, id, td_wall_ms(), s->promise);
 	muc_fan_out(room, m);
 	xmpp_stanza_unref(&m);
 }

@@ -230,6 +230,7 @@ on_loaded(void *arg, const struct store_result *r, const struct store_muc_room *
 		room->state = MUC_ABSENT;
 		if (r->rc == 0) {
 			take_in(room, stored);
+			muc_mam_recall(room);
 		} else if (r->rc != TD_E_NOTFOUND) {
 			td_log_error(&room->env->log, "muc-load-failed", "room=%s error=%s",
 				     td_esc(room->jid.full), td_escz(r->error));
@@ -315,6 +316,7 @@ muc_room_end(struct muc_room *room)
 	struct muc_affil *f;
 	size_t i = 0;
 
+	xmpp_mam_forget(room->env, room->jid.full);
 	td_log_info(&room->env->log, "muc-ended", "room=%s", td_esc(room->jid.full));
 	muc_directory_drop(room);
 	while ((f = td_map_next(&room->affils, &i)) != NULL)

@@ -124,34 +124,56 @@ make_room(struct mam *m)
 }
 
 uint64_t
-xmpp_mam_keep(struct xmpp_env *env, struct td_str owner, const struct xmpp_jid *peer,
-	      uint32_t flags, struct xmpp_stanza *s)
+xmpp_mam_id(struct xmpp_env *env)
+{
+	struct mam *m = env->module_data[XMPP_SLOT_MAM];
+
+	m->last_id = store_archive_id(m->last_id, td_wall_ms());
+	return m->last_id;
+}
+
+bool
+xmpp_mam_on(struct xmpp_env *env, struct td_str domain)
+{
+	return mam_is_on(env->module_data[XMPP_SLOT_MAM], domain);
+}
+
+void
+xmpp_mam_keep_as(struct xmpp_env *env, struct td_str owner, const struct xmpp_jid *peer,
+		 uint32_t flags, struct xmpp_stanza *s, uint64_t id, struct xmpp_promise *promise)
 {
 	struct mam *m = env->module_data[XMPP_SLOT_MAM];
 	size_t at = m->text.len, head;
 
 	make_room(m);
-	m->last_id = store_archive_id(m->last_id, td_wall_ms());
 	td_buf_adds(&m->text, owner);
 	td_buf_adds(&m->text, peer->bare);
 	td_buf_adds(&m->text, peer->resource);
 	head = m->text.len;
 	xmpp_stanza_write(s, true, &m->text);
-	m->rows[m->n] = (struct store_archived){
-		.id = m->last_id,
+	m->rows[m->n++] = (struct store_archived){
+		.id = id,
 		.owner = { (const char *)(uintptr_t)at, owner.len },
 		.peer = { NULL, peer->bare.len },
 		.resource = { NULL, peer->resource.len },
 		.flags = flags,
 		.stanza = { NULL, m->text.len - head },
 	};
-	m->n++;
-	if (s->promise != NULL) {
-		m->held[m->n_held++] = s->promise;
-		xmpp_promise_hold(s->promise);
+	if (promise != NULL) {
+		m->held[m->n_held++] = promise;
+		xmpp_promise_hold(promise);
 	}
 	td_loop_defer(env->loop, &m->flush);
-	return m->last_id;
+}
+
+uint64_t
+xmpp_mam_keep(struct xmpp_env *env, struct td_str owner, const struct xmpp_jid *peer,
+	      uint32_t flags, struct xmpp_stanza *s)
+{
+	uint64_t id = xmpp_mam_id(env);
+
+	xmpp_mam_keep_as(env, owner, peer, flags, s, id, s->promise);
+	return id;
 }
 
 void

@@ -40,7 +40,7 @@ muc_moderate_set(struct muc_iq *iq)
 	struct td_str id = xmpp_node_attr(iq->payload, "id");
 	const struct xmpp_node *reason = xmpp_node_child(iq->payload, NULL, "reason");
 	struct xmpp_stanza *m;
-	char own_id[17];
+	char own_id[MUC_ID];
 
 	if (iq->occ == NULL || iq->occ->role != MR_MODERATOR) {
 		muc_refuse(room, iq->s, XE_FORBIDDEN,
@@ -53,7 +53,7 @@ muc_moderate_set(struct muc_iq *iq)
 		muc_stanza_id(room, own_id);
 		m = make_retraction(iq, id, reason, own_id);
 		muc_archive_retract(room, id, NULL);
-		muc_archive(room, m, NULL, own_id, td_wall_ms());
+		muc_archive(room, m, NULL, own_id, td_wall_ms(), NULL);
 		muc_fan_out(room, m);
 		xmpp_stanza_unref(&m);
 		muc_result(room, iq->s, TD_STR_NULL);
