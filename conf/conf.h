@@ -165,6 +165,10 @@ bool conf_each_option(const struct conf_scope *s, size_t *pos, struct td_str *na
 		      enum conf_type *shape_out /* CT_STRING, CT_LIST or CT_DICT as written */,
 		      const struct td_str **items_out, size_t *n_out /* dict: k,v,k,v... */);
 
+/* Append where clients of <domain> reach the http_listener, without a slash at the end: public_url, else https and the
+ * port of the first Listen with TLS.  False: there is none. */
+bool conf_public_url(const struct conf *c, struct td_str domain, struct td_buf *out);
+
 /* ---- walking scopes ---- */
 
 /* Next child scope of <parent> (NULL = global) of kind <kind> ("xmpp_listener", "listen",

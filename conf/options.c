@@ -154,6 +154,7 @@ const struct conf_option conf_options[] = {
 	{ "accept_chat_from_outside", CT_BOOL, D, "false", 0, 0, NULL, 0, "stanzas of other servers to mail users become mail" },
 	{ "max_upload_size", CT_SIZE, GD, "10485760", 1, ANY, NULL, 0, "service = upload: largest file" },
 	{ "upload_quota", CT_SIZE, GD, "0", 0, ANY, NULL, 0, "service = upload: bytes per account; 0 = unlimited" },
+	{ "upload_quota_daily", CT_SIZE, GD, "1073741824", 0, ANY, NULL, 0, "service = upload: bytes an account may upload in 24 hours; 0 = unlimited" },
 	{ "upload_types", CT_LIST, GD, NULL, 0, 0, NULL, 0, "service = upload: media types taken, image/* too; unset: all" },
 	{ "upload_expire", CT_INT, GD, "2592000", 0, ANY, NULL, 0, "service = upload: seconds a file is kept; 0 = for ever" },
 	{ "upload_dir", CT_STRING, GD, "upload", 0, 0, NULL, 0, "service = upload: folder of the files" },

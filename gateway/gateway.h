@@ -35,6 +35,7 @@ struct gw_worker {
 	void *lua;                  /* struct tlua *, scripts loaded; NULL without scripts */
 	char *readbuf;              /* lent to connections while they read */
 	size_t readbuf_len;
+	struct gw_sweep *sweep;     /* of expired uploads; worker 0's (http/upload.c) */
 	struct gw_bosh *bosh;       /* BOSH sessions (http/bosh.c); NULL = none yet */
 	struct gw_conns *conns;     /* list of this worker's connections (conn.c) */
 	struct gw_letters *letters; /* lines being collected, rates (bridge.c) */
@@ -54,6 +55,7 @@ struct gw {
 	struct gw_outbox *outbox; /* NULL without mail {} */
 	struct gw_bridge *bridge;
 	struct gw_scripts *scripts; /* Lua states of the workers and of the milter threads */
+	struct gw_disk *disk;               /* threads for files (http/disk.h) */
 	const struct gw_conn_app *http_app; /* what an http_listener's connections carry */
 	struct gw_control *control;
 	struct gw_xmpp_log *xmpp_log;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <event2/event.h>
 #include "gateway/gateway.h"
+#include "gateway/http/disk.h"
 #include "gateway/http/http.h"
 #include "gateway/listener.h"
 #include "gateway/logging.h"
@@ -113,7 +114,10 @@ step_workers(struct td_err *err)
 	gw_listeners_commit(&gw, plan);
 	plan = NULL;
 	gw_domains_unref(&domains);
-	return gw_workers_start(&gw, err);
+	if ((rc = gw_disk_start(&gw, err)) < 0 || (rc = gw_workers_start(&gw, err)) < 0)
+		return rc;
+	gw_upload_start(&gw);
+	return 0;
 }
 
 static int

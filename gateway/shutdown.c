@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "gateway/conn.h"
 #include "gateway/gateway.h"
+#include "gateway/http/disk.h"
 #include "gateway/http/http.h"
 #include "gateway/listener.h"
 #include "gateway/process.h"
@@ -53,6 +54,7 @@ static void
 close_streams(struct gw_worker *w, void *arg)
 {
 	(void)arg;
+	gw_upload_stop(w);
 	gw_bosh_close_all(w);
 	gw_conns_close_all(w, "system-shutdown");
 }
@@ -119,11 +121,13 @@ gw_stop(struct gw *gw)
 		gw_control_stop(gw);
 		gw_outbox_stop(gw);
 		gw_watchdog_stop(gw);
+		gw_disk_stop(gw);
 		calm = gw_workers_stop(gw);
 	}
 	if (calm) {
 		gw_scripts_stop(gw);
 		gw_workers_free(gw);
+		gw_disk_free(gw);
 		gw_xmpp_log_fini(gw);
 		gw_directory_free(gw->directory);
 		gw->directory = NULL;

@@ -230,6 +230,10 @@ account_delete_run(struct store_op *op, struct store_db *db)
 		rc = store_db_do(
 			db, &op->err, "INSERT OR REPLACE INTO tombstones VALUES (?1, ?2)",
 			SV(sv_text(o->a.jid), sv_int((int64_t)(store_now(op->st) / 1000))));
+	/* the rows go after their files */
+	if (rc >= 0)
+		rc = store_db_do(db, &op->err, "UPDATE uploads SET expires = 0 WHERE owner = ?1",
+				 SV(sv_text(o->a.jid)));
 	return rc;
 }
 

@@ -14,6 +14,7 @@
 #include "store/db.h"
 #include "store/muc.h"
 #include "store/store.h"
+#include "store/upload.h"
 
 struct store_op;
 struct store_token;  /* store/signin.h */
@@ -47,6 +48,7 @@ union store_reply {
 	void (*tokens)(void *, const struct store_result *, const struct store_token *, size_t);
 	void (*invite)(void *, const struct store_result *, const struct store_invite *);
 	store_archive_cb *archive;
+	store_upload_cb *upload;
 };
 
 struct store_op {

@@ -141,8 +141,23 @@ static const char v6_signin[] = /* signin.c */
 	"CREATE TABLE tombstones ("
 	" jid TEXT PRIMARY KEY,"
 	" at INTEGER NOT NULL) WITHOUT ROWID;"; /* Unix seconds */
-static const char v7_upload[] = "";             /* upload.c */
-static const char v8_misc[] = "";               /* small things */
+/* No reference to accounts: the row of a file is needed until the file is gone (store_account_delete lets it expire).
+ * state: enum store_upload_state.  Times in ms; expires 2^62 = never. */
+static const char v7_upload[] = /* upload.c */
+	"CREATE TABLE uploads ("
+	" id TEXT PRIMARY KEY,"
+	" service TEXT NOT NULL,"
+	" owner TEXT NOT NULL,"
+	" name TEXT NOT NULL,"
+	" type TEXT NOT NULL,"
+	" size INTEGER NOT NULL,"
+	" state INTEGER NOT NULL,"
+	" made INTEGER NOT NULL,"
+	" expires INTEGER NOT NULL,"
+	" keep_ms INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE INDEX uploads_owner ON uploads (owner, made);"
+	"CREATE INDEX uploads_expires ON uploads (expires);";
+static const char v8_misc[] = ""; /* small things */
 
 /* steps[v] leads from version v to v + 1 */
 static const char *const steps[] = { v1_chat,   v2_mail, store_schema_archive,

@@ -26,6 +26,7 @@ const struct xmpp_module *const xmpp_modules[] = {
 	&xep_0249_direct_invite,
 	&xep_0307_unique_name,
 	&xep_0317_hats,
+	&xep_0363_upload,
 	&xep_0410_self_ping,
 	&xep_0421_occupant_id,
 	&xep_0425_moderation,

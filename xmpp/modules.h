@@ -25,6 +25,7 @@ extern const struct xmpp_module xep_0045_muc;
 extern const struct xmpp_module xep_0249_direct_invite;
 extern const struct xmpp_module xep_0307_unique_name;
 extern const struct xmpp_module xep_0317_hats;
+extern const struct xmpp_module xep_0363_upload;
 extern const struct xmpp_module xep_0410_self_ping;
 extern const struct xmpp_module xep_0421_occupant_id;
 extern const struct xmpp_module xep_0425_moderation;

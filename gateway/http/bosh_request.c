@@ -55,12 +55,10 @@ deliver(struct gw_worker *w, void *arg)
 	struct gw_bosh_request *r = arg;
 
 	(void)w;
-	if (r->h != NULL) {
-		gw_http_set_ticket(r->h, NULL);
+	if (r->h != NULL)
 		gw_http_reply(r->h, r->status,
 			      r->type != NULL ? r->type : "text/xml; charset=utf-8",
 			      "Cache-Control: no-store\r\n", td_buf_str(&r->reply));
-	}
 	request_free(r);
 }
 
@@ -95,12 +93,6 @@ gw_bosh_refuse(struct gw_bosh_request *r, const char *condition, bool legacy)
 		if (strcmp(codes[i].condition, condition) == 0)
 			r->status = codes[i].status;
 	gw_bosh_answer(r);
-}
-
-void
-gw_bosh_forget(struct gw_bosh_request *r)
-{
-	r->h = NULL;
 }
 
 /* ---- requests ---- */
@@ -160,10 +152,9 @@ gw_bosh_request(struct gw_http *h, const struct gw_head *head, struct td_str bod
 
 	(void)head;
 	r->from = w;
-	r->h = h;
 	r->tls = gw_http_is_tls(h);
 	r->arena = td_arena_new(body.len + 1024);
-	gw_http_set_ticket(h, r);
+	gw_http_hold(h, &r->h);
 	/* the tree points into the text: keep it as long */
 	if (!parse(r, td_arena_str(r->arena, td_str_trim(body)))) {
 		gw_bosh_refuse(r, "bad-request", false);

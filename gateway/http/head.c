@@ -134,9 +134,13 @@ parse_field(struct td_str line, struct gw_head *out)
 static bool
 host_ok(struct td_str s)
 {
-	for (size_t i = 0; i < s.len; i++)
-		if (!is_tchar((unsigned char)s.p[i]) && strchr(":[]", s.p[i]) == NULL)
+	for (size_t i = 0; i < s.len; i++) {
+		char c = s.p[i];
+
+		if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') &&
+		    (c == '\0' || strchr("-._:[]", c) == NULL))
 			return false;
+	}
 	return true;
 }
 

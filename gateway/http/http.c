@@ -25,12 +25,13 @@ enum http_state {
 struct gw_http {
 	uint32_t magic;
 	uint8_t state;
-	bool tls, head_only, close, ending, continued, advancing;
+	bool tls, any_origin, head_only, close, ending, continued, advancing;
 	struct gw_worker *w;
 	struct xmpp_io *io;
 	const struct gw_conn_conf *cf;
 	struct gw_ws *ws;
-	struct gw_bosh_request *ticket; /* under way to a session, or held by it */
+	struct gw_http **holder;      /* who answers later; told when we go */
+	struct gw_transfer *transfer; /* the file that comes or goes */
 	struct td_buf in;
 	size_t used; /* bytes of <in> that are the request being handled */
 	char *origin;
@@ -41,7 +42,7 @@ struct gw_http {
 struct route {
 	const char *path;
 	uint32_t methods; /* 1 << enum gw_method; OPTIONS and HEAD come with GET */
-	bool body;        /* wait for the body */
+	bool stream;      /* the handler takes the body as it comes */
 	void (*handle)(struct gw_http *h, const struct gw_head *head, struct td_str body);
 };
 
@@ -152,7 +153,7 @@ static void
 add_cors(const struct gw_http *h, struct td_buf *out)
 {
 	const struct gw_http_conf *hc = h->cf->http;
-	bool any = hc->n_origins == 1 && td_str_eqc(hc->origins[0], "*");
+	bool any = h->any_origin || (hc->n_origins == 1 && td_str_eqc(hc->origins[0], "*"));
 
 	if (!any)
 		td_buf_addz(out, "Vary: Origin\r\n");
@@ -198,6 +199,10 @@ gw_http_head(struct gw_http *h, unsigned status, const char *type, const char *e
 void
 gw_http_done(struct gw_http *h)
 {
+	if (h->holder != NULL)
+		*h->holder = NULL;
+	h->holder = NULL;
+	h->transfer = NULL;
 	free(h->origin);
 	h->origin = NULL;
 	if (h->close) {
@@ -238,15 +243,34 @@ gw_http_error(struct gw_http *h, unsigned status)
 }
 
 void
+gw_http_any_origin(struct gw_http *h)
+{
+	h->any_origin = true;
+}
+
+void
 gw_http_no_more(struct gw_http *h)
 {
 	h->close = true;
 }
 
 void
-gw_http_set_ticket(struct gw_http *h, struct gw_bosh_request *r)
+gw_http_hold(struct gw_http *h, struct gw_http **holder)
 {
-	h->ticket = r;
+	h->holder = holder;
+	*holder = h;
+}
+
+void
+gw_http_transfer(struct gw_http *h, struct gw_transfer *t, bool body)
+{
+	h->transfer = t;
+	if (body && h->in.len > h->used) {
+		size_t n = h->in.len - h->used;
+
+		h->in.len = h->used;
+		gw_transfer_input(t, h->in.p + h->used, n);
+	}
 }
 
 struct gw_worker *
@@ -299,9 +323,13 @@ serve_websocket(struct gw_http *h, const struct gw_head *head, struct td_str bod
 #define M(m) (1u << HM_##m)
 // clang-format off
 static const struct route routes[] = {
-	/* path             methods  body   handler */
-	{ "/xmpp-websocket", M(GET), false, serve_websocket },
-	{ "/http-bind", M(POST), true, gw_bosh_request },
+	/* path                          methods          stream handler */
+	{ "/xmpp-websocket",             M(GET),          false, serve_websocket },
+	{ "/http-bind",                  M(POST),         false, gw_bosh_request },
+	{ "/upload/",                    M(GET) | M(PUT), true,  gw_upload_request },
+	{ "/.well-known/host-meta",      M(GET),          false, gw_hostmeta_request },
+	{ "/.well-known/host-meta.json", M(GET),          false, gw_hostmeta_request },
+	{ "/metrics",                    M(GET),          false, gw_metrics_request },
 };
 // clang-format on
 
@@ -394,6 +422,7 @@ take_head(struct gw_http *h, const struct gw_head *head)
 	struct td_str origin = gw_head_field(head, "origin");
 
 	h->minor = head->minor;
+	h->any_origin = false;
 	h->head_only = head->method == HM_HEAD;
 	h->close = !head->keep_alive;
 	free(h->origin);
@@ -420,6 +449,12 @@ next_request(struct gw_http *h)
 	take_head(h, &head);
 	r = find_route(head.path);
 	body = head.length > 0 ? (size_t)head.length : 0;
+	if (r != NULL && r->stream && head.method == HM_PUT) {
+		h->used = (size_t)n;
+		h->close = true; /* what follows the body of a refused request is not looked at */
+		handle(h, &head, r, TD_STR_NULL);
+		return h->state == HS_HEAD;
+	}
 	if (body > h->cf->http->max_request) {
 		refuse(h, 413);
 		return false;
@@ -489,6 +524,10 @@ http_input(void *up, const char *data, size_t len)
 		gw_ws_input(h->ws, data, len);
 		return;
 	}
+	if (h->transfer != NULL && h->close) {
+		gw_transfer_input(h->transfer, data, len);
+		return;
+	}
 	td_buf_add(&h->in, data, len);
 	advance(h);
 	/* a client that sends ahead of its answers waits when it is a request ahead */
@@ -528,6 +567,8 @@ http_flushed(void *up)
 
 	if (h->ws != NULL)
 		gw_ws_flushed(h->ws);
+	else if (h->transfer != NULL)
+		gw_transfer_flushed(h->transfer);
 }
 
 static void
@@ -573,8 +614,10 @@ http_closed(void *up, const char *why)
 	td_timer_clear(h->w->loop, &h->timer);
 	if (h->ws != NULL)
 		gw_ws_closed(h->ws, why);
-	if (h->ticket != NULL)
-		gw_bosh_forget(h->ticket);
+	if (h->transfer != NULL)
+		gw_transfer_closed(h->transfer);
+	if (h->holder != NULL)
+		*h->holder = NULL;
 	td_buf_fini(&h->in);
 	free(h->origin);
 	h->magic = 0;

@@ -30,6 +30,9 @@ extern const struct gw_conn_app gw_http_app;
 
 /* ---- for handlers ---- */
 
+/* A handler that answers later: *holder becomes NULL when the connection goes away.  Both on its worker. */
+void gw_http_hold(struct gw_http *h, struct gw_http **holder);
+
 /* The answer to the request being handled.  <extra>: more header lines, each with CRLF; <type> NULL = no body.
  * After it the next request may be handled: <h> may be gone. */
 void gw_http_reply(struct gw_http *h, unsigned status, const char *type, const char *extra,
@@ -42,6 +45,8 @@ void gw_http_head(struct gw_http *h, unsigned status, const char *type, const ch
 void gw_http_done(struct gw_http *h);
 /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 void gw_http_date(uint64_t wall_s, char out[32]);
+/* Pages of any origin may read this answer. */
+void gw_http_any_origin(struct gw_http *h);
 /* Close when this request is answered. */
 void gw_http_no_more(struct gw_http *h);
 struct gw_worker *gw_http_worker(const struct gw_http *h);
@@ -50,6 +55,28 @@ const struct gw_http_conf *gw_http_conf_of(const struct gw_http *h);
 const struct gw_conn_conf *gw_http_listen(const struct gw_http *h);
 bool gw_http_is_tls(const struct gw_http *h);
 bool gw_http_is_loopback(const struct gw_http *h);
+
+/* ---- small services (hostmeta.c, metrics.c) ---- */
+
+/* GET /.well-known/host-meta and host-meta.json (XEP-0156). */
+void gw_hostmeta_request(struct gw_http *h, const struct gw_head *head, struct td_str body);
+/* GET /metrics: Prometheus text. */
+void gw_metrics_request(struct gw_http *h, const struct gw_head *head, struct td_str body);
+
+/* ---- files (upload.c) ---- */
+
+struct gw_transfer;
+/* PUT, GET, HEAD below /upload/. */
+void gw_upload_request(struct gw_http *h, const struct gw_head *head, struct td_str body);
+/* What the connection tells, and with <body> the bytes that come, goes to <t> until the answer is done. */
+void gw_http_transfer(struct gw_http *h, struct gw_transfer *t, bool body);
+void gw_transfer_input(struct gw_transfer *t, const char *data, size_t len);
+void gw_transfer_flushed(struct gw_transfer *t);
+void gw_transfer_closed(struct gw_transfer *t);
+/* Remove what has expired, now and again; on worker 0.  Main. */
+void gw_upload_start(struct gw *gw);
+/* On worker 0. */
+void gw_upload_stop(struct gw_worker *w);
 
 /* ---- WebSocket (websocket.c) ---- */
 
@@ -67,12 +94,8 @@ void gw_ws_closed(struct gw_ws *ws, const char *why);
 const struct xmpp_c2s *gw_ws_stream(const struct gw_ws *ws);
 /* ---- BOSH (bosh.h) ---- */
 
-struct gw_bosh_request;
 /* POST /http-bind: answered some time later. */
 void gw_bosh_request(struct gw_http *h, const struct gw_head *head, struct td_str body);
-/* The connection is gone. */
-void gw_bosh_forget(struct gw_bosh_request *r);
-void gw_http_set_ticket(struct gw_http *h, struct gw_bosh_request *r);
 /* Every stream of the worker's ends with <condition>; all sessions are closed; the table goes. */
 void gw_bosh_end_all(struct gw_worker *w, const char *condition);
 void gw_bosh_close_all(struct gw_worker *w);
