@@ -44,6 +44,7 @@ struct gw_transfer {
 	char *type, *name, *want_type, *range, *if_range, *if_none;
 	uint64_t size, at, end; /* done so far, where to stop */
 	int64_t made, expires;
+	unsigned status;     /* of the failure */
 	int fd, error;       /* error: errno of the job, 0 = fine */
 	struct td_buf in;    /* PUT: came, not yet given to the disk */
 	struct td_buf piece; /* with the disk */
@@ -73,6 +74,27 @@ transfer_free(struct gw_transfer *t)
 	free(t);
 }
 
+/* Everything is undone: now the client may hear of it, and try again. */
+static void
+undone(struct gw_transfer *t)
+{
+	struct gw_http *h = t->h;
+
+	if (h != NULL) {
+		gw_io_ops.pause(gw_http_io(h), false);
+		gw_http_transfer(h, NULL, false);
+		gw_http_error(h, t->status);
+	}
+	transfer_free(t);
+}
+
+static void
+on_released(void *arg, const struct store_result *r)
+{
+	(void)r;
+	undone(arg);
+}
+
 static void
 job_give_up(struct gw_job *job)
 {
@@ -87,25 +109,29 @@ job_give_up(struct gw_job *job)
 		(void)unlink(t->path);
 }
 
+/* The slot is free only when the file is gone: the next may come at once. */
 static void
 gave_up(struct gw_job *job)
 {
 	struct gw_transfer *t = (struct gw_transfer *)job;
 
 	if (t->taken)
-		store_upload_end(t->w->gw->store, td_cstr(t->id), false, (struct store_to){ 0 });
-	transfer_free(t);
+		store_upload_end(t->w->gw->store, td_cstr(t->id), false,
+				 (struct store_to){ t->w->loop, on_released, t });
+	else
+		undone(t);
 }
 
-/* What is half done is undone.  Not while <busy>. */
+/* What is half done is undone, and what there is of a client gets t->status.  Not while <busy>. */
 static void
-drop(struct gw_transfer *t)
+undo(struct gw_transfer *t)
 {
 	if (!t->put) {
-		transfer_free(t);
+		undone(t);
 		return;
 	}
-	td_timer_clear(t->w->loop, &t->stall);
+	t->busy = true;
+	t->step = ST_COMMIT; /* takes no more input */
 	t->job.run = job_give_up;
 	t->job.done = gave_up;
 	t->job.loop = t->w->loop;
@@ -116,17 +142,10 @@ drop(struct gw_transfer *t)
 static void
 fail(struct gw_transfer *t, unsigned status)
 {
-	struct gw_http *h = t->h;
-
-	t->h = NULL;
 	td_log_info(&t->w->gw->log, "upload-failed", "id=%s put=%d status=%u", t->id, t->put,
 		    status);
-	if (h != NULL) {
-		gw_io_ops.pause(gw_http_io(h), false);
-		gw_http_transfer(h, NULL, false);
-		gw_http_error(h, status);
-	}
-	drop(t);
+	t->status = status;
+	undo(t);
 }
 
 static void
@@ -147,7 +166,7 @@ abandoned(struct gw_transfer *t)
 	t->busy = false;
 	if (t->h != NULL)
 		return false;
-	drop(t);
+	undo(t);
 	return true;
 }
 
@@ -670,7 +689,7 @@ gw_transfer_closed(struct gw_transfer *t)
 {
 	t->h = NULL;
 	if (!t->busy)
-		drop(t);
+		undo(t);
 }
 
 void
