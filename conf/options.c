@@ -37,6 +37,7 @@ static const char *const create_words[] = { "anyone", "local", "admins", NULL };
 static const char *const access_words[] = { "none", "get", "set", "both", NULL };
 static const char *const outgoing_words[] = { "none", "outgoing", NULL };
 static const char *const tap_words[] = { "none", "managed_entity", "roster", NULL };
+static const char *const invite_words[] = { "none", "admins", "users", NULL };
 static const char *const transport_words[] = { "udp", "tcp", NULL };
 static const char *const auth_keys[] = {
 	"uri", "realm", "stored_cleartext", "log_authentication", "mechanisms", NULL
@@ -166,6 +167,16 @@ const struct conf_option conf_options[] = {
 	{ "proxy_host", CT_STRING, GD, NULL, 0, 0, NULL, 0, "service = proxy65: address told to clients" },
 	{ "proxy_port", CT_INT, GD, "7777", 1, 65535, NULL, 0, "service = proxy65: port" },
 	{ "fast_token_life", CT_INT, GD, "1814400", 0, 31536000, NULL, 0, "seconds a token to sign in without the password is valid (XEP-0484); 0 = none are given" },
+	{ "anonymous", CT_BOOL, D, "false", 0, 0, NULL, 0, "let guests in, who have an address while they are here and nothing else (XEP-0175)" },
+	{ "login_throttle", CT_THROTTLE, GD, "50/600", 0, 0, NULL, 0, "failed logins from one network (IPv4 /24, IPv6 /64); more are refused unseen. By default those from this host do not count" },
+	{ "account_login_throttle", CT_THROTTLE, GD, "200/3600", 0, 0, NULL, 0, "failed logins of one account from anywhere, likewise; tokens (XEP-0484) still work" },
+	{ "account_self_service", CT_BOOL, GD, "true", 0, 0, NULL, 0, "users may change their password and remove their account (XEP-0077)" },
+	{ "password_min_length", CT_INT, GD, "6", 1, 128, NULL, 0, "bytes a password has that a user chooses; XEP-0438 recommends 8" },
+	{ "registration_blocked", CT_LIST, GD, "admin administrator root postmaster hostmaster webmaster abuse security support", 0, 0, NULL, 0, "names nobody may take; an invitation by name still can" },
+	{ "registration_reserve", CT_INT, GD, "7776000", 0, 315360000, NULL, 0, "seconds the name of a removed account can not be taken again" },
+	{ "invites", CT_ENUM, GD, "none", 0, 0, invite_words, 0, "who may invite others to an account or as a contact (XEP-0401): none, admins, users" },
+	{ "invite_life", CT_INT, GD, "604800", 0, 315360000, NULL, 0, "seconds an invitation is valid; 0 = for ever" },
+	{ "invite_url", CT_STRING, GD, NULL, 0, 0, NULL, 0, "page that explains an invitation, told with it; %t = its token" },
 	{ "registration", CT_BOOL, GD, "false", 0, 0, NULL, 0, "anyone may make an account (XEP-0077)" },
 	{ "registration_throttle", CT_THROTTLE, GD, "3/3600", 0, 0, NULL, 0, "accounts made per address" },
 	{ "public_vcards", CT_BOOL, GD, "true", 0, 0, NULL, 0, "anyone may read vCards" },

@@ -16,7 +16,9 @@
 #include "xmpp/component.h"
 #include "xmpp/deliver.h"
 #include "xmpp/sasl2.h"
+#include "xmpp/signin.h"
 #include "xmpp/sm.h"
+#include "xmpp/xep/xep_0077_register.h"
 
 #define C2S_MAGIC 0xC25C25C2u
 #define MAX_AUTH_FAILURES 3u
@@ -130,6 +132,12 @@ xmpp_c2s_is_tls(const struct xmpp_c2s *c)
 }
 
 bool
+xmpp_c2s_has_store(const struct xmpp_c2s *c)
+{
+	return xmpp_cred_source_is_store(c->cc->creds);
+}
+
+bool
 xmpp_c2s_at_header(const struct xmpp_c2s *c)
 {
 	return c->state == XS_HEADER;
@@ -205,6 +213,8 @@ stop_waiting(struct xmpp_c2s *c)
 	n->sasl = NULL;
 	xmpp_sasl2_free(n->sasl2);
 	n->sasl2 = NULL;
+	xmpp_register_free(n->reg);
+	n->reg = NULL;
 	n->held = n->sasl_waiting = n->delayed = n->waiting = false;
 }
 
@@ -420,6 +430,10 @@ mechanisms(struct xmpp_c2s *c)
 {
 	unsigned set = c->tls ? c->cc->mechs_tls : c->cc->mechs_plain;
 
+	set &= ~SASL_M_ANONYMOUS;
+	if (xmpp_signin_of(c->env, td_cstr(c->domain))->anonymous)
+		set |= SASL_M_ANONYMOUS;
+
 	if (!c->tls && c->cc->tls_required)
 		return 0;
 	/* -PLUS needs a channel to bind to */
@@ -617,11 +631,53 @@ profile_ns(const struct xmpp_c2s *c)
 	return c->nego->profile == SP_SASL2 ? NS_SASL2 : NS_SASL;
 }
 
+/* Somebody guessed wrong: that is counted for where it came from, and for the account, be there one or not. */
+static void
+count_failure(struct xmpp_c2s *c)
+{
+	const struct xmpp_signin *si = xmpp_signin_of(c->env, td_cstr(c->domain));
+	const char *bare = c->nego->sasl != NULL ? xmpp_sasl_bare(c->nego->sasl) : NULL;
+	char net[XMPP_NETWORK_MAX];
+
+	xmpp_throttle_network(c->cc->ops->peer(c->io), &si->logins, net);
+	xmpp_throttle_count(XT_LOGIN_ADDRESS, net, &si->logins);
+	xmpp_throttle_network(c->cc->ops->peer(c->io), &si->account_logins, net);
+	if (bare != NULL && net[0] != '\0')
+		xmpp_throttle_count(XT_LOGIN_ACCOUNT, bare, &si->account_logins);
+}
+
+/* Too many failures from there: nothing is even looked at. */
+static bool
+is_address_throttled(const struct xmpp_c2s *c)
+{
+	const struct xmpp_signin *si = xmpp_signin_of(c->env, td_cstr(c->domain));
+	char net[XMPP_NETWORK_MAX];
+
+	xmpp_throttle_network(c->cc->ops->peer(c->io), &si->logins, net);
+	return xmpp_throttle_over(XT_LOGIN_ADDRESS, net, &si->logins);
+}
+
+/* Too many failures of the account: then also the right password is refused, in the same words, or guessing would go
+ * on.  Tokens and certificates cannot be guessed. */
+static bool
+is_account_throttled(const struct xmpp_c2s *c)
+{
+	const struct xmpp_signin *si = xmpp_signin_of(c->env, td_cstr(c->domain));
+	const struct xmpp_sasl *s = c->nego->sasl;
+
+	return (xmpp_sasl_mechanism_bit(s) & (SASL_M_HT | SASL_M_EXTERNAL | SASL_M_ANONYMOUS)) ==
+		       0 &&
+	       xmpp_sasl_bare(s) != NULL &&
+	       xmpp_throttle_over(XT_LOGIN_ACCOUNT, xmpp_sasl_bare(s), &si->account_logins);
+}
+
 void
 c2s_auth_failed(struct xmpp_c2s *c, enum xmpp_sasl_error e)
 {
 	struct c2s_nego *n = c->nego;
 
+	if (e == SASL_NOT_AUTHORIZED || e == SASL_CREDENTIALS_EXPIRED || e == SASL_ACCOUNT_DISABLED)
+		count_failure(c);
 	xmpp_sasl_free(n->sasl);
 	n->sasl = NULL;
 	xmpp_sasl2_free(n->sasl2);
@@ -660,6 +716,8 @@ c2s_authenticated(struct xmpp_c2s *c)
 	td_buf_fini(&bare);
 	td_log_info(&c->log, "auth-ok", "mech=%s tls=%d", xmpp_sasl_mechanism(c->nego->sasl),
 		    c->tls);
+	c->anonymous = xmpp_sasl_mechanism_bit(c->nego->sasl) == SASL_M_ANONYMOUS;
+	c->nego->authed_at = td_mono_ms();
 	c->env->stats.logins++;
 	xmpp_sasl_free(c->nego->sasl);
 	c->nego->sasl = NULL;
@@ -700,6 +758,10 @@ static void
 sasl_result(struct xmpp_c2s *c, enum xmpp_sasl_step step, struct td_buf *out,
 	    enum xmpp_sasl_error error)
 {
+	if ((step == SASL_SUCCESS || step == SASL_FAILURE) && is_account_throttled(c)) {
+		step = SASL_FAILURE;
+		error = SASL_TEMPORARY_AUTH_FAILURE;
+	}
 	switch (step) {
 	case SASL_WAIT:
 		c->nego->sasl_waiting = true;
@@ -770,6 +832,10 @@ c2s_exchange(struct xmpp_c2s *c, struct td_str mech, unsigned offered, struct td
 	enum xmpp_sasl_error error = SASL_INVALID_MECHANISM;
 	struct xmpp_cb_data cb = { 0 };
 
+	if (is_address_throttled(c)) {
+		c2s_auth_failed(c, SASL_TEMPORARY_AUTH_FAILURE);
+		return read_on(c);
+	}
 	if (c->tls && (td_str_ends(mech, "-PLUS") || td_str_starts(mech, "HT-")))
 		(void)c->cc->ops->channel_binding(c->io, &cb);
 	c->nego->sasl = xmpp_sasl_start(mech, offered, td_cstr(c->domain), &cb, c->cc->creds,
@@ -861,6 +927,16 @@ c2s_go_on(struct xmpp_c2s *c)
 		feed_rest(c, &c->nego->rest);
 }
 
+/* Before authentication one may become a user. */
+static bool
+on_open_iq(struct xmpp_c2s *c, struct xmpp_stanza *s)
+{
+	if (xmpp_register_stream(c, s) == XMPP_DONE)
+		return read_on(c);
+	xmpp_c2s_end(c, "not-authorized", NULL);
+	return false;
+}
+
 /* ---- binding ---- */
 
 static void
@@ -884,6 +960,21 @@ bind_failed(struct xmpp_c2s *c, const char *id, enum xmpp_error e)
 		    xmpp_error_name(e));
 }
 
+bool
+c2s_may_bind(struct xmpp_c2s *c, struct xmpp_user *u)
+{
+	if (!u->exists && !u->failed && c->anonymous) {
+		u->exists = u->anonymous = true;
+	} else if (!u->exists && !u->failed && c->cc->provision) {
+		struct store_account a = { .jid = u->bare, .created = td_wall_ms() / 1000 };
+
+		store_account_add(c->env->store, &a, (struct store_to){ 0 });
+		u->exists = true;
+	}
+	return u->exists && !u->disabled && u->anonymous == c->anonymous &&
+	       !xmpp_signin_is_stale(c->env, u->bare, c->nego->authed_at);
+}
+
 static void
 on_user(struct xmpp_user *u, void *arg)
 {
@@ -897,13 +988,7 @@ on_user(struct xmpp_user *u, void *arg)
 	c->nego->binding = NULL;
 	c->cc->ops->pause(c->io, false);
 	c2s_goto(c, XS_BIND, "user");
-	if (!u->exists && !u->failed && c->cc->provision) {
-		struct store_account a = { .jid = u->bare, .created = td_wall_ms() / 1000 };
-
-		store_account_add(c->env->store, &a, (struct store_to){ 0 });
-		u->exists = true;
-	}
-	if (u->exists && !u->disabled)
+	if (c2s_may_bind(c, u))
 		sess = xmpp_session_bind(u, c, td_cstr(b->resource), &e);
 	else if (!u->failed)
 		e = XE_NOT_ALLOWED; /* deleted or disabled since it signed in */
@@ -1026,6 +1111,7 @@ static const struct step c2s_steps[] = {
 	{ XS_TASK,     XK_OTHER, NS_SASL2,  "next",      xmpp_sasl2_next },
 	{ XS_TASK,     XK_OTHER, NS_SASL2,  "task-data", xmpp_sasl2_task_data },
 	{ XS_TASK,     XK_OTHER, NS_SASL2,  "abort",     on_abort },
+	{ XS_OPEN,     XK_IQ,    NULL,      NULL,        on_open_iq },
 	{ XS_BIND,     XK_IQ,    NULL,      NULL,        on_bind_iq },
 	{ XS_BIND,     XK_OTHER, NULL,      NULL,        on_nonza },
 	{ XS_READY,    -1,       NULL,      NULL,        on_stanza },

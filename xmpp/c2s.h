@@ -112,6 +112,8 @@ struct td_str xmpp_c2s_bare(const struct xmpp_c2s *c);
 struct td_str xmpp_c2s_context(const struct xmpp_c2s *c, struct td_str key);
 const struct td_logctx *xmpp_c2s_log(const struct xmpp_c2s *c);
 bool xmpp_c2s_is_tls(const struct xmpp_c2s *c);
+/* Are the credentials of its accounts in our store? */
+bool xmpp_c2s_has_store(const struct xmpp_c2s *c);
 /* Is a stream header the next thing to come?  (For framings that make one.) */
 bool xmpp_c2s_at_header(const struct xmpp_c2s *c);
 /* Bytes a stanza may have now. */

@@ -5,6 +5,7 @@
 #define XMPP_C2S_PRIV_H
 #include "xmpp/c2s.h"
 
+struct xmpp_register;
 struct xmpp_sasl2;
 struct xmpp_component;
 
@@ -45,9 +46,11 @@ struct c2s_nego {
 	unsigned failures;
 	uint8_t profile; /* enum c2s_profile */
 	bool sasl_waiting, held,
-		delayed; /* nothing is read: a fetch, stream management, a penalty */
-	bool waiting;    /* c2s_wait */
-	char *from;      /* bare JID the stream header claims; NULL = none */
+		delayed;           /* nothing is read: a fetch, stream management, a penalty */
+	bool waiting;              /* c2s_wait */
+	struct xmpp_register *reg; /* accounts made or about to be made here; NULL = none */
+	uint64_t authed_at;        /* when the credentials were found right: td_mono_ms */
+	char *from;                /* bare JID the stream header claims; NULL = none */
 	struct bind_request *binding;
 	struct td_buf rest; /* input that came while we waited */
 };
@@ -56,6 +59,7 @@ struct xmpp_c2s {
 	uint32_t magic;
 	uint8_t state;
 	bool tls, out_open, moving, in_input, gone;
+	bool anonymous; /* who signed in is a guest */
 	bool component; /* not a client but a component (XEP-0114): <comp> in place of <rows> */
 	struct xmpp_env *env;
 	struct xmpp_io *io;
@@ -88,6 +92,8 @@ struct c2s_pause {
 /* ---- for the files of negotiation ---- */
 
 void c2s_goto(struct xmpp_c2s *c, enum c2s_state to, const char *why);
+/* May <u>, for which c signed in, have a session?  Makes the account where that is due (provision, guests). */
+bool c2s_may_bind(struct xmpp_c2s *c, struct xmpp_user *u);
 void c2s_send_features(struct xmpp_c2s *c);
 /* <failure/> in the profile of the exchange; the stream goes back to XS_OPEN, or ends after too many. */
 void c2s_auth_failed(struct xmpp_c2s *c, enum xmpp_sasl_error e);

@@ -43,7 +43,7 @@ static const struct {
 	{ "SCRAM-SHA-1", SASL_M_SCRAM_SHA1, &sasl_scram_sha1 },
 	{ "PLAIN", SASL_M_PLAIN, &sasl_plain },
 	{ "DIGEST-MD5", SASL_M_DIGEST_MD5, &sasl_digest_md5 },
-	{ "ANONYMOUS", SASL_M_ANONYMOUS, NULL },
+	{ "ANONYMOUS", SASL_M_ANONYMOUS, &sasl_anonymous },
 	{ "HT-SHA-256-EXPR", SASL_M_HT_EXPR, &sasl_ht_expr },
 	{ "HT-SHA-256-ENDP", SASL_M_HT_ENDP, &sasl_ht_endp },
 	{ "HT-SHA-256-NONE", SASL_M_HT_NONE, &sasl_ht_none },
@@ -337,6 +337,13 @@ sasl_lookup(struct xmpp_sasl *s, struct td_str name, struct td_str authzid, stru
 	return SASL_WAIT;
 }
 
+bool
+sasl_assume(struct xmpp_sasl *s, struct td_str name)
+{
+	prepare_name(s, name);
+	return s->user != NULL;
+}
+
 /* RFC 6120 6.3.8: the authorization identity is a bare JID; nobody acts for others here. */
 static bool
 may_act(const struct xmpp_sasl *s)
@@ -400,7 +407,7 @@ xmpp_sasl_start(struct td_str mechanism, unsigned offered, struct td_str domain,
 	s = td_zalloc(sizeof(*s));
 	s->mech = mech;
 	s->offered = offered;
-	s->source = xmpp_cred_source_ref(source);
+	s->source = source != NULL ? xmpp_cred_source_ref(source) : NULL;
 	s->loop = loop;
 	s->wake = wake;
 	s->wake_arg = wake_arg;
@@ -433,7 +440,8 @@ xmpp_sasl_free(struct xmpp_sasl *s)
 	if (s->fetch != NULL)
 		s->fetch->s = NULL; /* on_credentials frees it */
 	xmpp_credentials_fini(&s->cred);
-	xmpp_cred_source_unref(&s->source);
+	if (s->source != NULL)
+		xmpp_cred_source_unref(&s->source);
 	free(s->domain);
 	free(s->cb_exporter);
 	free(s->cb_end_point);
@@ -496,6 +504,12 @@ xmpp_sasl_resume(struct xmpp_sasl *s, struct td_buf *out, enum xmpp_sasl_error *
 	if (s->phase != SASL_P_FETCHED)
 		return answer(s, sasl_fail(error, SASL_MALFORMED_REQUEST), &raw, out);
 	return answer(s, go_on(s, &raw, error), &raw, out);
+}
+
+const char *
+xmpp_sasl_bare(const struct xmpp_sasl *s)
+{
+	return s->bare;
 }
 
 struct td_str

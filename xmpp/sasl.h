@@ -155,6 +155,8 @@ enum xmpp_sasl_step xmpp_sasl_resume(struct xmpp_sasl *s, struct td_buf *out,
 				     enum xmpp_sasl_error *error);
 /* After SASL_SUCCESS: the prepared local part of the authorised user. */
 struct td_str xmpp_sasl_user(const struct xmpp_sasl *s);
+/* Whom the client wants to be, whether there is such an account or not; NULL before it said so. */
+const char *xmpp_sasl_bare(const struct xmpp_sasl *s);
 /* Whom the client asked to act for, prepared; "" when it left that out. */
 struct td_str xmpp_sasl_authzid(const struct xmpp_sasl *s);
 const char *xmpp_sasl_mechanism(const struct xmpp_sasl *s);

@@ -340,13 +340,7 @@ take_back(struct xmpp_c2s *c, enum xmpp_sasl_error e)
 static bool
 may_go_on(struct xmpp_c2s *c, struct xmpp_user *u)
 {
-	if (!u->exists && !u->failed && c->cc->provision) {
-		struct store_account a = { .jid = u->bare, .created = td_wall_ms() / 1000 };
-
-		store_account_add(c->env->store, &a, (struct store_to){ 0 });
-		u->exists = true;
-	}
-	if (u->exists && !u->disabled)
+	if (c2s_may_bind(c, u))
 		return true;
 	take_back(c, u->failed     ? SASL_TEMPORARY_AUTH_FAILURE
 		     : u->disabled ? SASL_ACCOUNT_DISABLED

@@ -64,11 +64,13 @@ struct xmpp_sasl {
 
 extern const struct sasl_mech sasl_scram_sha1, sasl_scram_sha256, sasl_scram_sha1_plus,
 	sasl_scram_sha256_plus, sasl_plain, sasl_digest_md5, sasl_ht_none, sasl_ht_endp,
-	sasl_ht_expr;
+	sasl_ht_expr, sasl_anonymous;
 
 /* Remember who this is about and fetch credentials, then go on with mech->resume. */
 enum xmpp_sasl_step sasl_lookup(struct xmpp_sasl *s, struct td_str name, struct td_str authzid,
 				struct td_buf *out, enum xmpp_sasl_error *error);
+/* Be <name> without any credentials; false: that is no address. */
+bool sasl_assume(struct xmpp_sasl *s, struct td_str name);
 /* The proof was right or not; says what that comes to. */
 enum xmpp_sasl_step sasl_verdict(struct xmpp_sasl *s, bool proved, enum xmpp_sasl_error *error);
 enum xmpp_sasl_step sasl_fail(enum xmpp_sasl_error *error, enum xmpp_sasl_error e);

@@ -371,9 +371,8 @@ out_changes(struct store_contact *sc, enum substate now, struct rule r)
 }
 
 void
-xmpp_subscription_out(struct xmpp_session *sess, struct xmpp_stanza *s)
+xmpp_subscription_send(struct xmpp_user *u, struct xmpp_stanza *s)
 {
-	struct xmpp_user *u = sess->user;
 	struct xmpp_stanza *own = s->sealed ? xmpp_stanza_dup(s) : xmpp_stanza_ref(s);
 	struct xmpp_jid to = xmpp_jid_view(own->to.bare), from = xmpp_jid_view(u->bare);
 	const struct xmpp_contact *have = xmpp_user_contact(u, to.bare);
@@ -383,7 +382,7 @@ xmpp_subscription_out(struct xmpp_session *sess, struct xmpp_stanza *s)
 	struct rule r;
 
 	if (!subtype_of(own, &type) || td_str_eq(to.bare, u->bare)) {
-		xmpp_bounce(sess->env, own, XE_NOT_ALLOWED, NULL); /* one sees oneself anyway */
+		xmpp_bounce(u->env, own, XE_NOT_ALLOWED, NULL); /* one sees oneself anyway */
 		xmpp_stanza_unref(&own);
 		return;
 	}
@@ -398,11 +397,17 @@ xmpp_subscription_out(struct xmpp_session *sess, struct xmpp_stanza *s)
 		if (r.acts & PASS)
 			xmpp_subscription_route(u, xmpp_stanza_ref(own));
 	} else if (!is_shown(have) && r.next != SS_NONE && !xmpp_roster_has_room(u, false)) {
-		xmpp_bounce(sess->env, own, XE_RESOURCE_CONSTRAINT, "the roster is full");
+		xmpp_bounce(u->env, own, XE_RESOURCE_CONSTRAINT, "the roster is full");
 	} else {
 		commit(u, own, to.bare, r, type, &sc, sub_new(out_done, true));
 	}
 	xmpp_stanza_unref(&own);
+}
+
+void
+xmpp_subscription_out(struct xmpp_session *sess, struct xmpp_stanza *s)
+{
+	xmpp_subscription_send(sess->user, s);
 }
 
 /* ---- inbound ---- */

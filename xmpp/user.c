@@ -10,6 +10,7 @@
 #include "xmpp/deliver.h"
 #include "xmpp/im.h"
 #include "xmpp/roster.h"
+#include "xmpp/signin.h"
 #include "xmpp/xmpp.h"
 
 #define IDLE_MS 60000u
@@ -317,6 +318,7 @@ xmpp_user_kick(struct xmpp_user *u, const char *condition)
 	struct xmpp_session *s, *next;
 
 	u->busy++;
+	xmpp_signin_changed(u->env, u->bare);
 	for (s = TAILQ_FIRST(&u->sessions); s != NULL; s = next) {
 		struct xmpp_c2s *c = s->stream;
 

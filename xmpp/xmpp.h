@@ -234,6 +234,7 @@ struct xmpp_user {
 	struct xmpp_limits *lim; /* of the domain, env's */
 	uint8_t state;
 	bool exists, disabled, failed; /* failed: the store could not say */
+	bool anonymous; /* a guest (XEP-0175): it exists while it has a session, nothing of it is stored */
 	struct td_map roster;          /* contact bare JID -> struct xmpp_contact */
 	uint64_t roster_ver;
 	uint64_t offline_count;           /* rows waiting in the store, as far as we know */
@@ -349,6 +350,8 @@ void xmpp_presence_in(struct xmpp_user *u, struct xmpp_stanza *s);
 void xmpp_presence_session_end(struct xmpp_session *sess);
 /* subscribe/subscribed/unsubscribe/unsubscribed from our user's client, to a bare JID (section 3.1-3.4, appendix A). */
 void xmpp_subscription_out(struct xmpp_session *sess, struct xmpp_stanza *s);
+/* The same in the name of the user, by the server. */
+void xmpp_subscription_send(struct xmpp_user *u, struct xmpp_stanza *s);
 void xmpp_subscription_in(struct xmpp_user *u, struct xmpp_stanza *s);
 /* Stanzas of one sender to one receiver stay in order (RFC 6120 10.1), also behind a subscription change that
  * is being committed.  From our user's client: routes <s>, now or after it.  Takes the reference. */

@@ -77,7 +77,8 @@ static bool
 may_ask(const struct xmpp_iq *iq)
 {
 	if (iq->user != NULL)
-		return iq->user->exists && xmpp_presence_may_see(iq->user, &iq->s->from);
+		return iq->user->exists &&
+		       (iq->user->anonymous || xmpp_presence_may_see(iq->user, &iq->s->from));
 	return iq->env->host->domain(iq->env, iq->s->to.domain) == XD_LOCAL;
 }
 
@@ -105,7 +106,8 @@ disco_info(struct xmpp_iq *iq)
 	}
 	td_buf_addz(&b, "<query xmlns='" NS_DISCO_INFO "'>");
 	if (iq->user != NULL) {
-		td_buf_addz(&b, "<identity category='account' type='registered'/>");
+		td_buf_addf(&b, "<identity category='account' type='%s'/>",
+			    iq->user->anonymous ? "anonymous" : "registered");
 		features(iq->env, iq->user->domain, true, &b);
 		STAILQ_FOREACH(ext, &d->exts, link)
 		if (ext->account != NULL)
