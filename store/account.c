@@ -234,6 +234,9 @@ account_delete_run(struct store_op *op, struct store_db *db)
 	if (rc >= 0)
 		rc = store_db_do(db, &op->err, "UPDATE uploads SET expires = 0 WHERE owner = ?1",
 				 SV(sv_text(o->a.jid)));
+	if (rc >= 0)
+		rc = store_db_do(db, &op->err, "DELETE FROM ps_nodes WHERE owner = ?1",
+				 SV(sv_text(o->a.jid)));
 	return rc;
 }
 

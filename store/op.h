@@ -49,6 +49,7 @@ union store_reply {
 	void (*invite)(void *, const struct store_result *, const struct store_invite *);
 	store_archive_cb *archive;
 	store_upload_cb *upload;
+	void (*any)(void); /* of a type that only its file knows: cast there */
 };
 
 struct store_op {

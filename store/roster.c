@@ -53,6 +53,12 @@ load_account(struct get_op *o, struct store_db *db, int64_t *id)
 	rc = store_db_int(db, &o->op.err, &count,
 			  "SELECT count(*) FROM messages WHERE account = ?1", SV(sv_int(*id)));
 	o->ro.offline_count = (uint64_t)count;
+	count = 0;
+	if (rc >= 0)
+		rc = store_db_int(db, &o->op.err, &count,
+				  "SELECT 1 FROM ps_nodes WHERE owner = ?1 LIMIT 1",
+				  SV(sv_text(o->jid)));
+	o->ro.has_nodes = count != 0;
 	return rc < 0 ? rc : 1;
 }
 

@@ -95,7 +95,44 @@ static const char v2_mail[] = "CREATE TABLE dedup ("
 			      "CREATE INDEX outbox_next ON outbox (next_try, id);";
 
 /* 3-8: each is made and read by one file of the store. */
-static const char v4_pubsub[] = "";  /* pubsub.c */
+
+/* 4: pubsub.c.  An owner is an account (PEP) or a service's domain.  Triggers keep the size of each node. */
+static const char v4_pubsub[] =
+	"CREATE TABLE ps_nodes ("
+	" id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" owner TEXT NOT NULL,"
+	" name TEXT NOT NULL,"
+	" config TEXT NOT NULL,"
+	" created INTEGER NOT NULL,"
+	" bytes INTEGER NOT NULL DEFAULT 0,"
+	" UNIQUE (owner, name));"
+	/* AUTOINCREMENT: the order of publication, and no number comes back */
+	"CREATE TABLE ps_items ("
+	" seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" node INTEGER NOT NULL REFERENCES ps_nodes (id) ON DELETE CASCADE,"
+	" id TEXT NOT NULL,"
+	" at INTEGER NOT NULL,"
+	" publisher TEXT NOT NULL,"
+	" payload BLOB NOT NULL,"
+	" UNIQUE (node, id));"
+	"CREATE INDEX ps_items_order ON ps_items (node, seq);"
+	"CREATE TRIGGER ps_item_in AFTER INSERT ON ps_items BEGIN"
+	" UPDATE ps_nodes SET bytes = bytes + length(new.id) + length(new.payload)"
+	" WHERE id = new.node; END;"
+	"CREATE TRIGGER ps_item_out AFTER DELETE ON ps_items BEGIN"
+	" UPDATE ps_nodes SET bytes = bytes - length(old.id) - length(old.payload)"
+	" WHERE id = old.node; END;"
+	"CREATE TABLE ps_affiliations ("
+	" node INTEGER NOT NULL REFERENCES ps_nodes (id) ON DELETE CASCADE,"
+	" jid TEXT NOT NULL,"
+	" state INTEGER NOT NULL,"
+	" PRIMARY KEY (node, jid)) WITHOUT ROWID;"
+	"CREATE TABLE ps_subscriptions ("
+	" node INTEGER NOT NULL REFERENCES ps_nodes (id) ON DELETE CASCADE,"
+	" jid TEXT NOT NULL,"
+	" state INTEGER NOT NULL,"
+	" options TEXT NOT NULL,"
+	" PRIMARY KEY (node, jid)) WITHOUT ROWID;";
 static const char v5_muc[] =         /* muc.c */
 	"CREATE TABLE muc_rooms ("
 	" id INTEGER PRIMARY KEY,"

@@ -126,7 +126,8 @@ struct store_roster {
 	uint64_t ver; /* the account's roster version */
 	const struct store_contact *contacts;
 	size_t n;
-	uint64_t offline_count;               /* messages waiting */
+	uint64_t offline_count; /* messages waiting */
+	bool has_nodes;         /* something is published (pubsub.h) */
 	const struct store_setting *settings; /* of the account, those whose key begins with '+' */
 	size_t n_settings;
 };

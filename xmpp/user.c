@@ -156,6 +156,7 @@ on_loaded(void *arg, const struct store_result *r, const struct store_roster *ro
 		u->exists = true;
 		u->disabled = ro->account_disabled;
 		u->offline_count = ro->offline_count;
+		u->has_nodes = ro->has_nodes;
 		xmpp_roster_load(u, ro);
 		for (size_t i = 0; i < ro->n_settings; i++)
 			put_setting(u, ro->settings[i].key, ro->settings[i].value);
@@ -234,6 +235,12 @@ xmpp_user_with(struct xmpp_env *env, struct td_str bare, void (*fn)(struct xmpp_
 static bool
 droppable(struct xmpp_env *env, const struct xmpp_stanza *s)
 {
+	/* capabilities of another server's user: the last items of this account may be for them (XEP-0163) */
+	if (s->kind == XK_PRESENCE && s->type == XT_NONE && !(s->flags & XF_FROM_CLIENT) &&
+	    xmpp_node_child(s->root, NS_CAPS, "c") != NULL)
+		return false;
+	if (s->kind == XK_MESSAGE && (s->flags & XF_EVENT))
+		return true; /* nobody is online */
 	if (s->kind == XK_PRESENCE)
 		return !xmpp_privilege_taps(env, s->to.domain) &&
 		       (s->type == XT_NONE || s->type == XT_UNAVAILABLE || s->type == XT_ERROR);

@@ -108,6 +108,7 @@ enum xmpp_slot {
 	XMPP_SLOT_MAM,
 	XMPP_SLOT_PUBSUB,
 	XMPP_SLOT_CAPS,
+	XMPP_SLOT_PEP,
 	XMPP_SLOT_MUC,
 	XMPP_SLOT_PUSH,
 	XMPP_SLOT_ADHOC,
@@ -122,6 +123,7 @@ enum xmpp_slot {
 	XMPP_SLOT_LAST,
 	XMPP_SLOT_CONTACT,
 	XMPP_SLOT_SOFTWARE,
+	XMPP_SLOT_SERVERINFO,
 	XMPP_SLOT_SPARE1,
 	XMPP_SLOT_SPARE2,
 	XMPP_SLOT_COUNT /* must be last */
@@ -235,6 +237,7 @@ struct xmpp_user {
 	uint8_t state;
 	bool exists, disabled, failed; /* failed: the store could not say */
 	bool anonymous; /* a guest (XEP-0175): it exists while it has a session, nothing of it is stored */
+	bool has_nodes;                /* it has published something: pubsub nodes (XEP-0163) */
 	struct td_map roster;          /* contact bare JID -> struct xmpp_contact */
 	uint64_t roster_ver;
 	uint64_t offline_count;           /* rows waiting in the store, as far as we know */

@@ -89,6 +89,19 @@ has_node(const struct xmpp_iq *iq)
 	return xmpp_node_attr(iq->payload, "node").len > 0;
 }
 
+void
+xmpp_disco_host_info(struct xmpp_env *env, struct td_str domain, struct td_buf *out)
+{
+	struct disco *d = env->module_data[XMPP_SLOT_DISCO];
+	struct xmpp_disco_ext *ext;
+
+	td_buf_addz(out, "<identity category='server' type='im' name='Tandem'/>");
+	features(env, domain, false, out);
+	STAILQ_FOREACH(ext, &d->exts, link)
+	if (ext->info != NULL)
+		ext->info(ext, env, domain, out);
+}
+
 static int
 disco_info(struct xmpp_iq *iq)
 {
@@ -113,11 +126,7 @@ disco_info(struct xmpp_iq *iq)
 		if (ext->account != NULL)
 			ext->account(ext, iq->user, &b);
 	} else {
-		td_buf_addz(&b, "<identity category='server' type='im' name='Tandem'/>");
-		features(iq->env, iq->s->to.domain, false, &b);
-		STAILQ_FOREACH(ext, &d->exts, link)
-		if (ext->info != NULL)
-			ext->info(ext, iq->env, iq->s->to.domain, &b);
+		xmpp_disco_host_info(iq->env, iq->s->to.domain, &b);
 	}
 	td_buf_addz(&b, "</query>");
 	xmpp_iq_result(iq, td_buf_str(&b));
@@ -174,6 +183,9 @@ disco_items(struct xmpp_iq *iq)
 		TAILQ_FOREACH(sess, &iq->user->sessions, link)
 		if (sess->available && !sess->dead)
 			xmpp_disco_write_item(&b, sess->jid.full, TD_STR_NULL);
+		STAILQ_FOREACH(ext, &d->exts, link)
+		if (ext->account_items != NULL)
+			ext->account_items(ext, iq->user, &iq->s->from, &b);
 	} else {
 		struct service_list list = { &b, iq->s->to.domain };
 

@@ -16,7 +16,12 @@ struct xmpp_disco_ext {
 	/* Append <item/> elements (services of <domain>) to disco#items; may be NULL. */
 	void (*items)(struct xmpp_disco_ext *self, struct xmpp_env *env, struct td_str domain,
 		      struct td_buf *out);
+	/* The same for an account, asked by somebody who may know of it; may be NULL. */
+	void (*account_items)(struct xmpp_disco_ext *self, struct xmpp_user *u,
+			      const struct xmpp_jid *who, struct td_buf *out);
 };
+/* What disco#info of our domain answers, without <query/>. */
+void xmpp_disco_host_info(struct xmpp_env *env, struct td_str domain, struct td_buf *out);
 void xmpp_disco_extend(struct xmpp_env *env, struct xmpp_disco_ext *ext);
 /* One <item jid= name=/>; name may be TD_STR_NULL. */
 void xmpp_disco_write_item(struct td_buf *out, struct td_str jid, struct td_str name);

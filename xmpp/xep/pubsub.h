@@ -1,0 +1,314 @@
+/* pubsub - what the files of publish-subscribe share: XEP-0060 and, on accounts, XEP-0163.
+ * Thread: the worker that owns the host's JID.
+ *
+ * A host is an address with nodes: an account (PEP) or a domain with service = "pubsub".  Its nodes with
+ * configuration, affiliations and subscriptions are in memory while it is used; items are in the store.
+ * A change is checked and made in memory when it is asked for, committed, and only then answered and
+ * told to subscribers.  When a commit fails, the host forgets all and loads again.
+ *
+ *   pubsub_config.c   options, forms, what the defaults are
+ *   pubsub_host.c     hosts and nodes in memory, loading, changing, who may what
+ *   pubsub_event.c    notifications
+ *   pubsub_publish.c  publish, retract, items
+ *   pubsub_subscribe.c  subscriptions of the asker, options, authorisation
+ *   pubsub_owner.c    create, configure, affiliations, purge, delete
+ *   pubsub_disco.c    disco#info and disco#items
+ *   xep_0060_pubsub.c the table of requests, the service
+ *   xep_0163_pep.c    the account's side: presence, +notify */
+#ifndef XMPP_XEP_PUBSUB_H
+#define XMPP_XEP_PUBSUB_H
+#include "gateway/base/arena.h"
+#include "store/pubsub.h"
+#include "xmpp/form.h"
+#include "xmpp/xmpp.h"
+
+struct xmpp_caps;
+struct ps_host;
+struct ps_node;
+
+/* ---- pubsub_config.c ---- */
+
+enum ps_access {
+	PSA_OPEN = 0,
+	PSA_PRESENCE,
+	PSA_ROSTER,
+	PSA_AUTHORIZE,
+	PSA_WHITELIST
+};
+enum ps_publish_model {
+	PSP_PUBLISHERS = 0,
+	PSP_SUBSCRIBERS,
+	PSP_OPEN
+};
+enum ps_send_last {
+	PSL_NEVER = 0,
+	PSL_ON_SUB,
+	PSL_ON_SUB_AND_PRESENCE
+};
+#define PS_MAX (-1) /* the word "max": as many, or as long, as the server allows */
+
+/* A node's configuration; the texts live in the arena of the node (or of whoever fills it in). */
+struct ps_config {
+	uint8_t access, publish, send_last, itemreply, notification, node_full;
+	bool persist, deliver_notifications, deliver_payloads, notify_config, notify_delete,
+		notify_retract, notify_sub, presence_based, purge_offline, subscribe;
+	int64_t max_items, item_expire, max_payload;
+	struct td_str title, description, language, type, contact, groups; /* groups: one a line */
+};
+/* Defaults for a node <name> of a host. */
+void ps_config_default(const struct ps_host *h, struct td_str name, struct ps_config *out);
+/* In the store's notation, one option a line. */
+void ps_config_write(const struct ps_config *c, struct td_buf *out);
+void ps_config_read(struct td_arena *a, struct td_str text, struct ps_config *out);
+/* Take over the fields of a submitted form.  False: a value that is none, or not allowed here (*why names the field).
+ * Unknown fields are ignored unless <strict>. */
+bool ps_config_apply(struct td_arena *a, const struct ps_host *h, struct td_str name,
+		     const struct xmpp_form *f, bool strict, struct ps_config *c, const char **why);
+/* The fields of a configuration form. */
+void ps_config_form(const struct ps_host *h, const struct ps_config *c, enum xmpp_form_kind kind,
+		    struct td_buf *out);
+/* disco#info meta-data (XEP-0060 5.4). */
+void ps_config_metadata(const struct ps_node *n, struct td_buf *out);
+/* Does <c> have what every field of <f> (publish-options) says? */
+bool ps_config_meets(struct td_arena *a, const struct ps_host *h, const struct xmpp_form *f,
+		     const struct ps_config *c);
+
+/* ---- pubsub_host.c ---- */
+
+enum ps_affiliation {
+	PSF_NONE = 0,
+	PSF_OWNER,
+	PSF_PUBLISHER,
+	PSF_PUBLISH_ONLY,
+	PSF_MEMBER,
+	PSF_OUTCAST,
+	PSF_COUNT /* must be last */
+};
+enum ps_state {
+	PSS_NONE = 0,
+	PSS_PENDING,
+	PSS_UNCONFIGURED,
+	PSS_SUBSCRIBED,
+	PSS_COUNT /* must be last */
+};
+const char *ps_affiliation_name(enum ps_affiliation a);
+const char *ps_state_name(enum ps_state s);
+/* By name; -1 = none of them. */
+int ps_affiliation_of(struct td_str s);
+int ps_state_of(struct td_str s);
+
+struct ps_sub {
+	LIST_ENTRY(ps_sub) link;
+	uint8_t state;
+	bool deliver;
+	uint64_t expire;   /* wall ms; 0 = never */
+	uint8_t shows;     /* bits: which <show/> wants delivery; kept, not acted upon */
+	struct td_str jid; /* this struct is one malloc */
+};
+struct ps_affil {
+	uint8_t affiliation;
+	struct td_str jid; /* likewise */
+};
+struct ps_node {
+	unsigned refs; /* the host's map has one; calls under way have theirs */
+	struct ps_host *host;
+	struct td_str name; /* in <arena> */
+	struct td_arena *arena;
+	struct ps_config cfg;
+	struct td_arena *cfg_arena;
+	uint64_t created;
+	bool gone;            /* deleted; still to be told */
+	struct td_map affils; /* bare JID -> struct ps_affil */
+	LIST_HEAD(ps_subs, ps_sub) subs;
+	unsigned n_subs;
+};
+/* An address of another server that has told a PEP host its capabilities. */
+struct ps_peer {
+	struct xmpp_caps *caps;
+	char jid[];
+};
+struct ps_host {
+	struct xmpp_env *env;
+	struct td_str jid;
+	bool pep, loading, loaded, stale;
+	struct xmpp_user *user; /* pep */
+	struct td_map nodes;    /* name -> struct ps_node */
+	struct td_map peers;    /* full JID -> struct ps_peer */
+	unsigned n_calls;
+	LIST_HEAD(, ps_call) calls;
+	STAILQ_HEAD(ps_waiters, ps_waiter) waiting;
+};
+/* Something under way in the store.  Embed first; host NULL when the answer comes: all is gone, only free. */
+struct ps_call {
+	LIST_ENTRY(ps_call) link;
+	struct ps_host *host;
+};
+void ps_call_begin(struct ps_call *c, struct ps_host *h);
+void ps_call_end(struct ps_call *c);
+
+/* The host of an account, made on first use; of a service of this worker. */
+struct ps_host *ps_host_pep(struct xmpp_user *u);
+struct ps_host *ps_host_service(struct xmpp_env *env, struct td_str domain);
+/* The account's host when there is one in memory. */
+struct ps_host *ps_host_known(struct xmpp_user *u);
+void ps_host_free(struct ps_host *h);
+/* fn(host, arg) once the nodes are in memory: maybe now.  host NULL: they cannot be had (error) or the env went. */
+void ps_host_with(struct ps_host *h, void (*fn)(struct ps_host *h, void *arg), void *arg);
+
+struct ps_node *ps_node_find(const struct ps_host *h, struct td_str name);
+void ps_node_unref(struct ps_node **n);
+/* In memory only. */
+struct ps_node *ps_node_add(struct ps_host *h, struct td_str name, const struct ps_config *c);
+void ps_node_remove(struct ps_node *n);
+void ps_node_set_config(struct ps_node *n, const struct ps_config *c);
+void ps_node_set_affiliation(struct ps_node *n, struct td_str bare, enum ps_affiliation a);
+struct ps_sub *ps_node_sub(const struct ps_node *n, struct td_str jid);
+struct ps_sub *ps_node_set_sub(struct ps_node *n, struct td_str jid, enum ps_state s);
+void ps_sub_write(const struct ps_sub *s, struct td_buf *out); /* its options, for the store */
+
+bool ps_is_owner(const struct ps_node *n, const struct xmpp_jid *who);
+enum ps_affiliation ps_affiliation(const struct ps_node *n, const struct xmpp_jid *who);
+/* Why not: an error and the pubsub#errors condition beside it (may be NULL). */
+struct ps_refusal {
+	enum xmpp_error e;
+	const char *condition;
+};
+/* The access model: may <who> have items (and subscribe, if <subscribing>)? */
+bool ps_may_read(const struct ps_node *n, const struct xmpp_jid *who, bool subscribing,
+		 struct ps_refusal *why);
+bool ps_may_publish(const struct ps_node *n, const struct xmpp_jid *who);
+/* May <who> make nodes here? */
+bool ps_may_create(const struct ps_host *h, const struct xmpp_jid *who);
+/* Is <who> somebody to whom this account may be unknown? */
+bool ps_is_stranger(const struct ps_host *h, const struct xmpp_jid *who);
+/* Wall ms before which items of the node are no more. */
+uint64_t ps_since(const struct ps_node *n);
+int64_t ps_limit(const struct ps_host *h, const char *option);
+
+/* ---- a request ---- */
+
+struct ps_req {
+	struct ps_host *host;
+	struct xmpp_stanza *s; /* borrowed; its arena may be shared: allocate from <a> */
+	struct td_arena *a;    /* until the request was looked at */
+	struct xmpp_node *pubsub, *what;
+	struct td_str name; /* of the node; .p NULL = not given */
+	struct ps_node *node;
+	int verdict; /* XMPP_DONE, XMPP_LATER or XMPP_PASS */
+};
+void ps_result(struct ps_req *r, struct td_str xml);
+void ps_error(struct ps_req *r, enum xmpp_error e, const char *condition);
+void ps_unsupported(struct ps_req *r, const char *feature);
+/* The same for a stanza that was kept. */
+void ps_answer(struct ps_host *h, struct xmpp_stanza *s, struct td_str xml);
+void ps_refuse(struct ps_host *h, struct xmpp_stanza *s, enum xmpp_error e, const char *condition);
+
+/* ---- pubsub_host.c: changing ---- */
+
+/* What happens after the commit: the answer, then notifications in the order added. */
+struct ps_change;
+struct ps_change *ps_change_new(struct ps_host *h,
+				struct xmpp_stanza *iq); /* iq NULL: nobody asked */
+/* Room for the strings of verbs; lives until the change is over. */
+struct td_arena *ps_change_arena(struct ps_change *c);
+void ps_change_add(struct ps_change *c, const struct store_ps_change *verb);
+/* Payload of the result. */
+void ps_change_result(struct ps_change *c, struct td_str xml);
+/* Tell the node's subscribers: <xml> is the content of <event/>. */
+void ps_change_event(struct ps_change *c, struct ps_node *n, struct td_str xml);
+/* A message of its own to <to>, <xml> complete. */
+void ps_change_tell(struct ps_change *c, const struct xmpp_jid *to, struct td_str xml);
+/* Run after that, also when it failed (rc < 0); answers itself then: no result or error is sent when it returns true. */
+void ps_change_then(struct ps_change *c,
+		    bool (*fn)(struct ps_host *h, struct xmpp_stanza *iq, int rc, void *arg),
+		    void *arg);
+/* The avatar's metadata are written because the vCard was: nothing is to follow from it. */
+void ps_change_quiet(struct ps_change *c);
+void ps_change_commit(struct ps_change *c);
+
+/* ---- pubsub_event.c ---- */
+
+/* Tell everybody who may and wants to know: <xml> is the content of <event/>. */
+void ps_notify(struct ps_node *n, struct td_str xml);
+/* A message from the host; takes nothing. */
+void ps_send(struct ps_host *h, const struct xmpp_jid *to, enum xmpp_type type, struct td_str xml);
+/* The last item of the node to <to>. */
+void ps_send_last(struct ps_node *n, const struct xmpp_jid *to);
+/* The last items of all nodes that <caps> asks for (but <old> did not) to <to>, who came online. */
+void ps_greet(struct ps_host *h, const struct xmpp_jid *to, const struct xmpp_caps *caps,
+	      const struct xmpp_caps *old);
+/* One <item/> as the store has it. */
+void ps_write_item(struct td_buf *out, const struct ps_node *n, struct td_str id,
+		   struct td_str publisher, struct td_str payload);
+
+/* ---- the requests (rows of the table in xep_0060_pubsub.c) ---- */
+
+void ps_do_publish(struct ps_req *r);
+void ps_do_retract(struct ps_req *r);
+void ps_do_items(struct ps_req *r);
+void ps_do_subscribe(struct ps_req *r);
+void ps_do_unsubscribe(struct ps_req *r);
+void ps_get_options(struct ps_req *r);
+void ps_set_options(struct ps_req *r);
+void ps_get_default_options(struct ps_req *r);
+void ps_get_subscriptions(struct ps_req *r);
+void ps_get_affiliations(struct ps_req *r);
+void ps_do_create(struct ps_req *r);
+void ps_get_config(struct ps_req *r);
+void ps_set_config(struct ps_req *r);
+void ps_get_default(struct ps_req *r);
+void ps_do_delete(struct ps_req *r);
+void ps_do_purge(struct ps_req *r);
+void ps_owner_get_affiliations(struct ps_req *r);
+void ps_owner_set_affiliations(struct ps_req *r);
+void ps_owner_get_subscriptions(struct ps_req *r);
+void ps_owner_set_subscriptions(struct ps_req *r);
+/* A message that may be an owner's answer to a subscription request: true when it was. */
+bool ps_authorization(struct ps_host *h, struct xmpp_stanza *s);
+/* Is <s> one, by its look? */
+bool ps_is_authorization(const struct xmpp_stanza *s);
+/* The subscription requests that wait for this owner. */
+void ps_send_pending(struct ps_host *h, const struct xmpp_jid *owner);
+
+/* Publish items from within: <items> one of each, made by the owner.  The node is made with defaults when it is not there.
+ * False: it may not be (limits). */
+struct ps_own_item {
+	struct td_str id, payload;
+};
+struct ps_node *ps_change_node(struct ps_change *c, struct td_str name);
+void ps_change_publish(struct ps_change *c, struct ps_node *n, const struct ps_own_item *items,
+		       size_t count, struct td_str publisher);
+void ps_change_retract(struct ps_change *c, struct ps_node *n, const struct td_str *ids,
+		       size_t count);
+
+/* ---- pubsub_disco.c ---- */
+
+/* XMPP_PASS: not about pubsub. */
+int ps_disco_info(struct ps_req *r);
+int ps_disco_items(struct ps_req *r);
+/* <item/> of each node that <who> may know of. */
+void ps_disco_nodes(struct ps_host *h, const struct xmpp_jid *who, struct td_buf *out);
+extern const char *const ps_pep_features[];
+
+/* ---- xep_0060_pubsub.c ---- */
+
+/* Run the request in r->s (pubsub, pubsub#owner, disco with node). */
+int ps_request(struct ps_host *h, struct xmpp_stanza *s);
+
+/* ---- xep_0402_bookmarks.c: views of the bookmarks ---- */
+
+/* Requests about the old node: true when taken. */
+bool ps_bookmarks_request(struct ps_req *r);
+/* The bookmarks changed: tell who watches the old node. */
+void ps_bookmarks_changed(struct ps_host *h);
+/* What ps_send_last does, for the old node. */
+void ps_bookmarks_last(struct ps_host *h, const struct xmpp_jid *to);
+/* For private XML: the whole old document, or take one over. */
+void ps_bookmarks_get(struct ps_host *h, struct xmpp_stanza *iq);
+void ps_bookmarks_set(struct ps_host *h, struct xmpp_stanza *iq, const struct xmpp_node *storage);
+
+/* ---- xep_0398_avatar.c ---- */
+
+/* An avatar's metadata were published or retracted by the owner. */
+void ps_avatar_changed(struct ps_host *h);
+#endif

@@ -1,0 +1,239 @@
+/* pubsub_event - notifications (XEP-0060 7.1.2, 12; XEP-0163 4).
+ *
+ * One stanza is made per event; every receiver gets the same bytes under another address.  An account's event goes
+ * to those who subscribed, to the account's own resources and to all who may see its presence.  The last two are filtered
+ * where their capabilities are known: a contact here on its own worker (XF_EVENT, xep_0163_pep.c), one of another
+ * server by what its presence told us. */
+#include <stdlib.h>
+#include "xmpp/im.h"
+#include "xmpp/xep/pubsub.h"
+#include "xmpp/xep/xep_0115_caps.h"
+
+static const enum xmpp_type types[] = { XT_HEADLINE, XT_NORMAL, XT_CHAT };
+
+void
+ps_write_item(struct td_buf *out, const struct ps_node *n, struct td_str id,
+	      struct td_str publisher, struct td_str payload)
+{
+	td_buf_addz(out, "<item id='");
+	td_buf_add_xml(out, id);
+	/* who published is told only where the owner wants it so */
+	if (n->cfg.itemreply == 1 && publisher.len > 0) {
+		td_buf_addz(out, "' publisher='");
+		td_buf_add_xml(out, publisher);
+	}
+	if (payload.len == 0) {
+		td_buf_addz(out, "'/>");
+		return;
+	}
+	td_buf_addz(out, "'>");
+	td_buf_adds(out, payload);
+	td_buf_addz(out, "</item>");
+}
+
+/* ---- one event for many ---- */
+
+/* The tree shows that it is an event, and of which node; the bytes say the rest. */
+static struct xmpp_stanza *
+event_new(const struct ps_host *h, enum xmpp_type type, struct td_str node, struct td_str content)
+{
+	struct xmpp_stanza *s = xmpp_stanza_new(XK_MESSAGE, type);
+	struct xmpp_jid from = xmpp_jid_view(h->jid);
+	struct xmpp_node *event = xmpp_node_add(s->arena, s->root, "event", NS_PUBSUB_EVENT);
+	struct xmpp_node *items = xmpp_node_add(s->arena, event, "items", NULL);
+	char id[17];
+
+	xmpp_node_set(s->arena, items, "node", node);
+	td_random_id(id, 16);
+	xmpp_stanza_set_id(s, td_cstr(id));
+	xmpp_stanza_set_from(s, &from);
+	s->inner = td_arena_str(s->arena, content);
+	s->inner_raw = true;
+	s->flags |= XF_NO_STORE | XF_NO_BOUNCE;
+	xmpp_stanza_seal(s);
+	return s;
+}
+
+static void
+send_to(struct ps_host *h, struct xmpp_stanza *s, struct td_str jid, uint32_t flags)
+{
+	struct xmpp_jid to = xmpp_jid_view(jid);
+	struct xmpp_stanza *copy = xmpp_stanza_share(s, &to);
+
+	copy->flags |= flags;
+	xmpp_route(h->env, copy);
+}
+
+static void
+to_subscribers(struct ps_node *n, struct xmpp_stanza *s)
+{
+	uint64_t now = td_wall_ms();
+	struct ps_refusal why;
+	struct ps_sub *sub, *next;
+
+	for (sub = LIST_FIRST(&n->subs); sub != NULL; sub = next) {
+		struct xmpp_jid who = xmpp_jid_view(sub->jid);
+
+		next = LIST_NEXT(sub, link);
+		if (sub->state != PSS_SUBSCRIBED || !sub->deliver ||
+		    (sub->expire > 0 && sub->expire <= now) || !ps_may_read(n, &who, false, &why))
+			continue;
+		send_to(n->host, s, sub->jid, 0);
+	}
+}
+
+/* Those who have no subscription but presence (XEP-0163 4.1). */
+static void
+to_contacts(struct ps_node *n, struct xmpp_stanza *s)
+{
+	struct ps_host *h = n->host;
+	const struct xmpp_contact *c;
+	const struct ps_peer *p;
+	struct ps_refusal why;
+	size_t i = 0;
+
+	if (ps_node_sub(n, h->jid) == NULL)
+		send_to(h, s, h->jid, XF_EVENT);
+	while ((c = td_map_next(&h->user->roster, &i)) != NULL) {
+		struct xmpp_jid who = xmpp_jid_view(c->jid);
+
+		if ((c->sub & STORE_SUB_FROM) == 0 || ps_node_sub(n, c->jid) != NULL ||
+		    h->env->host->domain(h->env, who.domain) != XD_LOCAL ||
+		    !ps_may_read(n, &who, false, &why))
+			continue;
+		send_to(h, s, c->jid, XF_EVENT);
+	}
+	i = 0;
+	while ((p = td_map_next(&h->peers, &i)) != NULL) {
+		struct xmpp_jid who = xmpp_jid_view(td_cstr(p->jid));
+
+		if (xmpp_caps_notifies(p->caps, n->name) && xmpp_presence_may_see(h->user, &who) &&
+		    ps_node_sub(n, who.bare) == NULL && ps_may_read(n, &who, false, &why))
+			send_to(h, s, who.full, 0);
+	}
+}
+
+void
+ps_notify(struct ps_node *n, struct td_str xml)
+{
+	struct td_buf b = { 0 };
+	struct xmpp_stanza *s;
+
+	if (!n->cfg.deliver_notifications)
+		return;
+	td_buf_addz(&b, "<event xmlns='" NS_PUBSUB_EVENT "'>");
+	td_buf_adds(&b, xml);
+	td_buf_addz(&b, "</event>");
+	s = event_new(n->host, types[n->cfg.notification], n->name, td_buf_str(&b));
+	to_subscribers(n, s);
+	if (n->host->pep)
+		to_contacts(n, s);
+	xmpp_stanza_unref(&s);
+	td_buf_fini(&b);
+}
+
+void
+ps_send(struct ps_host *h, const struct xmpp_jid *to, enum xmpp_type type, struct td_str xml)
+{
+	struct xmpp_stanza *s = event_new(h, type, TD_STR(""), xml);
+
+	send_to(h, s, to->full, 0);
+	xmpp_stanza_unref(&s);
+}
+
+/* ---- last items ---- */
+
+struct last_call {
+	struct ps_call call;
+	struct td_str to; /* malloc'd with it */
+	char text[];
+};
+
+static void
+send_item(struct ps_host *h, const struct ps_node *n, const struct store_ps_item *it,
+	  const struct xmpp_jid *to)
+{
+	struct td_buf b = { 0 };
+	struct xmpp_stanza *s;
+	char stamp[32];
+
+	td_stamp(it->at, stamp);
+	td_buf_addz(&b, "<event xmlns='" NS_PUBSUB_EVENT "'><items node='");
+	td_buf_add_xml(&b, n->name);
+	td_buf_addz(&b, "'>");
+	ps_write_item(&b, n, it->id, it->publisher,
+		      n->cfg.deliver_payloads ? it->payload : TD_STR_NULL);
+	td_buf_addf(&b, "</items></event><delay xmlns='" NS_DELAY "' stamp='%s'/>", stamp);
+	s = event_new(h, types[n->cfg.notification], n->name, td_buf_str(&b));
+	send_to(h, s, to->full, 0);
+	xmpp_stanza_unref(&s);
+	td_buf_fini(&b);
+}
+
+static void
+on_last(void *arg, const struct store_result *r, const struct store_ps_items *got)
+{
+	struct last_call *c = arg;
+	struct ps_host *h = c->call.host;
+	struct xmpp_jid to = xmpp_jid_view(c->to);
+	struct ps_refusal why;
+
+	for (size_t i = 0; h != NULL && r->rc == 0 && i < got->n; i++) {
+		const struct ps_node *n = ps_node_find(h, got->items[i].node);
+
+		/* asked again: it may have changed while the store read */
+		if (n != NULL && ps_may_read(n, &to, false, &why))
+			send_item(h, n, &got->items[i], &to);
+	}
+	ps_call_end(&c->call);
+	free(c);
+}
+
+static void
+fetch_last(struct ps_host *h, const struct td_str *nodes, const uint64_t *since, size_t n,
+	   const struct xmpp_jid *to)
+{
+	struct last_call *c = td_zalloc(sizeof(*c) + to->full.len);
+
+	memcpy(c->text, to->full.p, to->full.len);
+	c->to = td_str(c->text, to->full.len);
+	ps_call_begin(&c->call, h);
+	store_ps_last(h->env->store, h->jid, nodes, since, n, h->env->loop, on_last, c);
+}
+
+void
+ps_send_last(struct ps_node *n, const struct xmpp_jid *to)
+{
+	uint64_t since = ps_since(n);
+
+	if (n->cfg.persist && n->cfg.deliver_notifications)
+		fetch_last(n->host, &n->name, &since, 1, to);
+}
+
+void
+ps_greet(struct ps_host *h, const struct xmpp_jid *to, const struct xmpp_caps *caps,
+	 const struct xmpp_caps *old)
+{
+	const struct td_str *wanted;
+	size_t n_wanted = xmpp_caps_nodes(caps, &wanted), n = 0;
+	struct td_str names[64];
+	uint64_t since[64];
+	struct ps_refusal why;
+
+	for (size_t i = 0; i < n_wanted && n < 64; i++) {
+		struct ps_node *node = ps_node_find(h, wanted[i]);
+
+		if (node == NULL || node->cfg.send_last != PSL_ON_SUB_AND_PRESENCE ||
+		    !node->cfg.persist || !node->cfg.deliver_notifications ||
+		    xmpp_caps_notifies(old, wanted[i]) || !ps_may_read(node, to, false, &why))
+			continue;
+		if (td_str_eqc(node->name, NS_BOOKMARKS_OLD)) {
+			ps_bookmarks_last(h, to);
+			continue;
+		}
+		names[n] = node->name;
+		since[n++] = ps_since(node);
+	}
+	if (n > 0)
+		fetch_last(h, names, since, n, to);
+}
