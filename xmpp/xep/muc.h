@@ -40,7 +40,6 @@
 #define NS_RETRACT "urn:xmpp:message-retract:1"
 #define NS_MODERATE "urn:xmpp:message-moderate:1"
 #define NS_HATS "urn:xmpp:hats:0"
-#define NS_VCARD "vcard-temp"
 #define NS_REGISTER "jabber:iq:register"
 #define NS_COMMANDS "http://jabber.org/protocol/commands"
 #define NS_CHANNEL_SEARCH "urn:xmpp:channel-search:0:search"

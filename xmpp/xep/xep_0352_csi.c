@@ -9,7 +9,6 @@
 #include "xmpp/modules.h"
 
 #define NS_CSI "urn:xmpp:csi:0"
-#define NS_PUBSUB_EVENT "http://jabber.org/protocol/pubsub#event"
 #define HELD_MAX 500u
 #define HELD_BYTES (512u << 10)
 

@@ -13,7 +13,6 @@
 #include "xmpp/modules.h"
 
 #define NS_PUSH "urn:xmpp:push:0"
-#define NS_PUBSUB "http://jabber.org/protocol/pubsub"
 #define SETTING "+push"
 #define APPS_MAX 20u
 #define OPTIONS_MAX 4096u

@@ -35,6 +35,8 @@ START_TEST(initial)
 	lab_nothing(REMOTE);
 	lab_expect(HOME, "<presence from='" HOME "' to='" ME "' id='p1'", "<status>weg</status>",
 		   NULL);
+	/* its capabilities are unknown here (XEP-0115) */
+	lab_expect(HOME, "<iq from='a.test' to='" HOME "' type='get'", "disco#info", "n#v");
 	lab_nothing(HOME);
 	ck_assert(lab.dir_available);
 	ck_assert_int_eq(lab.dir_priority, 5);
