@@ -17,7 +17,7 @@
 #include "store/upload.h"
 
 struct store_op;
-struct store_token;  /* store/signin.h */
+struct store_token; /* store/signin.h */
 struct store_invite;
 
 struct store_opdef {

@@ -72,8 +72,9 @@ token_get_reply(struct store_op *op)
 static int
 make_room(struct store_op *op, struct store_db *db, int64_t account)
 {
-	int rc = store_db_do(db, &op->err, "DELETE FROM tokens WHERE account = ?1 AND expires <= ?2",
-			     SV(sv_int(account), sv_int((int64_t)now_s(op) - EXPIRED_KEPT_S)));
+	int rc =
+		store_db_do(db, &op->err, "DELETE FROM tokens WHERE account = ?1 AND expires <= ?2",
+			    SV(sv_int(account), sv_int((int64_t)now_s(op) - EXPIRED_KEPT_S)));
 
 	if (rc >= 0)
 		rc = store_db_do(db, &op->err,

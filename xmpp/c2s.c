@@ -154,6 +154,7 @@ static void feed_rest(struct xmpp_c2s *c, struct td_buf *from);
 static void pause_free(struct xmpp_c2s *c);
 static void rate(struct xmpp_c2s *c);
 static bool is_waiting(const struct xmpp_c2s *c);
+static struct td_buf *rest_of(struct xmpp_c2s *c);
 
 /* ---- ending ---- */
 
@@ -725,15 +726,18 @@ c2s_authenticated(struct xmpp_c2s *c)
 }
 
 bool
-c2s_move(struct xmpp_c2s *c)
+c2s_move(struct xmpp_c2s *c, struct td_str address)
 {
-	unsigned owner = xmpp_owner(c->env, td_cstr(c->bare));
+	unsigned owner = xmpp_owner(c->env, address);
 
 	if (owner == c->env->index)
 		return false;
 	td_timer_clear(c->env->loop, &c->nego->timeout);
 	c->moving = true;
 	c->env->stats.streams--;
+	if (is_waiting(c)) /* what was sent ahead comes along */
+		xmpp_reader_take_rest(&c->reader, rest_of(c));
+	xmpp_reader_leave(&c->reader);
 	c->cc->ops->move(c->io, owner);
 	return true;
 }
@@ -750,7 +754,7 @@ sasl_success(struct xmpp_c2s *c, struct td_str more)
 	c2s_authenticated(c);
 	xmpp_reader_restart(&c->reader);
 	c2s_goto(c, XS_HEADER, "auth-ok");
-	if (!c2s_move(c))
+	if (!c2s_move(c, td_cstr(c->bare)))
 		xmpp_user_with(c->env, td_cstr(c->bare), preload, NULL);
 }
 
@@ -1298,7 +1302,7 @@ xmpp_c2s_moved(struct xmpp_c2s *c, struct xmpp_env *env)
 	c->moving = false;
 	c->log.parent = &env->log;
 	env->stats.streams++;
-	xmpp_reader_move(&c->reader, env->xmlpool);
+	xmpp_reader_enter(&c->reader, env->xmlpool);
 	td_timer_set(env->loop, &c->nego->timeout, c->cc->negotiation_ms);
 	if (c->component)
 		xmpp_component_moved(c); /* c may be gone from here on */

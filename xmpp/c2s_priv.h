@@ -103,8 +103,8 @@ bool c2s_exchange(struct xmpp_c2s *c, struct td_str mech, unsigned offered, stru
 bool c2s_exchange_step(struct xmpp_c2s *c, struct td_str in);
 /* The exchange ended well: note who it is (c->bare), forget the exchange. */
 void c2s_authenticated(struct xmpp_c2s *c);
-/* To the worker that owns the account; false: it is this one. */
-bool c2s_move(struct xmpp_c2s *c);
+/* To the worker that owns <address>; false: it is this one. */
+bool c2s_move(struct xmpp_c2s *c, struct td_str address);
 /* Stop and go on reading while something is awaited; c may be gone when reading went on. */
 void c2s_wait(struct xmpp_c2s *c);
 /* A component's stream is ready for stanzas; c may be gone on return. */

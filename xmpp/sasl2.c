@@ -508,7 +508,7 @@ finish(struct xmpp_c2s *c)
 	c2s_authenticated(c);
 	c2s_goto(c, XS_INLINE, "auth-ok");
 	c->nego->waiting = true; /* what was sent ahead is kept, and goes with the stream */
-	if (!c2s_move(c))
+	if (!c2s_move(c, td_cstr(c->bare)))
 		xmpp_sasl2_moved(c); /* c may be gone from here on */
 }
 

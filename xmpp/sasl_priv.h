@@ -56,7 +56,7 @@ struct xmpp_sasl {
 	char *name;                   /* as the client sent it */
 	char *user;                   /* prepared local part; NULL = cannot be one of ours */
 	char *bare;
-	char *authzid;     /* NULL = none given */
+	char *authzid; /* NULL = none given */
 	struct xmpp_sasl_token token;
 	const char *nonce; /* tests only: instead of random */
 	void *state;       /* the mechanism's */

@@ -590,7 +590,10 @@ xmpp_reader_restart(struct xmpp_reader *r)
 {
 	if (r->parse != NULL)
 		give_blank(r->pool, r->parse);
-	decls_unref(r->pool, r->decls);
+	if (r->pool != NULL)
+		decls_unref(r->pool, r->decls);
+	else if (r->decls != NULL)
+		decls_free(r->decls);
 	xmpp_stanza_unref(&r->stanza);
 	r->parse = NULL;
 	r->decls = NULL;
@@ -599,21 +602,34 @@ xmpp_reader_restart(struct xmpp_reader *r)
 	r->opened = r->closed = r->component = false;
 }
 
+/* Without a pool <decls> is the reader's own. */
 void
-xmpp_reader_move(struct xmpp_reader *r, struct xmpp_xmlpool *pool)
+xmpp_reader_leave(struct xmpp_reader *r)
 {
-	struct xmpp_decls *d = r->decls;
+	struct xmpp_decls *shared = r->decls;
 
 	if (r->parse != NULL)
 		give_blank(r->pool, r->parse);
 	r->parse = NULL;
-	if (d != NULL) {
-		struct xmpp_decls *mine = d;
-
-		r->decls = decls_ref(pool, d->text);
-		decls_unref(r->pool, mine);
+	r->header = NULL;
+	if (shared != NULL) {
+		r->decls = td_zalloc(sizeof(*r->decls));
+		r->decls->text = td_strdup(shared->text);
+		decls_unref(r->pool, shared);
 	}
+	r->pool = NULL;
+}
+
+void
+xmpp_reader_enter(struct xmpp_reader *r, struct xmpp_xmlpool *pool)
+{
+	struct xmpp_decls *own = r->decls;
+
 	r->pool = pool;
+	if (own != NULL) {
+		r->decls = decls_ref(pool, own->text);
+		decls_free(own);
+	}
 }
 
 static enum xmpp_read

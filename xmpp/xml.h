@@ -96,8 +96,10 @@ void xmpp_reader_init(struct xmpp_reader *r, struct xmpp_xmlpool *pool, uint32_t
 void xmpp_reader_fini(struct xmpp_reader *r);
 /* Start over for a new stream header (after TLS, after SASL); unread input is dropped. */
 void xmpp_reader_restart(struct xmpp_reader *r);
-/* Move an idle reader to another worker's pool. */
-void xmpp_reader_move(struct xmpp_reader *r, struct xmpp_xmlpool *pool);
+/* To another worker: leave here, between two stanzas (unread input is dropped), and enter there.  In
+ * between nothing may be fed; fini is fine on either side. */
+void xmpp_reader_leave(struct xmpp_reader *r);
+void xmpp_reader_enter(struct xmpp_reader *r, struct xmpp_xmlpool *pool);
 /* Feed bytes: call until XR_MORE, with (data, len) the first time and (NULL, 0) for what is
  * left of them.  After XR_ERROR or XR_CLOSE nothing more is read. */
 enum xmpp_read xmpp_reader_feed(struct xmpp_reader *r, const char *data, size_t len);

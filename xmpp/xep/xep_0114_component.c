@@ -229,7 +229,6 @@ xmpp_component_handshake(struct xmpp_c2s *c, struct xmpp_stanza *s)
 	struct xmpp_component *k = c->comp;
 	struct xmpp_component_conf cf;
 	struct td_buf want = { 0 };
-	unsigned owner = xmpp_owner(c->env, k->domain);
 	bool has = c->env->host->component(c->env, k->domain, &cf) && prove(k, &cf, k->proof), ok;
 
 	td_buf_add_hex(&want, k->proof, sizeof(k->proof));
@@ -244,15 +243,10 @@ xmpp_component_handshake(struct xmpp_c2s *c, struct xmpp_stanza *s)
 	c->reader.max_stanza = c->cc->max_stanza;
 	c2s_goto(c, XS_JOINING, "handshake");
 	c2s_wait(c); /* what comes with the handshake is read at the owner's */
-	if (owner == c->env->index) {
-		xmpp_component_moved(c);
-		return c->state == XS_JOINED;
-	}
-	td_timer_clear(c->env->loop, &c->nego->timeout);
-	c->moving = true;
-	c->env->stats.streams--;
-	c->cc->ops->move(c->io, owner);
-	return false;
+	if (c2s_move(c, k->domain))
+		return false;
+	xmpp_component_moved(c);
+	return c->state == XS_JOINED;
 }
 
 void
