@@ -166,8 +166,8 @@ START_TEST(names)
 	ck_assert_str_eq(xmpp_sasl_error_name(SASL_TEMPORARY_AUTH_FAILURE),
 			 "temporary-auth-failure");
 
-	static const char *const refused[] = { "EXTERNAL", "ANONYMOUS", "CRAM-MD5", "", "plain" };
-	for (size_t i = 0; i < 5; i++) {
+	static const char *const refused[] = { "EXTERNAL", "CRAM-MD5", "", "plain" };
+	for (size_t i = 0; i < 4; i++) {
 		e = SASL_ERROR_COUNT;
 		ck_assert_ptr_null(xmpp_sasl_start(td_cstr(refused[i]), 0xFF, D, NULL, file, NULL,
 						   no_wake, NULL, &e));
