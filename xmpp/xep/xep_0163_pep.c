@@ -29,8 +29,8 @@ pep_disco(struct xmpp_iq *iq)
 {
 	bool items = strcmp(iq->payload->ns, NS_DISCO_ITEMS) == 0;
 
-	if (xmpp_node_attr(iq->payload, "node").len == 0 && (!items || !iq->user->has_nodes))
-		return XMPP_PASS;
+	if (!iq->user->has_nodes || (xmpp_node_attr(iq->payload, "node").len == 0 && !items))
+		return XMPP_PASS; /* not about a node of ours */
 	return ps_request(ps_host_pep(iq->user), iq->s);
 }
 
