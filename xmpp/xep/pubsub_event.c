@@ -33,22 +33,35 @@ ps_write_item(struct td_buf *out, const struct ps_node *n, struct td_str id,
 
 /* ---- one event for many ---- */
 
-/* The tree shows that it is an event, and of which node; the bytes say the rest. */
+#define TREE_MAX 65536u
+
+/* <event>, and what stands behind it.  Others look at the tree (which node, which item: client state indication); what is too
+ * large for that shows only its node. */
 static struct xmpp_stanza *
-event_new(const struct ps_host *h, enum xmpp_type type, struct td_str node, struct td_str content)
+event_new(const struct ps_host *h, enum xmpp_type type, struct td_str node, struct td_str event,
+	  struct td_str tail)
 {
 	struct xmpp_stanza *s = xmpp_stanza_new(XK_MESSAGE, type);
 	struct xmpp_jid from = xmpp_jid_view(h->jid);
-	struct xmpp_node *event = xmpp_node_add(s->arena, s->root, "event", NS_PUBSUB_EVENT);
-	struct xmpp_node *items = xmpp_node_add(s->arena, event, "items", NULL);
+	struct xmpp_node *tree = NULL;
 	char id[17];
 
-	xmpp_node_set(s->arena, items, "node", node);
+	if (event.len <= TREE_MAX)
+		tree = xmpp_xml_parse(s->arena, event, NS_CLIENT, NULL);
+	if (tree != NULL) {
+		xmpp_node_append(s->root, tree);
+	} else {
+		tree = xmpp_node_add(s->arena, s->root, "event", NS_PUBSUB_EVENT);
+		tree = xmpp_node_add(s->arena, tree, "items", NULL);
+		xmpp_node_set(s->arena, tree, "node", node);
+	}
 	td_random_id(id, 16);
 	xmpp_stanza_set_id(s, td_cstr(id));
 	xmpp_stanza_set_from(s, &from);
-	s->inner = td_arena_str(s->arena, content);
+	s->inner = td_arena_str(s->arena, event);
 	s->inner_raw = true;
+	if (tail.len > 0)
+		xmpp_stanza_append_raw(s, tail);
 	s->flags |= XF_NO_STORE | XF_NO_BOUNCE;
 	xmpp_stanza_seal(s);
 	return s;
@@ -124,7 +137,7 @@ ps_notify(struct ps_node *n, struct td_str xml)
 	td_buf_addz(&b, "<event xmlns='" NS_PUBSUB_EVENT "'>");
 	td_buf_adds(&b, xml);
 	td_buf_addz(&b, "</event>");
-	s = event_new(n->host, types[n->cfg.notification], n->name, td_buf_str(&b));
+	s = event_new(n->host, types[n->cfg.notification], n->name, td_buf_str(&b), TD_STR_NULL);
 	to_subscribers(n, s);
 	if (n->host->pep)
 		to_contacts(n, s);
@@ -135,7 +148,7 @@ ps_notify(struct ps_node *n, struct td_str xml)
 void
 ps_send(struct ps_host *h, const struct xmpp_jid *to, enum xmpp_type type, struct td_str xml)
 {
-	struct xmpp_stanza *s = event_new(h, type, TD_STR(""), xml);
+	struct xmpp_stanza *s = event_new(h, type, TD_STR(""), xml, TD_STR_NULL);
 
 	send_to(h, s, to->full, 0);
 	xmpp_stanza_unref(&s);
@@ -153,7 +166,7 @@ static void
 send_item(struct ps_host *h, const struct ps_node *n, const struct store_ps_item *it,
 	  const struct xmpp_jid *to)
 {
-	struct td_buf b = { 0 };
+	struct td_buf b = { 0 }, delay = { 0 };
 	struct xmpp_stanza *s;
 	char stamp[32];
 
@@ -163,10 +176,12 @@ send_item(struct ps_host *h, const struct ps_node *n, const struct store_ps_item
 	td_buf_addz(&b, "'>");
 	ps_write_item(&b, n, it->id, it->publisher,
 		      n->cfg.deliver_payloads ? it->payload : TD_STR_NULL);
-	td_buf_addf(&b, "</items></event><delay xmlns='" NS_DELAY "' stamp='%s'/>", stamp);
-	s = event_new(h, types[n->cfg.notification], n->name, td_buf_str(&b));
+	td_buf_addz(&b, "</items></event>");
+	td_buf_addf(&delay, "<delay xmlns='" NS_DELAY "' stamp='%s'/>", stamp);
+	s = event_new(h, types[n->cfg.notification], n->name, td_buf_str(&b), td_buf_str(&delay));
 	send_to(h, s, to->full, 0);
 	xmpp_stanza_unref(&s);
+	td_buf_fini(&delay);
 	td_buf_fini(&b);
 }
 

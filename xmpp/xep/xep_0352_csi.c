@@ -1,7 +1,7 @@
 /* xep_0352_csi - what can wait, waits while the client says that nobody looks at it (XEP-0352).
  *
  * Held: presence (the last of each full address), bare chat states (the last of each sender) and
- * notifications of PEP nodes (the last of each).  Anything else first lets out what is held, so
+ * notifications of PEP nodes (the last of each item).  Anything else first lets out what is held, so
  * order stays.  Held stanzas were not sent: stream management does not count them. */
 #include <stdlib.h>
 #include "xmpp/c2s.h"
@@ -63,6 +63,20 @@ event_node(const struct xmpp_stanza *s)
 	return xmpp_node_attr(items, "node");
 }
 
+/* The one item it is about; TD_STR_NULL when there are several, or some are taken back: such a notification is
+ * replaced by no other, and replaces none. */
+static struct td_str
+event_item(const struct xmpp_stanza *s)
+{
+	const struct xmpp_node *event = xmpp_node_child(s->root, NS_PUBSUB_EVENT, "event");
+	const struct xmpp_node *items = xmpp_node_child(event, NS_PUBSUB_EVENT, "items");
+	const struct xmpp_node *item = xmpp_node_child(items, NULL, NULL);
+
+	if (item == NULL || strcmp(item->name, "item") != 0 || xmpp_node_next_elem(item) != NULL)
+		return TD_STR_NULL;
+	return xmpp_node_attr(item, "id");
+}
+
 static bool
 can_wait(const struct xmpp_stanza *s, struct td_str *node)
 {
@@ -84,8 +98,11 @@ can_wait(const struct xmpp_stanza *s, struct td_str *node)
 static bool
 replaces(const struct held *old, const struct xmpp_stanza *s, struct td_str node)
 {
-	return old->s->kind == s->kind && td_str_eq(old->s->from.full, s->from.full) &&
-	       td_str_eq(old->node, node) && (old->node.p != NULL) == (node.p != NULL);
+	if (old->s->kind != s->kind || !td_str_eq(old->s->from.full, s->from.full) ||
+	    !td_str_eq(old->node, node) || (old->node.p != NULL) != (node.p != NULL))
+		return false;
+	return node.p == NULL ||
+	       (event_item(s).p != NULL && td_str_eq(event_item(old->s), event_item(s)));
 }
 
 static void
