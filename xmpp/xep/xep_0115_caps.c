@@ -560,7 +560,7 @@ own_ver(struct xmpp_env *env, struct td_str domain)
 	STAILQ_FOREACH(o, &ce->own, link)
 	if (td_str_eq(o->domain, domain))
 		break;
-	if (o != NULL && o->generation == generation)
+	if (o != NULL && o->generation == generation && !env->delegates)
 		return o->ver;
 	if (o == NULL) {
 		o = td_zalloc(sizeof(*o));

@@ -4,6 +4,7 @@
 #include "xmpp/form.h"
 #include "xmpp/modules.h"
 #include "xmpp/xep/xep_0030_disco.h"
+#include "xmpp/xep/xep_0485_serverinfo.h"
 
 #define NS_SERVERINFO "http://jabber.org/network/serverinfo"
 
@@ -32,13 +33,20 @@ contact_info(struct xmpp_disco_ext *self, struct xmpp_env *env, struct td_str do
 {
 	const struct conf_scope *s = conf_next_in_domain(env->conf, domain, "contact", NULL);
 
+	struct td_buf uri = { 0 };
+	bool published = xmpp_serverinfo_node(env, domain, &uri);
+
 	(void)self;
-	if (s == NULL)
+	if (s == NULL && !published)
 		return;
+	/* one form for both: two of one type would spoil the capabilities' hash (XEP-0115 5.4) */
 	xmpp_form_open(out, FORM_RESULT, NS_SERVERINFO);
 	for (; s != NULL; s = conf_next_in_domain(env->conf, domain, "contact", s))
 		add_contact(env, s, out);
+	if (published)
+		xmpp_form_add1(out, NULL, "serverinfo-pubsub-node", NULL, td_buf_str(&uri));
 	xmpp_form_close(out);
+	td_buf_fini(&uri);
 }
 
 static void

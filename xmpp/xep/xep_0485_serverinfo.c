@@ -2,6 +2,8 @@
  *
  * The worker that owns the service's domain publishes, when it starts and after each change of the configuration.
  * Other servers are not named: they would have to agree. */
+#include "xmpp/xep/xep_0485_serverinfo.h"
+
 #include <stdlib.h>
 #include "conf/conf.h"
 #include "xmpp/im.h"
@@ -97,35 +99,40 @@ on_timer(struct td_timer *t)
 
 struct find {
 	struct td_str domain;
-	struct td_buf *out;
-	bool done;
+	struct td_buf *uri;
 };
 
 static void
 find_service(void *arg, struct td_str name, const char *service)
 {
 	struct find *f = arg;
-	struct td_buf uri = { 0 };
 
-	if (f->done || strcmp(service, "pubsub") != 0 || !td_str_eq(parent_of(name), f->domain))
-		return;
-	f->done = true;
-	td_buf_addf(&uri, "xmpp:%.*s?;node=" NODE, TD_STR_ARG(name));
-	td_buf_addz(f->out, "<feature var='" NS_SERVERINFO "'/>");
-	xmpp_form_open(f->out, FORM_RESULT, "http://jabber.org/network/serverinfo");
-	xmpp_form_add1(f->out, NULL, "serverinfo-pubsub-node", NULL, td_buf_str(&uri));
-	xmpp_form_close(f->out);
-	td_buf_fini(&uri);
+	if (f->uri->len == 0 && strcmp(service, "pubsub") == 0 &&
+	    td_str_eq(parent_of(name), f->domain))
+		td_buf_addf(f->uri, "xmpp:%.*s?;node=" NODE, TD_STR_ARG(name));
 }
 
+bool
+xmpp_serverinfo_node(struct xmpp_env *env, struct td_str domain, struct td_buf *uri)
+{
+	struct find f = { domain, uri };
+
+	if (env->host->services == NULL || !wanted(env, domain))
+		return false;
+	env->host->services(env, find_service, &f);
+	return uri->len > 0;
+}
+
+/* The feature; the address is in the form of xep_0157_contact.c. */
 static void
 disco(struct xmpp_disco_ext *self, struct xmpp_env *env, struct td_str domain, struct td_buf *out)
 {
-	struct find f = { domain, out, false };
+	struct td_buf uri = { 0 };
 
 	(void)self;
-	if (env->host->services != NULL && wanted(env, domain))
-		env->host->services(env, find_service, &f);
+	if (xmpp_serverinfo_node(env, domain, &uri))
+		td_buf_addz(out, "<feature var='" NS_SERVERINFO "'/>");
+	td_buf_fini(&uri);
 }
 
 static void
