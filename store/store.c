@@ -2,8 +2,8 @@
  *
  * Every call is an op.  A write goes to the writer's queue; a read goes to a reader, unless
  * the writer has something queued for one of its keys: then it follows that.  The writer
- * takes all that waits, runs it as one transaction (a savepoint each, so that one failing
- * op does not spoil the rest), commits, and only then posts the replies.  An op whose key
+ * takes all that waits, runs it as one transaction (when an op fails, again, with a savepoint
+ * each, so that it does not spoil the rest), commits, and only then posts the replies.  An op whose key
  * has reads under way at a reader stays in the queue, with all behind it that share a key.
  * Lazy ops do not make it begin by themselves, for LAZY_MS; they keep their place.
  *
@@ -26,6 +26,7 @@
 #define READERS_MAX 16u
 #define LAZY_MS 50u   /* how long a lazy op may wait for others */
 #define LAZY_MAX 256u /* and how many may */
+#define WARY 100u     /* batches with savepoints after an op failed */
 #define PURGE_FIRST_MS 60000u
 #define PURGE_EVERY_MS 3600000u
 
@@ -70,7 +71,8 @@ struct store {
 	unsigned char archive_key[16];
 	_Atomic int64_t shift;
 	_Atomic uint64_t writes, commits, reads, errors;
-	int trouble; /* writer only: what the last transaction broke on */
+	int trouble;   /* writer only: what the last transaction broke on */
+	unsigned wary; /* writer only: this many batches get savepoints */
 };
 
 static const struct td_logctx store_log = { .domain = "store" };
@@ -492,9 +494,10 @@ run_each(struct store *st, struct store_ops *batch, const struct td_err *waited)
 	}
 }
 
-/* All in the transaction just begun.  When it breaks nothing of it is stored. */
+/* All in the transaction just begun.  When it breaks nothing of it is stored.  Without
+ * <savepoints>, which cost as much as a small op, an op that fails breaks it too. */
 static int
-run_together(struct store *st, struct store_ops *batch, struct td_err *err)
+run_together(struct store *st, struct store_ops *batch, bool savepoints, struct td_err *err)
 {
 	struct store_op *op;
 	int rc;
@@ -505,16 +508,16 @@ run_together(struct store *st, struct store_ops *batch, struct td_err *err)
 			(void)run_op(op, st->db);
 			continue;
 		}
-		if ((rc = store_db_do(st->db, err, "SAVEPOINT op", SV_NONE)) < 0)
+		if (savepoints && (rc = store_db_do(st->db, err, "SAVEPOINT op", SV_NONE)) < 0)
 			goto broken;
 		rc = run_op(op, st->db);
-		if (is_trouble(rc)) {
+		if (is_trouble(rc) || (rc < 0 && !savepoints)) {
 			*err = op->err;
 			goto broken;
 		}
 		if (rc < 0 && (rc = store_db_do(st->db, err, "ROLLBACK TO op", SV_NONE)) < 0)
 			goto broken;
-		if ((rc = store_db_do(st->db, err, "RELEASE op", SV_NONE)) < 0)
+		if (savepoints && (rc = store_db_do(st->db, err, "RELEASE op", SV_NONE)) < 0)
 			goto broken;
 	}
 	return commit(st, err);
@@ -530,6 +533,7 @@ run_batch(struct store *st, struct store_ops *batch)
 	unsigned writes = 0;
 	struct store_op *op;
 	bool begun;
+	int rc;
 
 	STAILQ_FOREACH(op, batch, link)
 	writes += op->def->write;
@@ -537,8 +541,19 @@ run_batch(struct store *st, struct store_ops *batch)
 		run_each(st, batch, NULL);
 		return;
 	}
-	begun = begin(st, &err) == 0;
-	if (begun && run_together(st, batch, &err) == 0)
+	begun = (rc = begin(st, &err)) == 0;
+	if (begun) {
+		rc = run_together(st, batch, st->wary > 0, &err);
+		st->wary -= st->wary > 0;
+	}
+	if (begun && rc < 0 && !is_trouble(rc)) {
+		/* one was refused: the others need not suffer, nor those of the next batches */
+		st->wary = WARY;
+		begun = (rc = begin(st, &err)) == 0;
+		if (begun)
+			rc = run_together(st, batch, true, &err);
+	}
+	if (rc == 0)
 		return;
 	note_trouble(st, &err);
 	run_each(st, batch, !begun && err.code == TD_E_BUSY ? &err : NULL);
