@@ -52,8 +52,8 @@ check_dict(lua_State *L, struct gwl_call *call, int i)
 
 	luaL_argcheck(L, type == 1 || type == 2, i, "VCTX_MESS or VCTX_CONN");
 	if (type == 2)
-		return &call->conn->ctx;
-	return call->mail != NULL ? &call->mail->ctx : NULL;
+		return milt_conn_ctx(call->conn);
+	return call->mail != NULL ? milt_mail_ctx(call->mail) : NULL;
 }
 
 static int

@@ -98,6 +98,13 @@ take_domain(struct td_arena *a, struct td_str d, struct td_str *out)
 	if (d.len == 0 || d.len > PART_MAX || td_str_chr(d, ' ') >= 0 || td_str_chr(d, '@') >= 0 ||
 	    td_str_chr(d, '<') >= 0 || td_str_chr(d, '>') >= 0)
 		return false;
+	if (td_ascii_run(d, 0) == d.len) {
+		low = td_arena_strndup(a, d.p, d.len);
+		for (size_t i = 0; i < d.len; i++)
+			low[i] = g_ascii_tolower(low[i]);
+		*out = td_str_trim(td_str(low, strlen(low)));
+		return true;
+	}
 	low = g_utf8_strdown(d.p, (gssize)d.len);
 	*out = td_str_trim(td_arena_str(a, td_cstr(low)));
 	g_free(low);

@@ -10,7 +10,6 @@
 #include "gateway/base/loop.h"
 #include "milter/milt_io.h"
 
-#define DICT_MAX 1000u
 #define MAX_BODY (16u * 1024 * 1024)
 #define MAX_HEADER_BYTES (256u * 1024)
 #define MAX_HEADERS 2000u
@@ -63,72 +62,6 @@ milt_fate_name(enum milt_fate f)
 	static const char *const names[MF_COUNT] = { "mail", "chat", "both", "hold", "refuse" };
 
 	return (unsigned)f < MF_COUNT ? names[f] : "?";
-}
-
-/* ---- dictionaries ---- */
-
-struct entry {
-	struct td_str key, value;
-};
-
-static void
-entry_free(struct entry *e)
-{
-	if (e == NULL)
-		return;
-	free((void *)(uintptr_t)e->key.p);
-	free((void *)(uintptr_t)e->value.p);
-	free(e);
-}
-
-struct td_str
-milt_dict_get(const struct milt_dict *d, struct td_str key)
-{
-	const struct entry *e = td_map_find(&d->map, key);
-
-	return e != NULL ? e->value : TD_STR_NULL;
-}
-
-int
-milt_dict_set(struct milt_dict *d, struct td_str key, struct td_str value)
-{
-	struct entry *e;
-
-	if (value.p == NULL) {
-		entry_free(td_map_del(&d->map, key));
-		return 0;
-	}
-	if (d->map.len >= DICT_MAX && td_map_find(&d->map, key) == NULL)
-		return TD_E_LIMIT;
-	e = td_alloc(sizeof(*e));
-	e->key = td_str(td_strndup(key), key.len);
-	e->value = td_str(td_strndup(value), value.len);
-	entry_free(td_map_set(&d->map, e->key, e));
-	return 0;
-}
-
-bool
-milt_dict_each(const struct milt_dict *d, size_t *pos, struct td_str *key_out,
-	       struct td_str *value_out)
-{
-	const struct entry *e = td_map_next(&d->map, pos);
-
-	if (e == NULL)
-		return false;
-	*key_out = e->key;
-	*value_out = e->value;
-	return true;
-}
-
-void
-milt_dict_fini(struct milt_dict *d)
-{
-	size_t i = 0;
-	struct entry *e;
-
-	while ((e = td_map_next(&d->map, &i)) != NULL)
-		entry_free(e);
-	td_map_fini(&d->map);
 }
 
 /* ---- replies ---- */

@@ -107,7 +107,8 @@ struct milt_conn {
 	unsigned port;
 	struct td_str helo;
 	struct td_str macro[MM_COUNT]; /* those of connect, helo; and of MAIL for auth, tls */
-	struct milt_dict ctx;          /* VCTX_CONN; keys of momentum.md 6.5 are filled in */
+	struct milt_dict ctx;          /* VCTX_CONN; see milt_conn_ctx */
+	unsigned ctx_due, ctx_rcpts;   /* of ctx.c */
 	struct milt_reply reply;       /* cleared before each phase */
 	struct milt_io *io;            /* only inside a callback, NULL otherwise */
 	uint64_t started;              /* wall ms */
@@ -195,15 +196,30 @@ struct milt_mail {
 	struct td_str new_from;   /* .p NULL = unchanged; empty = null sender */
 	struct td_str quarantine; /* reason; .p NULL = no */
 	bool discard;             /* drop it silently */
-	struct milt_dict ctx;     /* VCTX_MESS; likewise */
-	uint64_t started;         /* wall ms */
-	void *user;               /* the policy's; released in mail_end */
+	struct milt_dict ctx;     /* VCTX_MESS; see milt_mail_ctx */
+	bool ctx_from_due;        /* of ctx.c */
+	const struct milt_rcpt *ctx_rcpt;
+	uint64_t started; /* wall ms */
+	void *user;       /* the policy's; released in mail_end */
 };
 
 /* The value of macro <m>, from the mail or its connection; TD_STR_NULL when not sent. */
 struct td_str milt_mail_macro(const struct milt_mail *m, enum milt_macro which);
 /* By name, "{auth_authen}" or "auth_authen" or "i". */
 struct td_str milt_mail_macro_by_name(const struct milt_mail *m, struct td_str name);
+
+/* ---- contexts (ctx.c) ---- */
+
+/* The contexts, with all that was said so far in them: whoever reads or sets a key asks here. */
+struct milt_dict *milt_conn_ctx(struct milt_conn *c);
+struct milt_dict *milt_mail_ctx(struct milt_mail *m);
+/* The phases: HELO, MAIL, RCPT was said. */
+#define MILT_DUE_MAILS 0x1u
+#define MILT_DUE_RCPTS 0x2u
+#define MILT_DUE_MESSAGE 0x4u
+void milt_ctx_helo(struct milt_conn *c);
+void milt_ctx_mail(struct milt_conn *c, struct milt_mail *m);
+void milt_ctx_rcpt(struct milt_conn *c, struct milt_mail *m, const struct milt_rcpt *r);
 
 /* <limits> may be NULL (defaults).  conn must outlive the mail; NULL = made by a script. */
 struct milt_mail *milt_mail_new(struct milt_conn *c, const struct milt_limits *limits);

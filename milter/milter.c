@@ -225,78 +225,6 @@ take_mail_macros(struct milt_session *s, int stage)
 	}
 }
 
-/* ---- contexts (momentum.md 6.5) ---- */
-
-static void
-set_ctx(struct milt_dict *d, const char *key, struct td_str v)
-{
-	if (v.p != NULL)
-		(void)milt_dict_set(d, td_cstr(key), v);
-}
-
-static void
-set_ctx_u(struct milt_dict *d, const char *key, unsigned v)
-{
-	char num[16];
-
-	(void)snprintf(num, sizeof(num), "%u", v);
-	set_ctx(d, key, td_cstr(num));
-}
-
-static void
-fill_tls(struct milt_conn *c, const struct td_str macros[MM_COUNT])
-{
-	if (macros[MM_CIPHER].len == 0 && macros[MM_TLS_VERSION].len == 0)
-		return;
-	c->tls = true;
-	set_ctx(&c->ctx, "tls", TD_STR("on"));
-	set_ctx(&c->ctx, "tls_cipher", macros[MM_CIPHER]);
-	set_ctx(&c->ctx, "tls_cipher_algbits", macros[MM_CIPHER_BITS]);
-	set_ctx(&c->ctx, "tls_cipher_usebits", macros[MM_CIPHER_BITS]);
-	set_ctx(&c->ctx, "tls_client_cert_subject", macros[MM_CERT_SUBJECT]);
-	set_ctx(&c->ctx, "tls_client_cert_issuer", macros[MM_CERT_ISSUER]);
-}
-
-static void
-fill_command(struct milt_mail *m, const char *verb, const char *key, const struct milt_addr *a,
-	     const struct td_str *args, size_t n)
-{
-	struct td_buf b = { 0 };
-	char name[32];
-
-	td_buf_addf(&b, "%s", verb);
-	td_buf_adds(&b, a->raw);
-	for (size_t i = 0; i < n; i++) {
-		td_buf_addc(&b, ' ');
-		td_buf_adds(&b, args[i]);
-	}
-	(void)snprintf(name, sizeof(name), "%s_string", key);
-	set_ctx(&m->ctx, name, td_buf_str(&b));
-	(void)snprintf(name, sizeof(name), "%s_localpart", key);
-	set_ctx(&m->ctx, name, a->local);
-	(void)snprintf(name, sizeof(name), "%s_domain", key);
-	set_ctx(&m->ctx, name, a->domain);
-	td_buf_fini(&b);
-}
-
-static void
-fill_mail(struct milt_session *s)
-{
-	struct milt_mail *m = s->mail;
-	struct milt_conn *c = &s->conn;
-
-	fill_tls(c, m->macro);
-	if (m->macro[MM_AUTH_AUTHEN].len > 0) {
-		set_ctx(&c->ctx, "auth_status", TD_STR("pass"));
-		set_ctx(&c->ctx, "auth_user", m->macro[MM_AUTH_AUTHEN]);
-		set_ctx(&c->ctx, "auth_name", m->macro[MM_AUTH_TYPE]);
-		set_ctx(&c->ctx, "can_relay", TD_STR("true"));
-	}
-	set_ctx_u(&c->ctx, "connection_message_count", c->mails);
-	set_ctx_u(&c->ctx, "message_rcpt_count", 0);
-	fill_command(m, "MAIL FROM:", "mailfrom", &m->from, m->from_args, m->n_from_args);
-}
-
 /* ---- the end of a message ---- */
 
 static const enum milt_counter end_counter[ME_COUNT] = {
@@ -422,17 +350,12 @@ check_helo(struct milt_session *s, const union milt_args *args, enum milt_verdic
 	   struct td_err *err)
 {
 	struct milt_conn *c = &s->conn;
-	struct td_buf b = { 0 };
 
 	(void)v;
 	(void)err;
 	set_heap(&c->helo, td_cstr(args->helo != NULL ? args->helo : ""));
 	take_conn_macros(s, ST_HELO);
-	set_ctx(&c->ctx, "ehlo_domain", c->helo);
-	td_buf_addf(&b, "EHLO %s", c->helo.p);
-	set_ctx(&c->ctx, "ehlo_string", td_buf_str(&b));
-	td_buf_fini(&b);
-	fill_tls(c, c->macro);
+	milt_ctx_helo(c);
 	return 0;
 }
 
@@ -468,7 +391,7 @@ check_mail(struct milt_session *s, const union milt_args *args, enum milt_verdic
 	count(MK_MAILS, 1);
 	milt_mail_set_envelope_from(s->mail, args->argv);
 	take_mail_macros(s, ST_MAIL);
-	fill_mail(s);
+	milt_ctx_mail(&s->conn, s->mail);
 	return 0;
 }
 
@@ -493,9 +416,7 @@ check_rcpt(struct milt_session *s, const union milt_args *args, enum milt_verdic
 	r->macro_mailer = td_arena_str(m->arena, macro(s, MM_RCPT_MAILER));
 	/* SMFIP_RCPT_REJ: shown to us, but the MTA has refused it */
 	r->refused = td_str_eqc(r->macro_mailer, "error");
-	fill_command(m, "RCPT TO:", "rcptto", &r->addr, r->args, r->n_args);
-	set_ctx_u(&s->conn.ctx, "connection_rcpt_count", s->conn.rcpts);
-	set_ctx_u(&s->conn.ctx, "message_rcpt_count", (unsigned)m->n_rcpts);
+	milt_ctx_rcpt(&s->conn, m, r);
 	return 0;
 }
 

@@ -207,6 +207,8 @@ milt_mime_decode(struct td_arena *a, struct td_str value)
 
 	if (value.p == NULL)
 		return TD_STR_NULL;
+	if (milt_plain_line(value))
+		return td_arena_str(a, td_str_trim(value));
 	milt_mime_init();
 	if (value.len > VALUE_MAX)
 		value.len = VALUE_MAX;
@@ -239,6 +241,7 @@ size_t
 milt_mime_ids(struct td_arena *a, struct td_str value, struct td_str **out)
 {
 	GMimeReferences *refs;
+	struct td_str plain;
 	size_t n = 0;
 	int have;
 	char *in;
@@ -246,6 +249,11 @@ milt_mime_ids(struct td_arena *a, struct td_str value, struct td_str **out)
 	*out = NULL;
 	if (value.len == 0)
 		return 0;
+	if (milt_plain_id(value, &plain)) {
+		*out = td_arena_alloc(a, sizeof(**out));
+		(*out)[0] = td_arena_str(a, plain);
+		return 1;
+	}
 	milt_mime_init();
 	if (value.len > VALUE_MAX)
 		value.len = VALUE_MAX;
@@ -1082,7 +1090,7 @@ message_id_value(struct headers *hs, struct td_arena *a)
 	struct td_str r;
 	char *s, *id;
 
-	if (h != NULL && !hs->thorough && milt_plain_id(h->value, &r) && r.len <= ID_LEN_MAX)
+	if (h != NULL && !hs->thorough && milt_plain_id(h->value, &r))
 		return td_arena_str(a, r);
 	s = text_value(hs, h);
 	id = s != NULL ? g_mime_utils_decode_message_id(s) : NULL;

@@ -225,12 +225,14 @@ START_TEST(stays_mail)
 	ck_assert_uint_eq(ses->conn.port, 2525);
 	ck_assert_int_eq(go(MP_HELO, (union milt_args){ .helo = "client.test" }), MV_CONTINUE);
 	send_mail(2);
-	ck_assert(td_str_eqc(milt_dict_get(&ses->conn.ctx, TD_STR("ehlo_domain")), "client.test"));
-	ck_assert(td_str_eqc(milt_dict_get(&ses->conn.ctx, TD_STR("auth_user")), "ann"));
-	ck_assert(td_str_eqc(milt_dict_get(&ses->conn.ctx, TD_STR("tls")), "on"));
-	ck_assert(td_str_eqc(milt_dict_get(&ses->mail->ctx, TD_STR("mailfrom_string")),
+	ck_assert(td_str_eqc(milt_dict_get(milt_conn_ctx(&ses->conn), TD_STR("ehlo_domain")),
+			     "client.test"));
+	ck_assert(td_str_eqc(milt_dict_get(milt_conn_ctx(&ses->conn), TD_STR("auth_user")), "ann"));
+	ck_assert(td_str_eqc(milt_dict_get(milt_conn_ctx(&ses->conn), TD_STR("tls")), "on"));
+	ck_assert(td_str_eqc(milt_dict_get(milt_mail_ctx(ses->mail), TD_STR("mailfrom_string")),
 			     "MAIL FROM:<ann@a.test>"));
-	ck_assert(td_str_eqc(milt_dict_get(&ses->mail->ctx, TD_STR("rcptto_domain")), "b.test"));
+	ck_assert(td_str_eqc(milt_dict_get(milt_mail_ctx(ses->mail), TD_STR("rcptto_domain")),
+			     "b.test"));
 	ck_assert(td_str_eqc(milt_mail_macro(ses->mail, MM_I), "QID1"));
 	ck_assert_str_eq(ses->qid, "QID1");
 	ck_assert_uint_eq(milt_open_mails(), 1);
@@ -246,8 +248,8 @@ START_TEST(stays_mail)
 	send_mail(1);
 	ck_assert_int_eq(go_plain(MP_EOM), MV_CONTINUE);
 	ck_assert_uint_eq(script.ends[ME_ACCEPTED], 2);
-	ck_assert(
-		td_str_eqc(milt_dict_get(&ses->conn.ctx, TD_STR("connection_message_count")), "2"));
+	ck_assert(td_str_eqc(
+		milt_dict_get(milt_conn_ctx(&ses->conn), TD_STR("connection_message_count")), "2"));
 }
 END_TEST
 
