@@ -72,7 +72,7 @@ gwl_hook_name(enum gwl_hook h)
 struct gwl_kept *
 gwl_kept_get(struct gwl_conn *gc, const char *name, bool make)
 {
-	struct gwl_kept *k = td_map_find(&gc->kept, td_cstr(name));
+	struct gwl_kept *k = gc->kept.len > 0 ? td_map_find(&gc->kept, td_cstr(name)) : NULL;
 
 	if (k == NULL && make) {
 		k = td_zalloc(sizeof(*k) + strlen(name) + 1);
@@ -95,6 +95,7 @@ gwl_conn_free(struct gwl_conn *gc)
 		free(k);
 	}
 	td_map_fini(&gc->kept);
+	td_buf_fini(&gc->frozen);
 	free(gc);
 }
 
@@ -115,7 +116,7 @@ static void
 keep(lua_State *L, int i, struct gwl_conn *gc, const char *name)
 {
 	struct gwl_kept *k;
-	struct td_buf *b;
+	struct td_buf now;
 	bool empty;
 
 	if (gc == NULL || !lua_istable(L, i))
@@ -126,13 +127,12 @@ keep(lua_State *L, int i, struct gwl_conn *gc, const char *name)
 	k = gwl_kept_get(gc, name, !empty);
 	if (k == NULL)
 		return;
-	b = tlua_newbuf(L);
+	td_buf_clear(&gc->frozen); /* it may raise: what was kept stays then */
 	if (!empty)
-		tlua_freeze(L, i, b);
-	td_buf_clear(&k->data);
-	td_buf_adds(&k->data, td_buf_str(b));
-	td_buf_fini(b);
-	lua_pop(L, 1);
+		tlua_freeze(L, i, &gc->frozen);
+	now = k->data;
+	k->data = gc->frozen;
+	gc->frozen = now;
 }
 
 /* ---- calling ---- */
@@ -392,7 +392,7 @@ c_domain(lua_State *L)
 					     [XD_REMOTE] = "remote",
 					     [XD_MAIL] = "mail" };
 	struct td_str name = tlua_checkstr(L, 1);
-	struct td_arena *a = tlua_newarena(L);
+	struct td_arena *a = tlua_scratch(L);
 	struct gw_domain d;
 	struct xmpp_jid j;
 
@@ -422,14 +422,14 @@ c_hostname(lua_State *L)
 	return 1;
 }
 
-/* Parse <i> as a JID into a collected arena; false when it is none. */
+/* Parse <i> as a JID into the scratch arena; false when it is none. */
 static bool
 arg_jid(lua_State *L, int i, struct xmpp_jid *j)
 {
 	struct td_str s = tlua_checkstr(L, i);
 
 	tlua_charge(L, 50 + s.len);
-	return xmpp_jid_parse(tlua_newarena(L), s, j, NULL) == 0;
+	return xmpp_jid_parse(tlua_scratch(L), s, j, NULL) == 0;
 }
 
 /* account_exists(jid) -> boolean, or nil, error */
@@ -509,7 +509,7 @@ static int
 c_escape(lua_State *L)
 {
 	struct td_str s = tlua_checkstr(L, 1);
-	struct td_arena *a = tlua_newarena(L);
+	struct td_arena *a = tlua_scratch(L);
 
 	tlua_pushstr(L, xmpp_jid_escape(a, s));
 	return 1;
@@ -519,7 +519,7 @@ static int
 c_unescape(lua_State *L)
 {
 	struct td_str s = tlua_checkstr(L, 1);
-	struct td_arena *a = tlua_newarena(L);
+	struct td_arena *a = tlua_scratch(L);
 
 	tlua_pushstr(L, xmpp_jid_unescape(a, s));
 	return 1;
@@ -538,7 +538,7 @@ c_thread_by_mail(lua_State *L)
 	luaL_checkstack(L, 24, NULL);
 	for (lua_Integer i = 1; n < 20 && lua_rawgeti(L, 2, i) != LUA_TNIL; i++)
 		ids[n++] = tlua_checkstr(L, -1); /* stays on the stack: borrowed */
-	a = tlua_newarena(L);
+	a = tlua_scratch(L);
 	tlua_charge(L, 500);
 	if (n == 0 || store_thread_by_mail_now(gwl_gw(L)->store, a, account, ids, n, &th) != 0) {
 		lua_pushnil(L);

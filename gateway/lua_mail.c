@@ -191,19 +191,15 @@ static int
 push_headers(lua_State *L, struct milt_mail *m, struct td_str name)
 {
 	const struct milt_header *h;
-	struct td_arena *a;
 	lua_Integer n = 0;
 	size_t i = 0;
 
 	lua_newtable(L);
-	a = tlua_newarena(L);
 	while ((h = milt_mail_header(m, name, &i)) != NULL) {
 		tlua_charge(L, 20 + h->value.len / 8);
-		tlua_pushstr(L, milt_mime_decode(a, h->value));
-		lua_rawseti(L, -3, ++n);
+		tlua_pushstr(L, milt_mime_decode(tlua_scratch(L), h->value));
+		lua_rawseti(L, -2, ++n);
 	}
-	tlua_endarena(L, -1);
-	lua_pop(L, 1);
 	return 1;
 }
 
@@ -657,7 +653,7 @@ check_ctx(lua_State *L, struct milt_mail *m, int i)
 	lua_Integer type = luaL_checkinteger(L, i);
 
 	luaL_argcheck(L, type == 1 || type == 2, i, "ECMESS_CTX_MESS or ECMESS_CTX_CONN");
-	return type == 2 && m->conn != NULL ? &m->conn->ctx : &m->ctx;
+	return type == 2 && m->conn != NULL ? milt_conn_ctx(m->conn) : milt_mail_ctx(m);
 }
 
 static int

@@ -134,8 +134,10 @@ struct gwl_chat {
 /* What scripts keep for an MTA's connection or an XMPP session, as bytes: so it is the same
  * whichever state runs, and outlives a reload. */
 struct gwl_conn {
-	struct td_map kept; /* milter: module name and "_TLS"; xmpp: keys of sess:set */
-	uint64_t ran;       /* milter: bits of the modules that ran (the first 64) */
+	struct td_map kept;
+	struct td_buf frozen;
+	/* room for the next */ /* milter: module name and "_TLS"; xmpp: keys of sess:set */
+	uint64_t ran;           /* milter: bits of the modules that ran (the first 64) */
 };
 struct gwl_kept {
 	struct td_buf data;

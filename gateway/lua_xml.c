@@ -525,11 +525,10 @@ n_contents(lua_State *L)
 	struct td_str s;
 
 	if (lua_isnoneornil(L, 2)) {
-		struct td_arena *a = tlua_newarena(L);
+		struct td_arena *a = tlua_scratch(L);
 
 		s = h->n->name == NULL ? h->n->text : xmpp_node_text(a, h->n);
 		tlua_pushstr(L, s.p != NULL ? s : TD_STR(""));
-		tlua_endarena(L, -2);
 		return 1;
 	}
 	check_writable(L, 1);

@@ -161,7 +161,7 @@ static int
 x_jid(lua_State *L)
 {
 	struct td_str s = tlua_checkstr(L, 1);
-	struct td_arena *a = tlua_newarena(L);
+	struct td_arena *a = tlua_scratch(L);
 	struct td_err err = { 0 };
 	struct xmpp_jid j;
 
@@ -185,7 +185,7 @@ x_jid_make(lua_State *L)
 {
 	struct td_str local = tlua_optstr(L, 1), domain = tlua_checkstr(L, 2),
 		      res = tlua_optstr(L, 3);
-	struct td_arena *a = tlua_newarena(L);
+	struct td_arena *a = tlua_scratch(L);
 	struct td_err err = { 0 };
 	struct xmpp_jid j;
 

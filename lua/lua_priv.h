@@ -45,7 +45,8 @@ struct tlua {
 	unsigned once_ms;
 	const char *script;
 	char trace[256];
-	struct tlua_re *res; /* compiled expressions (bind_pcre.c) */
+	struct td_arena *scratch; /* of tlua_scratch */
+	struct tlua_re *res;      /* compiled expressions (bind_pcre.c) */
 	unsigned n_res;
 };
 

@@ -200,6 +200,16 @@ tlua_newarena(lua_State *L)
 	return *a;
 }
 
+struct td_arena *
+tlua_scratch(lua_State *L)
+{
+	struct tlua *t = tlua_of(L);
+
+	td_arena_free(t->scratch);
+	t->scratch = td_arena_new(0);
+	return t->scratch;
+}
+
 void
 tlua_endbuf(lua_State *L, int i)
 {
@@ -381,6 +391,8 @@ tlua_run(struct tlua *t, struct tlua_stats *stats, lua_CFunction fn, void *arg, 
 		stats->faults += rc < 0;
 		stats->overruns += t->over != TO_NONE;
 	}
+	td_arena_free(t->scratch);
+	t->scratch = NULL;
 	t->over = TO_NONE;
 	t->depth--;
 	return rc;

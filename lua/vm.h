@@ -112,6 +112,9 @@ void tlua_ext_sub(struct tlua *t, size_t n);
 /* A buffer or arena that Lua collects; pushed.  Release early with tlua_endbuf/endarena. */
 TLUA_RAISES struct td_buf *tlua_newbuf(lua_State *L);
 TLUA_RAISES struct td_arena *tlua_newarena(lua_State *L);
+/* An arena for what a C function needs till it returns or calls Lua; never to be freed.  Cheaper
+ * than one that is collected: the next call of this empties it. */
+struct td_arena *tlua_scratch(lua_State *L);
 void tlua_endbuf(lua_State *L, int index);
 void tlua_endarena(lua_State *L, int index);
 /* Argument <i> as bytes (numbers become text). */

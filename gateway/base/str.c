@@ -420,14 +420,11 @@ td_buf_cstr(struct td_buf *b)
 	return b->p;
 }
 
-/* Bytes that need work in td_buf_add_xml: the five specials, C0 controls,
- * and the lead byte of U+FFFE/U+FFFF. */
-static bool
-xml_plain(unsigned char c)
-{
-	return c >= 0x20 ? c != '&' && c != '<' && c != '>' && c != '"' && c != '\'' && c < 0x80
-			 : c == '\n' || c == '\t';
-}
+/* Bytes that td_buf_add_xml copies as they are: ASCII but for the five specials and C0 controls. */
+static const bool xml_plain[256] = {
+	['\t'] = true,          ['\n'] = true, [0x20 ... 0x21] = true, [0x23 ... 0x25] = true,
+	[0x28 ... 0x3B] = true, ['='] = true,  [0x3F ... 0x7F] = true,
+};
 
 static void
 add_xml_char(struct td_buf *b, uint32_t cp, const char *raw, size_t n)
@@ -455,7 +452,7 @@ td_buf_add_xml(struct td_buf *b, struct td_str s)
 		uint32_t cp = 0;
 		size_t n;
 
-		if (xml_plain((unsigned char)s.p[i])) {
+		if (xml_plain[(unsigned char)s.p[i]]) {
 			i++;
 			continue;
 		}
