@@ -565,6 +565,58 @@ gw_bridge_to_mail(struct xmpp_env *env, struct xmpp_stanza *s)
 
 /* ---- mail to chat ---- */
 
+/* What is delivered although the MTA was told to try again: the store was slow, not unable. */
+struct late {
+	struct gw *gw;
+	size_t n;
+	struct xmpp_stanza *s[];
+};
+
+static struct late *
+late_new(struct gw *gw, const struct gw_chat *chats, size_t n)
+{
+	struct late *l = td_zalloc(sizeof(*l) + n * sizeof(struct xmpp_stanza *));
+
+	l->gw = gw;
+	l->n = n;
+	for (size_t i = 0; i < n; i++)
+		l->s[i] = xmpp_stanza_ref(chats[i].s);
+	return l;
+}
+
+static void
+late_free(struct late *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		xmpp_stanza_unref(&l->s[i]);
+	free(l);
+}
+
+/* <row>: where it waits until it is delivered; 0 = a repeat, which is not. */
+static void
+deliver_row(struct gw *gw, const struct xmpp_stanza *of, uint64_t row)
+{
+	struct xmpp_stanza *s;
+
+	if (row == 0)
+		return;
+	s = xmpp_stanza_readdress(of, &of->to);
+	s->row = row;
+	s->flags |= XF_FROM_MAIL;
+	gw_route(gw, s);
+}
+
+/* On the store's thread.  The workers live: they are stopped when the store owes nothing. */
+static void
+on_late_rows(void *arg, const struct store_result *r, const struct store_chat *rows, size_t n)
+{
+	struct late *l = arg;
+
+	for (size_t i = 0; r->rc == 0 && i < n && i < l->n; i++)
+		deliver_row(l->gw, l->s[i], rows[i].row_out);
+	late_free(l);
+}
+
 int
 gw_bridge_mail_to_chat(struct gw *gw, const struct gw_chat *chats, size_t n, struct td_err *err)
 {
@@ -574,6 +626,7 @@ gw_bridge_mail_to_chat(struct gw *gw, const struct gw_chat *chats, size_t n, str
 	struct store_chat *rows = td_zalloc((n > 0 ? n : 1) * sizeof(*rows));
 	struct td_buf *xml = td_zalloc((n > 0 ? n : 1) * sizeof(*xml));
 	struct td_arena *a = td_arena_new(0);
+	struct late *late;
 	int rc;
 
 	conf_unref(&c);
@@ -586,15 +639,13 @@ gw_bridge_mail_to_chat(struct gw *gw, const struct gw_chat *chats, size_t n, str
 					       .peer = chats[i].peer,
 					       .subject = child_text(a, chats[i].s, "subject") };
 	}
-	rc = n > 0 ? store_chats_add_wait(gw->store, rows, n, ms, err) : 0;
+	late = late_new(gw, chats, n);
+	rc = n > 0 ? store_chats_add_wait(gw->store, rows, n, ms, on_late_rows, late, err) : 0;
+	if (rc != TD_E_TIMEOUT)
+		late_free(late);
 	for (size_t i = 0; i < n; i++) {
-		if (rc == 0 && rows[i].row_out != 0) {
-			struct xmpp_stanza *s = xmpp_stanza_readdress(chats[i].s, &chats[i].s->to);
-
-			s->row = rows[i].row_out;
-			s->flags |= XF_FROM_MAIL;
-			gw_route(gw, s);
-		}
+		if (rc == 0)
+			deliver_row(gw, chats[i].s, rows[i].row_out);
 		td_buf_fini(&xml[i]);
 	}
 	free(rows);

@@ -440,7 +440,10 @@ on_commit(void *arg, struct milt_mail *m, struct td_err *err)
 		return rc;
 	gm->committed = true;
 	/* notices never hold a mail up: it goes on without them */
-	if (commit_some(all->gw, m, gm, false, &notice) < 0)
+	rc = commit_some(all->gw, m, gm, false, &notice);
+	if (rc == TD_E_TIMEOUT) /* it comes when the store is through with it */
+		td_log_notice(&plog, "notice-late", "mid=%s text=%s", m->id, td_escz(notice.text));
+	else if (rc < 0)
 		td_log_warn(&plog, "notice-lost", "mid=%s text=%s, ignoring", m->id,
 			    td_escz(notice.text));
 	for (struct gwl_chat *c = gm->chats; c != NULL; c = c->next)

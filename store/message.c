@@ -323,10 +323,15 @@ store_chats_add(struct store *st, const struct store_chat *c, size_t n, struct t
 
 int
 store_chats_add_wait(struct store *st, struct store_chat *c, size_t n, unsigned ms,
-		     struct td_err *err)
+		     store_chats_cb *late, void *arg, struct td_err *err)
 {
 	struct chats_op *o = chats_op_new(st, c, n);
 	int rc;
+
+	if (late != NULL)
+		o->op.late = chats_add_reply;
+	o->op.cb.chats = late;
+	o->op.arg = arg;
 
 	for (size_t i = 0; i < n; i++)
 		c[i].row_out = 0;

@@ -58,8 +58,9 @@ struct store_op {
 	const struct store_opdef *def;
 	struct store *st; /* for run; not to be touched by reply */
 	struct td_arena *arena;
-	struct td_loop *loop;    /* NULL: reply on the store's thread */
-	struct store_wait *wait; /* set: hand the op over to who waits */
+	struct td_loop *loop;              /* NULL: reply on the store's thread */
+	struct store_wait *wait;           /* set: hand the op over to who waits */
+	void (*late)(struct store_op *op); /* who waited is gone; may be NULL */
 	union store_reply cb;
 	void *arg;
 	struct store_result res;

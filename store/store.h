@@ -180,9 +180,10 @@ typedef void store_chats_cb(void *arg, const struct store_result *r, const struc
 /* All or nothing.  Repeats of (mail_id, to) within a day add nothing and give row_out 0. */
 void store_chats_add(struct store *st, const struct store_chat *c, size_t n, struct td_loop *loop,
 		     store_chats_cb *cb, void *arg);
-/* Blocking form for milter threads: fills row_out of each; waits up to ms. */
+/* Blocking form for milter threads: fills row_out of each; waits up to ms.  TD_E_TIMEOUT: it may
+ * be done yet; <late> (NULL = nobody cares) gets the answer then, on the store's thread. */
 int store_chats_add_wait(struct store *st, struct store_chat *c, size_t n, unsigned ms,
-			 struct td_err *err);
+			 store_chats_cb *late, void *arg, struct td_err *err);
 
 /* ---- threads: which chat thread a Message-ID belongs to, both ways; kept 30 days ---- */
 struct store_thread {

@@ -129,14 +129,20 @@ store_wait_for(struct store_wait *w, unsigned ms, uint64_t *id_out, struct td_er
 void
 store_wait_give(struct store_wait *w, struct store_op *op)
 {
+	bool gone;
+
 	pthread_mutex_lock(&w->lock);
 	w->awaited--;
-	if (w->gone)
-		store_op_free(op);
-	else
+	gone = w->gone;
+	if (!gone)
 		w->op = op;
 	pthread_cond_signal(&w->cond);
 	unlock_unref(w);
+	if (!gone)
+		return;
+	if (op->late != NULL)
+		op->late(op);
+	store_op_free(op);
 }
 
 int

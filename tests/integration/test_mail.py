@@ -1,5 +1,7 @@
 """test_mail - a real Postfix, the daemon and stock clients: mail becomes notices and chat, chat becomes mail."""
+import contextlib
 import smtplib
+import sqlite3
 
 import lab
 import xmppc
@@ -52,6 +54,7 @@ def report(port, about, words="550 5.2.2 mailbox over quota", action="failed", s
 class MailCase(lab.Case):
     """Accounts: alice, bob.  carol, dave, erin and later have a mailbox only."""
     scripts = NOTIFY_AND_ROUTE
+    extra = ""
     refuse = {"later@lab.test": "550 5.2.2 mailbox over quota, says the lab"}
 
     @classmethod
@@ -60,7 +63,8 @@ class MailCase(lab.Case):
         # the milter socket comes into being with the daemon: Postfix only needs its name
         milter = lab_.dir / "d" / "milter.sock"
         cls.pf = lab_.postfix(milter=milter, outport=cls.sink.port, bounces=True)
-        cls.d = lab_.daemon(scripts=cls.scripts, submit=cls.pf.port, accounts=["alice", "bob"])
+        cls.d = lab_.daemon(scripts=cls.scripts, submit=cls.pf.port, accounts=["alice", "bob"],
+                            extra=cls.extra)
         assert cls.d.milter == milter
 
     def client(self, user, **kw):
@@ -130,6 +134,25 @@ class Notices(MailCase):
         self.assertEqual(e.get("from"), "carol@lab.test")
         self.pf.wait_mail("alice", r)
         self.assertEqual([xmppc.show(e) for e in xmppc.fence(alice, alice) if "Undelivered" in xmppc.show(e)], [])
+
+
+class SlowStore(MailCase):
+    scripts = NOTIFY_ONLY
+    extra = "milter { commit_timeout_ms = 200 }"
+
+    def test_late_commit_is_delivered(self):
+        """The mail goes on without its notice when the store is slow; the notice comes when it is stored."""
+        alice = self.client("alice")
+        t = token("subject")
+        db, = self.d.data.glob("*.db")
+        with contextlib.closing(sqlite3.connect(db, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")  # nobody else writes
+            self.pf.inject(mail(subject=t, to="alice@lab.test"))
+            self.pf.wait_mail("alice", t)
+            self.d.wait_log("event=notice-late")
+            other.execute("ROLLBACK")
+        alice.wait(body_is(t), 15)
+        self.assertEqual([e for e in xmppc.fence(alice, alice) if body_is(t)(e)], [])
 
 
 class Routes(MailCase):

@@ -1,4 +1,5 @@
 /* test_store - every call, once each way. */
+#include <stdatomic.h>
 #include "tests/unit/store/util.h"
 
 static struct got g, h;
@@ -441,28 +442,40 @@ START_TEST(chats_all_or_nothing)
 }
 END_TEST
 
+/* On the store's thread. */
+static void
+on_late(void *arg, const struct store_result *r, const struct store_chat *c, size_t n)
+{
+	if (r->rc == 0 && n == 1)
+		atomic_store((_Atomic uint64_t *)arg, c[0].row_out);
+}
+
 START_TEST(chats_blocking)
 {
 	struct store_chat c[] = {
 		{ .to = ANN, .stanza = S("<a/>"), .mail_id = S("1@mx") },
 		{ .to = S("no@body"), .stanza = S("<a/>"), .mail_id = S("1@mx") }
 	};
+	_Atomic uint64_t late = 0;
 	struct td_err err = { 0 };
 
 	add_account(ANN);
-	ck_assert_int_eq(store_chats_add_wait(st, c, 2, 5000, &err), TD_E_NOTFOUND);
+	ck_assert_int_eq(store_chats_add_wait(st, c, 2, 5000, NULL, NULL, &err), TD_E_NOTFOUND);
 	ck_assert_int_eq(err.code, TD_E_NOTFOUND);
-	ck_assert_int_eq(store_chats_add_wait(st, c, 1, 5000, &err), 0);
+	ck_assert_int_eq(store_chats_add_wait(st, c, 1, 5000, NULL, NULL, &err), 0);
 	ck_assert_uint_ne(c[0].row_out, 0);
-	ck_assert_int_eq(store_chats_add_wait(st, c, 1, 5000, &err), 0);
+	ck_assert_int_eq(store_chats_add_wait(st, c, 1, 5000, NULL, NULL, &err), 0);
 	ck_assert_uint_eq(c[0].row_out, 0);
 	/* giving up leaves nothing behind */
 	store_hold_writer(st, true);
 	c[0].mail_id = S("2@mx");
-	ck_assert_int_eq(store_chats_add_wait(st, c, 1, 1, &err), TD_E_TIMEOUT);
+	ck_assert_int_eq(store_chats_add_wait(st, c, 1, 1, NULL, NULL, &err), TD_E_TIMEOUT);
+	c[0].mail_id = S("3@mx");
+	ck_assert_int_eq(store_chats_add_wait(st, c, 1, 1, on_late, &late, &err), TD_E_TIMEOUT);
 	store_hold_writer(st, false);
 	OK(g, store_messages_get(st, ANN, 0, 10, loop, on_messages, &g));
-	ck_assert_uint_eq(g.n, 2); /* stored all the same: the MTA's retry is a repeat */
+	ck_assert_uint_eq(g.n, 3); /* stored all the same: the MTA's retry is a repeat */
+	ck_assert_uint_ne(atomic_load(&late), 0);
 }
 END_TEST
 

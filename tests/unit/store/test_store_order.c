@@ -344,7 +344,7 @@ work_once(struct worker *w, unsigned i, struct td_str mine)
 	w->added--; /* the roster item is no message */
 	store_messages_get(st, ANN, 0, 20, w->loop, work_got, w);
 	if (i % 16 == 0) {
-		w->bad += store_chats_add_wait(st, &chat, 1, 20000, NULL) != 0;
+		w->bad += store_chats_add_wait(st, &chat, 1, 20000, NULL, NULL, NULL) != 0;
 		w->added++;
 		w->bad += store_account_exists_now(st, mine) != 1;
 	}
