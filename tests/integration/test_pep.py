@@ -419,6 +419,20 @@ class Notify(Base):
         a.sync()
         self.quiet(b)
 
+    def test_blocked(self):
+        """Neither whom we block nor who blocks us hears of it."""
+        a, b, c = self.login(), self.login(), self.login()
+        self.friends(a, b)
+        self.friends(a, c)
+        ps.online(b, ["n"])
+        ps.online(c, ["n"])
+        a.iq("set", "<block xmlns='urn:xmpp:blocking'><item jid='%s'/></block>" % b.bare)
+        c.iq("set", "<block xmlns='urn:xmpp:blocking'><item jid='%s'/></block>" % a.bare)
+        self.assertResult(ps.publish(a, "n", "1"))
+        a.sync()
+        self.quiet(b)
+        self.quiet(c)
+
     def test_explicit_subscriber_gets_one(self):
         a, b = self.pair()
         ps.online(b, ["n"])

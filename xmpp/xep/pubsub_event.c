@@ -77,11 +77,20 @@ send_to(struct ps_host *h, struct xmpp_stanza *s, struct td_str jid, uint32_t fl
 	xmpp_route(h->env, copy);
 }
 
+/* May <who> have the items, and does the account want to talk to it (XEP-0163 4.3.3, rule 3)? */
+static bool
+may_tell(const struct ps_node *n, const struct xmpp_jid *who)
+{
+	struct ps_refusal why;
+
+	return ps_may_read(n, who, false, &why) &&
+	       !(n->host->pep && xmpp_is_blocked(n->host->user, who));
+}
+
 static void
 to_subscribers(struct ps_node *n, struct xmpp_stanza *s)
 {
 	uint64_t now = td_wall_ms();
-	struct ps_refusal why;
 	struct ps_sub *sub, *next;
 
 	for (sub = LIST_FIRST(&n->subs); sub != NULL; sub = next) {
@@ -89,7 +98,7 @@ to_subscribers(struct ps_node *n, struct xmpp_stanza *s)
 
 		next = LIST_NEXT(sub, link);
 		if (sub->state != PSS_SUBSCRIBED || !sub->deliver ||
-		    (sub->expire > 0 && sub->expire <= now) || !ps_may_read(n, &who, false, &why))
+		    (sub->expire > 0 && sub->expire <= now) || !may_tell(n, &who))
 			continue;
 		send_to(n->host, s, sub->jid, 0);
 	}
@@ -102,7 +111,6 @@ to_contacts(struct ps_node *n, struct xmpp_stanza *s)
 	struct ps_host *h = n->host;
 	const struct xmpp_contact *c;
 	const struct ps_peer *p;
-	struct ps_refusal why;
 	size_t i = 0;
 
 	if (ps_node_sub(n, h->jid) == NULL)
@@ -111,8 +119,7 @@ to_contacts(struct ps_node *n, struct xmpp_stanza *s)
 		struct xmpp_jid who = xmpp_jid_view(c->jid);
 
 		if ((c->sub & STORE_SUB_FROM) == 0 || ps_node_sub(n, c->jid) != NULL ||
-		    h->env->host->domain(h->env, who.domain) != XD_LOCAL ||
-		    !ps_may_read(n, &who, false, &why))
+		    h->env->host->domain(h->env, who.domain) != XD_LOCAL || !may_tell(n, &who))
 			continue;
 		send_to(h, s, c->jid, XF_EVENT);
 	}
@@ -121,7 +128,7 @@ to_contacts(struct ps_node *n, struct xmpp_stanza *s)
 		struct xmpp_jid who = xmpp_jid_view(td_cstr(p->jid));
 
 		if (xmpp_caps_notifies(p->caps, n->name) && xmpp_presence_may_see(h->user, &who) &&
-		    ps_node_sub(n, who.bare) == NULL && ps_may_read(n, &who, false, &why))
+		    ps_node_sub(n, who.bare) == NULL && may_tell(n, &who))
 			send_to(h, s, who.full, 0);
 	}
 }
@@ -191,13 +198,12 @@ on_last(void *arg, const struct store_result *r, const struct store_ps_items *go
 	struct last_call *c = arg;
 	struct ps_host *h = c->call.host;
 	struct xmpp_jid to = xmpp_jid_view(c->to);
-	struct ps_refusal why;
 
 	for (size_t i = 0; h != NULL && r->rc == 0 && i < got->n; i++) {
 		const struct ps_node *n = ps_node_find(h, got->items[i].node);
 
 		/* asked again: it may have changed while the store read */
-		if (n != NULL && ps_may_read(n, &to, false, &why))
+		if (n != NULL && may_tell(n, &to))
 			send_item(h, n, &got->items[i], &to);
 	}
 	ps_call_end(&c->call);
@@ -233,14 +239,13 @@ ps_greet(struct ps_host *h, const struct xmpp_jid *to, const struct xmpp_caps *c
 	size_t n_wanted = xmpp_caps_nodes(caps, &wanted), n = 0;
 	struct td_str names[64];
 	uint64_t since[64];
-	struct ps_refusal why;
 
 	for (size_t i = 0; i < n_wanted && n < 64; i++) {
 		struct ps_node *node = ps_node_find(h, wanted[i]);
 
 		if (node == NULL || node->cfg.send_last != PSL_ON_SUB_AND_PRESENCE ||
 		    !node->cfg.persist || !node->cfg.deliver_notifications ||
-		    xmpp_caps_notifies(old, wanted[i]) || !ps_may_read(node, to, false, &why))
+		    xmpp_caps_notifies(old, wanted[i]) || !may_tell(node, to))
 			continue;
 		if (td_str_eqc(node->name, NS_BOOKMARKS_OLD)) {
 			ps_bookmarks_last(h, to);

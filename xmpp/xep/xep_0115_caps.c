@@ -142,7 +142,8 @@ cache_put(struct caps_env *ce, struct xmpp_caps *c, struct td_str key)
 	}
 	c->key = td_str(td_strndup(key), key.len);
 	(void)td_map_set(&ce->cache, c->key, c);
-	TAILQ_INSERT_TAIL(&ce->order, xmpp_caps_ref(c), link);
+	c->refs++; /* the cache's; the macro would count it several times */
+	TAILQ_INSERT_TAIL(&ce->order, c, link);
 }
 
 /* ---- the hash (section 5.1) ---- */
