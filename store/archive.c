@@ -4,6 +4,7 @@
  * that a row costs two insertions into trees whose entries are small beside the stanza. */
 #include "store/archive.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <openssl/evp.h>
 #include "gateway/base/map.h"
@@ -82,22 +83,63 @@ owner_mark(struct td_str owner)
 }
 
 /* One block, with a context per thread: making one costs more than the block. */
+/* Ciphers of one thread, which go with it. */
+struct ciphers {
+	EVP_CIPHER_CTX *ctx[2];
+	unsigned char key_of[2][16];
+};
+static pthread_key_t ciphers_key;
+static pthread_once_t ciphers_once = PTHREAD_ONCE_INIT;
+
+static void
+ciphers_free(void *arg)
+{
+	struct ciphers *c = arg;
+
+	EVP_CIPHER_CTX_free(c->ctx[0]);
+	EVP_CIPHER_CTX_free(c->ctx[1]);
+	td_wipe(c, sizeof(*c));
+	free(c);
+}
+
+static void
+make_ciphers_key(void)
+{
+	if (pthread_key_create(&ciphers_key, ciphers_free) != 0)
+		abort();
+}
+
+static struct ciphers *
+my_ciphers(void)
+{
+	struct ciphers *c;
+
+	pthread_once(&ciphers_once, make_ciphers_key);
+	c = pthread_getspecific(ciphers_key);
+	if (c == NULL) {
+		c = td_zalloc(sizeof(*c));
+		if (pthread_setspecific(ciphers_key, c) != 0)
+			abort();
+	}
+	return c;
+}
+
 static bool
 crypt_block(const struct store *st, const unsigned char in[16], unsigned char out[16], bool encrypt)
 {
-	static _Thread_local EVP_CIPHER_CTX *ctx[2];
-	static _Thread_local unsigned char key_of[2][16];
+	struct ciphers *mine = my_ciphers();
 	const unsigned char *key = store_archive_key(st);
-	EVP_CIPHER_CTX **c = &ctx[encrypt];
+	EVP_CIPHER_CTX **c = &mine->ctx[encrypt];
+	unsigned char *key_of = mine->key_of[encrypt];
 	int n = 0;
 
-	if (*c == NULL || memcmp(key_of[encrypt], key, 16) != 0) {
+	if (*c == NULL || memcmp(key_of, key, 16) != 0) {
 		if (*c == NULL && (*c = EVP_CIPHER_CTX_new()) == NULL)
 			return false;
 		if (EVP_CipherInit_ex(*c, EVP_aes_128_ecb(), NULL, key, NULL, encrypt) != 1)
 			return false;
 		EVP_CIPHER_CTX_set_padding(*c, 0);
-		memcpy(key_of[encrypt], key, 16);
+		memcpy(key_of, key, 16);
 	}
 	return EVP_CipherUpdate(*c, out, &n, in, 16) == 1 && n == 16;
 }

@@ -184,7 +184,7 @@ judge(struct xmpp_sasl *s, struct td_buf *out, enum xmpp_sasl_error *error)
 		    t == NULL)
 			t = &h->tokens[i];
 	step = sasl_verdict(s, t != NULL, error);
-	if (step != SASL_SUCCESS)
+	if (step != SASL_SUCCESS || t == NULL)
 		return step;
 	if (t->expires * 1000 <= td_wall_ms())
 		return sasl_fail(error, SASL_CREDENTIALS_EXPIRED);

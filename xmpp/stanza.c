@@ -182,18 +182,28 @@ xmpp_stanza_readdress(const struct xmpp_stanza *s, const struct xmpp_jid *to)
 	return n;
 }
 
+/* One more like <s>, in <a> and holding it.  Its count is left alone: others may drop theirs meanwhile. */
+static struct xmpp_stanza *
+like(struct td_arena *a, struct xmpp_stanza *s)
+{
+	struct xmpp_stanza *n = td_arena_alloc(a, sizeof(*n));
+	size_t at = offsetof(struct xmpp_stanza, sealed);
+
+	memcpy((char *)n + at, (const char *)s + at, sizeof(*n) - at);
+	atomic_init(&n->refs, 1);
+	n->arena = a;
+	n->base = xmpp_stanza_ref(s);
+	return n;
+}
+
 struct xmpp_stanza *
 xmpp_stanza_share(struct xmpp_stanza *s, const struct xmpp_jid *to)
 {
 	struct td_arena *a = td_arena_new(sizeof(*s) + to->full.len + 32);
-	struct xmpp_stanza *n = td_arena_alloc(a, sizeof(*n));
+	struct xmpp_stanza *n = like(a, s);
 
-	*n = *s;
-	atomic_init(&n->refs, 1);
-	n->arena = a;
 	n->promise = NULL;
 	n->row = 0;
-	n->base = xmpp_stanza_ref(s);
 	xmpp_jid_copy(a, to, &n->to);
 	return n;
 }
@@ -202,14 +212,11 @@ struct xmpp_stanza *
 xmpp_stanza_extend(struct xmpp_stanza *s, struct td_str xml)
 {
 	struct td_arena *a = td_arena_new(sizeof(*s) + s->inner.len + xml.len + 64);
-	struct xmpp_stanza *n = td_arena_alloc(a, sizeof(*n));
+	struct xmpp_stanza *n;
 
 	xmpp_stanza_seal(s);
-	*n = *s;
-	atomic_init(&n->refs, 1);
-	n->arena = a;
+	n = like(a, s);
 	s->promise = NULL;
-	n->base = xmpp_stanza_ref(s);
 	xmpp_stanza_append_raw(n, xml);
 	return n;
 }

@@ -60,7 +60,7 @@ put(char **p, struct td_str s)
 {
 	struct td_str out = s.p != NULL ? td_str(*p, s.len) : TD_STR_NULL;
 
-	if (s.len > 0)
+	if (s.p != NULL && s.len > 0)
 		memcpy(*p, s.p, s.len);
 	*p += s.len;
 	return out;
