@@ -158,8 +158,10 @@ take_run(struct store_op *op, struct store_db *db)
 	int rc = find(o, db, UPLOAD_SLOT);
 
 	if (rc == 0)
-		rc = store_db_do(db, &op->err, "UPDATE uploads SET state = 1 WHERE id = ?1",
-				 SV(sv_text(o->u.id)));
+		rc = store_db_do(db, &op->err,
+				 "UPDATE uploads SET state = 1, expires = ?2 WHERE id = ?1",
+				 SV(sv_text(o->u.id),
+				    sv_int((int64_t)store_now(op->st) + STORE_UPLOAD_BUSY_MS)));
 	return rc < 0 ? rc : 0;
 }
 
@@ -184,8 +186,9 @@ end_run(struct store_op *op, struct store_db *db)
 			SV(id, now));
 	else
 		rc = store_db_do(db, &op->err,
-				 "UPDATE uploads SET state = 0 WHERE id = ?1 AND state = 1",
-				 SV(id));
+				 "UPDATE uploads SET state = 0, expires = min(expires, made + ?2)"
+				 " WHERE id = ?1 AND state = 1",
+				 SV(id, sv_int(STORE_UPLOAD_SLOT_MS)));
 	return rc == 0 ? td_fail(&op->err, TD_E_NOTFOUND, "the upload was deleted") : rc;
 }
 

@@ -6,6 +6,9 @@
 #include "store/store.h"
 
 #define STORE_UPLOAD_NEVER (INT64_C(1) << 62)
+#define STORE_UPLOAD_SLOT_MS INT64_C(300000) /* XEP-0363 8: relatively low */
+#define STORE_UPLOAD_BUSY_MS \
+	INT64_C(7200000) /* after a crash, or longer than any upload may take */
 
 enum store_upload_state {
 	UPLOAD_SLOT = 0, /* given out, nothing came yet */

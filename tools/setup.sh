@@ -6,6 +6,9 @@ build="gcc make pkg-config libc6-dev libevent-dev libssl-dev libexpat1-dev libmi
 libsqlite3-dev libgsasl-dev libidn-dev libidn2-dev libgmime-3.0-dev libcurl4-openssl-dev libxml2-dev
 libjansson-dev libpcre2-dev libwslay-dev openssl python3 python3-slixmpp"
 tests="check postfix m4 libwrap0 libdb5.3 libldap-2.5-0 liblockfile1 libnsl2 libsasl2-2"
+browser="chromium chromium-driver"
+converse=14.0.0
+npm=${TANDEM_NPM:-${HOME:-/root}/.cache/tandem-npm}
 debs=${TANDEM_DEBS:-${HOME:-/root}/.cache/tandem-debs}
 
 say()
@@ -58,6 +61,15 @@ sendmail_fetch()
 	mkdir -p "$debs" && cd "$debs" && apt-get download -qq sendmail-bin sendmail-base sendmail-cf
 }
 
+# The browser test's web client; the package manager for it is not installed for this alone.
+converse_fetch()
+{
+	[ -f "$npm/node_modules/converse.js/dist/converse.min.js" ] && return 0
+	command -v npm >/dev/null 2>&1 || { echo "there is no npm"; return 1; }
+	mkdir -p "$npm" && cd "$npm" &&
+		npm install --no-audit --no-fund --ignore-scripts --no-save "converse.js@$converse" 2>&1
+}
+
 for tool in dpkg-query apt-get; do
 	if ! command -v $tool >/dev/null 2>&1; then
 		say "there is no $tool, so this is no Debian: install what docs/guide/install.md names, then plain \"make\";"
@@ -104,4 +116,14 @@ if [ "${1:-check}" != run ] && ! sendmail_there; then
 		why=$(sendmail_fetch 2>&1) || true
 	}
 	sendmail_there || say "Sendmail's packages cannot be fetched, so its tests are skipped: $(echo "$why" | tail -n 1)"
+fi
+if [ "${1:-check}" != run ]; then
+	# apart from the rest: not every system has them as packages
+	# shellcheck disable=SC2086
+	missing=$(missing_of $browser)
+	# shellcheck disable=SC2086
+	if [ -n "$missing" ] && { { [ -n "$as" ] && ! command -v sudo >/dev/null 2>&1; } || ! install_all $missing; }; then
+		say "there is no" $missing "so the browser test is skipped"
+	fi
+	why=$(converse_fetch) || say "converse.js cannot be fetched, so the browser test is skipped: $(echo "$why" | tail -n 1)"
 fi

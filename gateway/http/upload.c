@@ -21,6 +21,7 @@
 #define ID_LEN 40u
 #define PIECE (128u << 10)
 #define STALL_MS 60000u
+#define WHOLE_MS 3600000u /* for a PUT; less than STORE_UPLOAD_BUSY_MS */
 #define SWEEP_MS 10000u
 #define SWEEP_MAX 100u
 
@@ -44,6 +45,7 @@ struct gw_transfer {
 	char *type, *name, *want_type, *range, *if_range, *if_none;
 	uint64_t size, at, end; /* done so far, where to stop */
 	int64_t made, expires;
+	uint64_t began;
 	unsigned status;     /* of the failure */
 	int fd, error;       /* error: errno of the job, 0 = fine */
 	struct td_buf in;    /* PUT: came, not yet given to the disk */
@@ -372,6 +374,10 @@ gw_transfer_input(struct gw_transfer *t, const char *data, size_t len)
 		return;
 	if (t->step != ST_DATA) { /* came with the head; the slot is being looked up */
 		td_buf_add(&t->in, data, len);
+		return;
+	}
+	if (td_loop_now(t->w->loop) - t->began > WHOLE_MS && !t->busy) {
+		fail(t, 408);
 		return;
 	}
 	if (len > left)
@@ -713,6 +719,7 @@ gw_upload_request(struct gw_http *h, const struct gw_head *head, struct td_str b
 	t->w = w;
 	t->fd = -1;
 	t->stall.fire = on_stall;
+	t->began = td_loop_now(w->loop);
 	memcpy(t->id, id, sizeof(id));
 	t->put = head->method == HM_PUT;
 	t->head_only = head->method == HM_HEAD;

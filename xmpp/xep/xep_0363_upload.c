@@ -15,8 +15,7 @@
 #define NS_UPLOAD "urn:xmpp:http:upload:0"
 #define NS_PURPOSE "urn:xmpp:http:upload:purpose:0"
 #define ID_LEN 40u
-#define SLOT_MS INT64_C(300000) /* 8: relatively low */
-#define MAX_SLOTS 20u           /* given out and not used, of one account */
+#define MAX_SLOTS 20u /* given out and not used, of one account */
 #define MAX_NAME 255u
 #define MAX_TYPE 100u
 
@@ -236,7 +235,7 @@ make_slot(struct xmpp_env *env, struct xmpp_stanza *s, const struct store_upload
 	u.id = td_cstr(w->id);
 	u.service = s->to.domain;
 	u.owner = s->from.bare;
-	u.expires = (int64_t)td_wall_ms() + SLOT_MS;
+	u.expires = (int64_t)td_wall_ms() + STORE_UPLOAD_SLOT_MS;
 	u.keep_ms =
 		keep == 0 || keep > STORE_UPLOAD_NEVER / 1000 ? STORE_UPLOAD_NEVER : keep * 1000;
 	store_upload_add(env->store, &u, &lim, (struct store_to){ env->loop, on_row, w });
