@@ -225,6 +225,7 @@ const struct conf_option conf_options[] = {
 	{ "offline_messages", CT_BOOL, X | D, "true", 0, 0, NULL, 0, "keep messages for accounts that are offline" },
 	{ "max_resources", CT_INT, X | D, "20", 1, 1000, NULL, 0, "sessions of one account" },
 	{ "max_roster", CT_INT, X | D, "5000", 1, 1000000, NULL, 0, "contacts of one account" },
+	{ "max_addresses", CT_INT, X | D, "50", 1, 1000, NULL, 0, "recipients of one stanza (XEP-0033)" },
 	{ "stanza_rate", CT_THROTTLE, X | XL | HL | N | P, "100", 0, 0, NULL, 0, "stanzas of one session; faster ones wait" },
 	{ "byte_rate", CT_THROTTLE, X | XL | HL | N | P, "1048576", 0, 0, NULL, 0, "bytes of one session; faster ones wait" },
 	{ "ping_interval", CT_INT, X | XL | HL | N | P, "300", 0, 86400, NULL, 0, "seconds of silence before a ping (XEP-0199); 0 = never" },

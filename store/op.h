@@ -12,6 +12,7 @@
 #include "gateway/base/loop.h"
 #include "store/archive.h"
 #include "store/db.h"
+#include "store/directory.h"
 #include "store/muc.h"
 #include "store/store.h"
 #include "store/upload.h"
@@ -50,6 +51,7 @@ union store_reply {
 	store_archive_cb *archive;
 	store_upload_cb *upload;
 	void (*any)(void); /* of a type that only its file knows: cast there */
+	store_dir_cb *directory;
 };
 
 struct store_op {

@@ -194,7 +194,13 @@ static const char v7_upload[] = /* upload.c */
 	" keep_ms INTEGER NOT NULL) WITHOUT ROWID;"
 	"CREATE INDEX uploads_owner ON uploads (owner, made);"
 	"CREATE INDEX uploads_expires ON uploads (expires);";
-static const char v8_misc[] = ""; /* small things */
+static const char v8_misc[] = /* directory.c */
+	"CREATE TABLE directory ("
+	" jid TEXT PRIMARY KEY REFERENCES accounts (jid) ON DELETE CASCADE,"
+	" first TEXT NOT NULL,"
+	" last TEXT NOT NULL,"
+	" nick TEXT NOT NULL,"
+	" email TEXT NOT NULL) WITHOUT ROWID;";
 
 /* steps[v] leads from version v to v + 1 */
 static const char *const steps[] = { v1_chat,   v2_mail, store_schema_archive,

@@ -372,7 +372,8 @@ xmpp_deliver_server(struct xmpp_env *env, struct xmpp_stanza *s)
 		return;
 	}
 	if (s->kind == XK_MESSAGE)
-		xmpp_bounce(env, s, XE_SERVICE_UNAVAILABLE, NULL);
+		xmpp_bounce(env, s, xmpp_is_multicast(s) ? XE_FORBIDDEN : XE_SERVICE_UNAVAILABLE,
+			    NULL);
 	xmpp_stanza_unref(&s);
 }
 
@@ -479,6 +480,14 @@ xmpp_from_client(struct xmpp_session *sess, struct xmpp_stanza *s)
 		bare.resource = TD_STR_NULL;
 		xmpp_stanza_set_to(s, &bare);
 	}
+	xmpp_client_stanza(sess, s);
+}
+
+void
+xmpp_client_stanza(struct xmpp_session *sess, struct xmpp_stanza *s)
+{
+	struct xmpp_env *env = sess->env;
+
 	for (const struct xmpp_module **m = env->on[STAGE_SENT]; *m != NULL; m++)
 		if ((*m)->sent(sess, s) == XMPP_DONE) {
 			xmpp_stanza_unref(&s);

@@ -3,6 +3,10 @@
 #ifndef XMPP_DELIVER_H
 #define XMPP_DELIVER_H
 #include "xmpp/xmpp.h"
+/* What a client's stanza does once it is counted and checked: <s> of <sess>, stamped, not sealed.  Takes <s>. */
+void xmpp_client_stanza(struct xmpp_session *sess, struct xmpp_stanza *s);
+/* Is it a message to several addresses (xep/xep_0033_address.c)? */
+bool xmpp_is_multicast(const struct xmpp_stanza *s);
 /* <s> for a loaded user; takes the reference. */
 void xmpp_deliver_loaded(struct xmpp_user *u, struct xmpp_stanza *s);
 /* A message as if to the bare address: best resources, else offline. Does not take <s>. */

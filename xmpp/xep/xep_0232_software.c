@@ -7,8 +7,21 @@
 #include "xmpp/form.h"
 #include "xmpp/modules.h"
 #include "xmpp/xep/xep_0030_disco.h"
+#include "xmpp/xep/xep_0231_bob.h"
 
+#define NS_MEDIA "urn:xmpp:media-element"
 #define NS_SOFTWAREINFO "urn:xmpp:dataforms:softwareinfo"
+
+/* Two wheels and a bar. */
+static const char icon[] =
+	"<svg xmlns='http://www.w3.org/2000/svg' width='32' height='32' viewBox='0 0 32 32'>"
+	"<g fill='none' stroke='#246' stroke-width='3'><circle cx='8' cy='21' r='6'/>"
+	"<circle cx='24' cy='21' r='6'/><path d='M8 21 14 9h8l2 12M14 9l4 12'/></g></svg>";
+
+struct software {
+	struct xmpp_disco_ext ext; /* first */
+	char cid[XMPP_BOB_CID];
+};
 
 bool
 xmpp_version_hidden(struct xmpp_env *env, struct td_str domain)
@@ -22,7 +35,6 @@ static void
 software_info(struct xmpp_disco_ext *self, struct xmpp_env *env, struct td_str domain,
 	      struct td_buf *out)
 {
-	(void)self;
 	if (xmpp_version_hidden(env, domain))
 		return;
 	if (!env->delegates || !xmpp_delegation_hides(env, domain, NS_VERSION))
@@ -30,17 +42,23 @@ software_info(struct xmpp_disco_ext *self, struct xmpp_env *env, struct td_str d
 	xmpp_form_open(out, FORM_RESULT, NS_SOFTWAREINFO);
 	xmpp_form_add1(out, NULL, "software", NULL, TD_STR("Tandem"));
 	xmpp_form_add1(out, NULL, "software_version", NULL, TD_STR(TANDEM_VERSION));
+	td_buf_addf(
+		out,
+		"<field var='icon'><media xmlns='" NS_MEDIA
+		"' height='32' width='32'><uri type='image/svg+xml'>cid:%s</uri></media></field>",
+		((struct software *)self)->cid);
 	xmpp_form_close(out);
 }
 
 static void
 software_start(struct xmpp_env *env)
 {
-	struct xmpp_disco_ext *ext = td_zalloc(sizeof(*ext));
+	struct software *sw = td_zalloc(sizeof(*sw));
 
-	ext->info = software_info;
-	xmpp_disco_extend(env, ext);
-	env->module_data[XMPP_SLOT_SOFTWARE] = ext;
+	sw->ext.info = software_info;
+	xmpp_bob_keep(env, "image/svg+xml", td_cstr(icon), sw->cid);
+	xmpp_disco_extend(env, &sw->ext);
+	env->module_data[XMPP_SLOT_SOFTWARE] = sw;
 }
 
 static void
