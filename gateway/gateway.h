@@ -20,6 +20,7 @@ struct gw_scripts;
 struct gw_control;
 struct gw_xmpp_log;
 struct gw_conn_app;
+struct gw_proxy65;
 
 struct milt_mail;
 
@@ -39,6 +40,7 @@ struct gw_worker {
 	struct gw_bosh *bosh;       /* BOSH sessions (http/bosh.c); NULL = none yet */
 	struct gw_conns *conns;     /* list of this worker's connections (conn.c) */
 	struct gw_letters *letters; /* lines being collected, rates (bridge.c) */
+	struct gw_proxy65 *proxy65; /* bytestreams (proxy65.c); NULL on most */
 	void *thread;               /* pthread_t, worker.c's */
 };
 

@@ -8,6 +8,7 @@
  * gw_xmpp_host is how xmpp reaches the process. */
 #include <stdlib.h>
 #include "gateway/gateway.h"
+#include "gateway/proxy65.h"
 #include "gateway/scripts.h"
 #include "gateway/xmpp_log.h"
 #include "xmpp/component.h"
@@ -111,6 +112,8 @@ to_service(struct xmpp_env *env, struct xmpp_stanza *s, const struct gw_domain *
 	/* the whole of a component is where its stream is */
 	unsigned owner = xmpp_owner(env, d->component != NULL ? d->component->name : s->to.bare);
 
+	if (strcmp(d->service, "proxy65") == 0)
+		owner = gw_proxy65_worker(gw_worker_of(env)->gw);
 	if (strcmp(d->service, "gateway") != 0) {
 		if (owner == env->index)
 			xmpp_deliver_service(env, s);
@@ -241,5 +244,7 @@ const struct xmpp_host gw_xmpp_host = {
 	.service = host_service,
 	.services = host_services,
 	.component = host_component,
+	.bytestream_address = gw_proxy65_address,
+	.bytestream_activate = gw_proxy65_activate,
 	.post = host_post,
 };

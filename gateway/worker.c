@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "gateway/conn.h"
 #include "gateway/gateway.h"
+#include "gateway/proxy65.h"
 #include "gateway/http/http.h"
 
 #define READ_BUFFER (64u << 10)
@@ -70,7 +71,10 @@ gw_workers_start(struct gw *gw, struct td_err *err)
 	for (unsigned i = 0; i < gw->n_workers; i++) {
 		struct gw_worker *w = gw->workers[i];
 		pthread_t *t = td_alloc(sizeof(*t));
-		int rc = pthread_create(t, NULL, run, w);
+		int rc;
+
+		gw_proxy65_apply(w);
+		rc = pthread_create(t, NULL, run, w);
 
 		if (rc != 0) {
 			free(t);
@@ -162,6 +166,7 @@ on_orders(struct gw_worker *w, void *arg)
 	gw_domains_unref(&w->domains);
 	w->domains = o->domains;
 	xmpp_env_set_conf(w->env, o->conf);
+	gw_proxy65_apply(w);
 	conf_unref(&o->conf);
 	free(o);
 	/* momentum.md 1.8: domains that lost "server" */
@@ -251,6 +256,7 @@ gw_workers_free(struct gw *gw)
 			continue;
 		td_loop_turn(w->loop, false); /* what came after the last turn */
 		gw_bridge_worker_fini(w);
+		gw_proxy65_fini(w);
 		xmpp_env_free(w->env);
 		w->env = NULL;
 	}

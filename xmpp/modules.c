@@ -8,6 +8,7 @@ const struct xmpp_module *const xmpp_modules[] = {
 	&xep_0012_last,
 	&xep_0033_address,
 	&xep_0055_search,
+	&xep_0065_bytestreams,
 	&xep_0092_version,
 	&xep_0114_component,
 	&xep_0157_contact,

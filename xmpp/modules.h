@@ -21,6 +21,7 @@ extern const struct xmpp_module xep_0485_serverinfo;
 extern const struct xmpp_module xep_0033_address;
 extern const struct xmpp_module xep_0055_search;
 extern const struct xmpp_module xep_0231_bob;
+extern const struct xmpp_module xep_0065_bytestreams;
 extern const struct xmpp_module xep_0092_version;
 extern const struct xmpp_module xep_0114_component;
 extern const struct xmpp_module xep_0160_offline;

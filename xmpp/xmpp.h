@@ -75,6 +75,11 @@ struct xmpp_host {
 	/* What the configuration says of the component <domain> (xmpp/component.h); false: there is none. */
 	bool (*component)(struct xmpp_env *env, struct td_str domain,
 			  struct xmpp_component_conf *out);
+	/* The proxy of XEP-0065 at <domain>; on the worker its stanzas come to.  False: it does not listen. */
+	bool (*bytestream_address)(struct xmpp_env *env, struct td_str domain, struct td_buf *host,
+				   unsigned *port);
+	/* Join the two connections that wait under <name>: how many there were, and 2 = done. */
+	int (*bytestream_activate)(struct xmpp_env *env, struct td_str domain, const char *name);
 	/* Run fn(env of worker <index>, arg) there; FIFO per pair of workers. */
 	void (*post)(struct xmpp_env *env, unsigned index, void (*fn)(struct xmpp_env *, void *),
 		     void *arg);
