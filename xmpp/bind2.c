@@ -118,7 +118,7 @@ new_session(struct xmpp_c2s *c, struct xmpp_user *u, struct td_str tag, const ch
 
 struct xmpp_session *
 xmpp_bind2(struct xmpp_c2s *c, struct xmpp_user *u, const struct xmpp_node *request,
-	   const char *agent, struct td_buf *out)
+	   const char *agent, struct td_str archive, struct td_buf *out)
 {
 	const struct xmpp_node *bind = xmpp_node_child(request, NS_BIND2, "bind");
 	const struct xmpp_node *tag = xmpp_node_child(bind, NS_BIND2, "tag");
@@ -138,7 +138,10 @@ xmpp_bind2(struct xmpp_c2s *c, struct xmpp_user *u, const struct xmpp_node *requ
 		(void)snprintf(mine->id, sizeof(mine->id), "%s", agent);
 		sess->module_data[XMPP_SESSION_SLOT_SIGNIN] = mine;
 	}
+	/* 3.2: what waits for it, it fetches from the archive, if it is there */
+	sess->mam = sess->bind2 = archive.len > 0;
 	td_buf_addz(out, "<bound xmlns='" NS_BIND2 "'>");
+	td_buf_adds(out, archive);
 	if (xmpp_node_child(bind, NS_CARBONS2, "enable") != NULL)
 		xmpp_carbons_enable(sess);
 	sess->inactive = xmpp_node_child(bind, NS_CSI0, "inactive") != NULL;

@@ -35,6 +35,11 @@ struct xmpp_mam_view {
 /* Answer a query or metadata request (urn:xmpp:mam:2) for the archive of <owner>; who may ask is the caller's business.
  * XMPP_PASS: it is none of these.  <view> may be NULL. */
 int xmpp_mam_answer(struct xmpp_iq *iq, struct td_str owner, const struct xmpp_mam_view *view);
+/* First and last id as <metadata/> (Bind 2), of the moment <done> is called: what is archived meanwhile counts.  With
+ * nothing to say, because archives are off or cannot be read, <xml> is empty.  env NULL: the worker's server is gone. */
+typedef void xmpp_mam_metadata_fn(struct xmpp_env *env, struct td_str xml, void *arg);
+void xmpp_mam_metadata(struct xmpp_env *env, struct td_str owner, struct td_str domain,
+		       xmpp_mam_metadata_fn *done, void *arg);
 /* Everything of the owner goes. */
 void xmpp_mam_forget(struct xmpp_env *env, struct td_str owner);
 #endif

@@ -12,6 +12,7 @@
 #include "xmpp/c2s_priv.h"
 #include "store/signin.h"
 #include "xmpp/cred.h"
+#include "xmpp/mam.h"
 #include "xmpp/modules.h"
 #include "xmpp/signin.h"
 #include "xmpp/sm.h"
@@ -29,6 +30,7 @@ struct xmpp_sasl2 {
 	char *agent;              /* id of the user agent, lower case; NULL = none */
 	struct td_buf data;       /* additional data for <success/>, base64 */
 	struct td_buf inside;     /* what else stands in it, behind the identity */
+	struct td_buf archive;    /* what <bound/> says of the archive */
 	struct sasl2_call *call;  /* NULL: nothing is awaited */
 	struct xmpp_c2s *c;
 	struct td_task bind_later;
@@ -53,6 +55,7 @@ xmpp_sasl2_free(struct xmpp_sasl2 *s2)
 	xmpp_stanza_unref(&s2->auth);
 	td_buf_fini(&s2->data);
 	td_buf_fini(&s2->inside);
+	td_buf_fini(&s2->archive);
 	td_wipe(&s2->upgrade, sizeof(s2->upgrade));
 	free(s2->agent);
 	free(s2);
@@ -281,24 +284,6 @@ with_session(struct xmpp_c2s *c, struct xmpp_session *sess, struct td_str bound)
 	xmpp_c2s_adopt(c, sess); /* c may be gone from here on */
 }
 
-static void
-bind_or_not(struct xmpp_c2s *c, struct xmpp_user *u)
-{
-	const struct xmpp_node *auth = c->nego->sasl2->auth->root;
-	struct td_buf bound = { 0 };
-	struct xmpp_session *sess = NULL;
-
-	if (xmpp_node_child(auth, NS_BIND2, "bind") != NULL)
-		sess = xmpp_bind2(c, u, auth, c->nego->sasl2->agent, &bound);
-	if (sess != NULL)
-		with_session(c, sess, td_buf_str(&bound));
-	else
-		without_session(c);
-	td_buf_fini(&bound);
-}
-
-/* ---- on the owner ---- */
-
 static struct sasl2_call *
 call_new(struct xmpp_c2s *c)
 {
@@ -347,6 +332,49 @@ may_go_on(struct xmpp_c2s *c, struct xmpp_user *u)
 				   : SASL_NOT_AUTHORIZED);
 	return false;
 }
+
+/* The state of the archive is known, and that of this moment: bind now (XEP-0386 3.2). */
+static void
+bind_user(struct xmpp_user *u, void *arg)
+{
+	struct xmpp_c2s *c = call_end(arg);
+	struct td_buf bound = { 0 };
+	struct xmpp_session *sess;
+
+	if (c == NULL || !may_go_on(c, u))
+		return;
+	sess = xmpp_bind2(c, u, c->nego->sasl2->auth->root, c->nego->sasl2->agent,
+			  td_buf_str(&c->nego->sasl2->archive), &bound);
+	if (sess != NULL)
+		with_session(c, sess, td_buf_str(&bound));
+	else
+		without_session(c);
+	td_buf_fini(&bound);
+}
+
+static void
+on_archive(struct xmpp_env *env, struct td_str metadata, void *arg)
+{
+	struct sasl2_call *call = arg;
+
+	if (env == NULL || call->c == NULL) {
+		free(call);
+		return;
+	}
+	td_buf_adds(&call->c->nego->sasl2->archive, metadata);
+	xmpp_user_with(env, td_cstr(call->c->bare), bind_user, call);
+}
+
+static void
+bind_or_not(struct xmpp_c2s *c, struct xmpp_user *u)
+{
+	if (xmpp_node_child(c->nego->sasl2->auth->root, NS_BIND2, "bind") == NULL)
+		without_session(c);
+	else
+		xmpp_mam_metadata(c->env, u->bare, u->domain, on_archive, call_new(c));
+}
+
+/* ---- on the owner ---- */
 
 static void
 on_bind_user(struct xmpp_user *u, void *arg)

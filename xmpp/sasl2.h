@@ -38,9 +38,9 @@ const struct xmpp_node *xmpp_sasl2_request(const struct xmpp_sasl2 *s2);
 
 /* What Bind 2 announces inside <inline/>. */
 void xmpp_bind2_feature(struct td_buf *out);
-/* Bind a session of the loaded account <u> as <bind> asks; earlier ones of the same user agent end.  <bound/> goes to
- * <out>.  NULL: refused, nothing was written.  The caller answers, then calls xmpp_session_started. */
+/* Bind a session of the loaded account <u> as <bind> asks; earlier ones of the same user agent end.  <archive>: the
+ * <metadata/> of its archive, empty = there is none.  <bound/> goes to <out>.  NULL: refused, nothing was written.  The caller answers, then calls xmpp_session_started. */
 struct xmpp_session *xmpp_bind2(struct xmpp_c2s *c, struct xmpp_user *u,
 				const struct xmpp_node *request, const char *agent,
-				struct td_buf *out);
+				struct td_str archive, struct td_buf *out);
 #endif

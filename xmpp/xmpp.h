@@ -309,6 +309,7 @@ struct xmpp_session {
 	bool dead;       /* unbound; buried at the end of the turn */
 	bool carbons;    /* XEP-0280 */
 	bool inactive;   /* XEP-0352 */
+	bool bind2; /* bound by XEP-0386: what is in the archive is not given to it as an offline message */
 	bool blocklist;  /* asked for the block list: gets pushes (XEP-0191) */
 	bool mam;        /* fetches from the archive what it missed (XEP-0313): that is as good as kept for it */
 	int8_t priority;

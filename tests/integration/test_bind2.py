@@ -1,4 +1,6 @@
 """test_bind2 - XEP-0386 1.1 and the inline part of XEP-0198 section 9.1."""
+import threading
+
 import lab
 import xmppc
 from case import ServerCase, at
@@ -77,22 +79,6 @@ class Bind2(ServerCase):
         other.sync()
         b.sync()
 
-    def test_earlier_session_that_hibernates_ends(self):
-        """What it had not acknowledged goes to the new one."""
-        user, friend = self.users(2)
-        f = self.login(friend)
-        a, _ = self.bind(user, "<enable xmlns='%s' resume='true'/>" % SM, AGENT)
-        a.presence()
-        a.wait(is_("presence", from_=a.jid))
-        a.auto_ack = False
-        f.message(at(user), "unacknowledged")
-        a.wait(xmppc.body_is("unacknowledged"))
-        a.cut()
-        b, _ = self.bind(user, "", AGENT)
-        b.presence()
-        b.wait(xmppc.body_is("unacknowledged"))
-        self.assertEqual(len([s for s in self.d.ctl("session", "list", json_out=True) if at(user) in str(s)]), 1)
-
     def test_sm_inline(self):
         """XEP-0198 9.1."""
         user, friend = self.users(2)
@@ -147,6 +133,124 @@ class Bind2(ServerCase):
         self.assertError(c.bind("x"), "resource-constraint")
 
 
+class Archive(ServerCase):
+    """3.2: the newest id, and no offline messages besides."""
+    MAM = "urn:xmpp:mam:2"
+
+    def bind(self, user, inner=""):
+        c = self.connect()
+        return c, c.auth2(user, inner="<bind xmlns='%s'>%s</bind>" % (BIND2, inner))
+
+    def ends(self, e):
+        m = kid(kid(e, "bound", BIND2), "metadata", self.MAM)
+        return [None if kid(m, n) is None else kid(m, n).get("id") for n in ("start", "end")]
+
+    def ids(self, c):
+        c.send("<iq type='set' id='q'><query xmlns='%s' queryid='f'/></iq>" % self.MAM)
+        c.reply("q")
+        return [r.get("id") for r in (m.find("{%s}result" % self.MAM) for m in c.seen) if r is not None]
+
+    def test_empty(self):
+        self.assertEqual(self.ends(self.bind(self.user())[1]), [None, None])
+
+    def test_ends(self):
+        for user in self.users(3):
+            f = self.login(self.user())
+            for i in range(3):
+                f.message(at(user), "archived %d" % i)
+            f.message(f.jid, "last")
+            f.wait(xmppc.body_is("last"))
+            c, e = self.bind(user)
+            ids = self.ids(c)
+            self.assertEqual(self.ends(e), [ids[0], ids[-1]])
+            self.assertEqual(len(ids), 3)
+
+    def test_offline_messages_are_cleared(self):
+        user, friend = self.users(2)
+        f = self.login(friend)
+        f.message(at(user), "in the archive")
+        f.message(at(user), "only kept for later", inner="<no-permanent-store xmlns='urn:xmpp:hints'/>")
+        xmppc.fence(f, f)
+        c, _ = self.bind(user)
+        c.presence()
+        c.wait(is_("presence", from_=c.jid))
+        f.message(c.jid, "live")
+        c.wait(xmppc.body_is("live"))
+        self.assertEqual([text(m) for m in c.seen if local(m) == "message" and text(m) == "in the archive"], [])
+        d = self.login(user)    # nor are they there for others
+        xmppc.fence(f, d)
+        self.assertEqual([text(m) for m in d.seen if local(m) == "message" and text(m) == "in the archive"], [])
+
+    def test_nothing_falls_between(self):
+        """Every message is before <end/>, or is given to the new session: never neither."""
+        user, friend = self.users(2)
+        f = self.login(friend)
+        sent = []
+        for _ in range(6):
+            stop = threading.Event()
+
+            def talk():
+                while not stop.is_set():
+                    sent.append("m%d" % len(sent))
+                    f.message(at(user), sent[-1])
+                    f.sync()
+            t = threading.Thread(target=talk)
+            t.start()
+            try:
+                c, e = self.bind(user)
+                end = self.ends(e)[1]
+                c.presence(priority=5)
+                c.wait(is_("presence", from_=c.jid))
+            finally:
+                stop.set()
+                t.join()
+            xmppc.fence(f, c)
+            given = {text(m) for m in c.seen if local(m) == "message" and text(m)}
+            after = "<after>%s</after>" % end if end else ""
+            c.send("<iq type='set' id='q'><query xmlns='%s' queryid='f'><set xmlns='http://jabber.org/protocol/rsm'><max>250</max>%s"
+                   "</set></query></iq>" % (self.MAM, after))
+            c.reply("q")
+            behind = [r.find(".//{jabber:client}body").text for r in (m.find("{%s}result" % self.MAM) for m in c.seen) if r is not None]
+            self.assertEqual([b for b in behind if b not in given], [])
+            c.close()
+
+
+class NoArchive(ServerCase):
+    options = {"top": "archive = false"}
+
+    def bind(self, user, inner):
+        c = self.connect()
+        c.auth2(user, inner="<bind xmlns='%s'>%s</bind>" % (BIND2, inner), agent=AGENT)
+        return c
+
+    def test_earlier_session_that_hibernates_ends(self):
+        """What it had not acknowledged goes to the new one."""
+        user, friend = self.users(2)
+        f = self.login(friend)
+        a = self.bind(user, "<enable xmlns='%s' resume='true'/>" % SM)
+        a.presence()
+        a.wait(is_("presence", from_=a.jid))
+        a.auto_ack = False
+        f.message(at(user), "unacknowledged")
+        a.wait(xmppc.body_is("unacknowledged"))
+        a.cut()
+        b = self.bind(user, "")
+        b.presence()
+        b.wait(xmppc.body_is("unacknowledged"))
+        self.assertEqual(len([s for s in self.d.ctl("session", "list", json_out=True) if at(user) in str(s)]), 1)
+
+    def test_offline_messages_come(self):
+        user, friend = self.users(2)
+        f = self.login(friend)
+        f.message(at(user), "waited")
+        xmppc.fence(f, f)
+        c = self.connect()
+        e = c.auth2(user, inner="<bind xmlns='%s'/>" % BIND2)
+        self.assertIsNone(kid(kid(e, "bound", BIND2), "metadata", "urn:xmpp:mam:2"))
+        c.presence()
+        c.wait(xmppc.body_is("waited"))
+
+
 class Reject(ServerCase):
     """resource_conflict = "reject" is about resources clients choose: their own earlier session still goes."""
     options = {"xmpp": 'resource_conflict = "reject"'}
@@ -172,9 +276,12 @@ class Waiting(ServerCase):
         c = self.connect()
         c.auth2(user, inner="<bind xmlns='%s'><enable xmlns='%s'/></bind>" % (BIND2, SM))
         c.presence()
-        self.assertEqual(text(c.wait(xmppc.body_is("waited"))), "waited")
+        c.wait(is_("presence", from_=c.jid))
         c.ack()
         c.sync()
+        f.message(c.jid, "live")
+        c.wait(xmppc.body_is("live"))
+        self.assertGreater(c.sm_request(), 0)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,16 @@ struct mam_call {
 	LIST_ENTRY(mam_call) link;
 	struct mam *m;
 };
+/* Somebody wants to know the ends of an archive at one moment. */
+struct mam_ends {
+	struct mam_call call; /* first */
+	LIST_ENTRY(mam_ends) link;
+	uint64_t first, last; /* ids given since it asked; 0 = none */
+	xmpp_mam_metadata_fn *done;
+	void *arg;
+	struct td_str owner;
+	char text[];
+};
 struct mam_expiry {
 	struct mam_call call;
 };
@@ -18,6 +28,7 @@ struct mam_expiry {
 struct mam {
 	struct xmpp_env *env;
 	LIST_HEAD(, mam_call) calls;
+	LIST_HEAD(, mam_ends) ends;
 	uint64_t last_id;
 	/* rows of this turn; owner.p is an offset into <text> until they are flushed */
 	struct store_archived *rows;

@@ -348,6 +348,71 @@ on_ends(void *arg, const struct store_result *r, const struct store_archived *ro
 	query_free(q);
 }
 
+/* ---- the ends, for a session that is being bound ---- */
+
+static void
+add_bound_end(const struct mam_ends *e, struct xmpp_env *env, struct td_buf *b, const char *name,
+	      uint64_t id)
+{
+	char text[STORE_ARCHIVE_NAME + 1], stamp[32];
+
+	store_archive_name(env->store, e->owner, id, text);
+	td_stamp(store_archive_when(id), stamp);
+	td_buf_addf(b, "<%s id='%s' timestamp='%s'/>", name, text, stamp);
+}
+
+static void
+on_bound_ends(void *arg, const struct store_result *r, const struct store_archived *rows, size_t n,
+	      bool complete)
+{
+	struct mam_ends *e = arg;
+	struct xmpp_env *env = e->call.m != NULL ? e->call.m->env : NULL;
+	uint64_t first = e->first, last = e->last;
+	struct td_buf b = { 0 };
+
+	(void)complete;
+	if (env != NULL)
+		LIST_REMOVE(e, link);
+	mam_call_end(&e->call);
+	if (env != NULL && r->rc >= 0) {
+		if (n > 0) {
+			first = rows[0].id;
+			last = rows[n - 1].id > last ? rows[n - 1].id : last;
+		}
+		td_buf_addz(&b, "<metadata xmlns='" NS_MAM "'>");
+		if (first != 0) {
+			add_bound_end(e, env, &b, "start", first);
+			add_bound_end(e, env, &b, "end", last);
+		}
+		td_buf_addz(&b, "</metadata>");
+	}
+	e->done(env, td_buf_str(&b), e->arg);
+	td_buf_fini(&b);
+	free(e);
+}
+
+void
+xmpp_mam_metadata(struct xmpp_env *env, struct td_str owner, struct td_str domain,
+		  xmpp_mam_metadata_fn *done, void *arg)
+{
+	struct mam *m = env->module_data[XMPP_SLOT_MAM];
+	struct mam_ends *e;
+
+	if (!mam_is_on(m, domain)) {
+		done(env, TD_STR_NULL, arg);
+		return;
+	}
+	mam_flush(m);
+	e = td_zalloc(sizeof(*e) + owner.len);
+	memcpy(e->text, owner.p, owner.len);
+	e->owner = td_str(e->text, owner.len);
+	e->done = done;
+	e->arg = arg;
+	LIST_INSERT_HEAD(&m->ends, e, link);
+	mam_call_begin(&e->call, m);
+	store_archive_ends(env->store, owner, env->loop, on_bound_ends, e);
+}
+
 static int
 send_fields(struct xmpp_iq *iq)
 {

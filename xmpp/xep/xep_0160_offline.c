@@ -10,6 +10,7 @@
 #include "xmpp/deliver.h"
 #include "xmpp/im.h"
 #include "xmpp/message.h"
+#include "xmpp/mam.h"
 #include "xmpp/modules.h"
 
 #define PAGE 50u
@@ -242,6 +243,17 @@ xmpp_offline_holds(struct xmpp_session *sess, struct xmpp_stanza *s)
 	return true;
 }
 
+/* Is it in the account's archive?  Then it says so: nobody else's <stanza-id/> of this account gets this far. */
+static bool
+is_archived(const struct xmpp_session *sess, const struct xmpp_stanza *s)
+{
+	for (const struct xmpp_node *n = s->root->first; n != NULL; n = n->next)
+		if (n->name != NULL && xmpp_node_is(n, NS_SID, "stanza-id") &&
+		    td_str_eq(xmpp_node_attr(n, "by"), sess->user->bare))
+			return true;
+	return false;
+}
+
 /* One row; what cannot be read stays where it is, for the operator. */
 static void
 give(struct xmpp_session *sess, const struct store_message *m)
@@ -261,6 +273,12 @@ give(struct xmpp_session *sess, const struct store_message *m)
 		td_log_warn(&sess->env->log, "offline-unreadable",
 			    "user=%s row=%llu error=%s, ignoring", td_esc(sess->user->bare),
 			    (unsigned long long)m->id, td_escz(why));
+		return;
+	}
+	/* XEP-0386 3.2: cleared, not sent; what came between the bind and the first presence is news */
+	if (sess->bind2 && m->when < sess->bound_at && is_archived(sess, s)) {
+		store_message_del(sess->env->store, &m->id, 1, (struct store_to){ 0 });
+		xmpp_stanza_unref(&s);
 		return;
 	}
 	s->row = m->id;

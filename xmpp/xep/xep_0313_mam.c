@@ -144,7 +144,13 @@ xmpp_mam_keep_as(struct xmpp_env *env, struct td_str owner, const struct xmpp_ji
 {
 	struct mam *m = env->module_data[XMPP_SLOT_MAM];
 	size_t at = m->text.len, head;
+	struct mam_ends *e;
 
+	LIST_FOREACH(e, &m->ends, link)
+	if (td_str_eq(e->owner, owner)) {
+		e->first = e->first != 0 ? e->first : id;
+		e->last = id;
+	}
 	make_room(m);
 	td_buf_adds(&m->text, owner);
 	td_buf_adds(&m->text, peer->bare);
@@ -441,6 +447,7 @@ mam_start(struct xmpp_env *env)
 
 	m->env = env;
 	LIST_INIT(&m->calls);
+	LIST_INIT(&m->ends);
 	m->flush.run = on_flush;
 	m->expire.fire = on_expire;
 	m->disco.account = account_features;
