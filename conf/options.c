@@ -37,6 +37,7 @@ static const char *const create_words[] = { "anyone", "local", "admins", NULL };
 static const char *const access_words[] = { "none", "get", "set", "both", NULL };
 static const char *const outgoing_words[] = { "none", "outgoing", NULL };
 static const char *const tap_words[] = { "none", "managed_entity", "roster", NULL };
+static const char *const cert_id_words[] = { "xmppaddr", "email", "commonname", NULL };
 static const char *const invite_words[] = { "none", "admins", "users", NULL };
 static const char *const transport_words[] = { "udp", "tcp", NULL };
 static const char *const auth_keys[] = {
@@ -107,6 +108,7 @@ const struct conf_option conf_options[] = {
 	{ "tls_ciphers", CT_STRING, GD | ALL_L | N | P, "DEFAULT", 0, 0, NULL, 0, "OpenSSL cipher list" },
 	{ "tls_protocols", CT_STRING, GD | ALL_L | N | P, "+ALL", 0, 0, NULL, 0, "+/- list of TLSv1.2 TLSv1.3; below 1.2 never" },
 	{ "tls_verify_mode", CT_ENUM, G | ALL_L | N | P, "none", 0, 0, tls_mode_words, 0, "certificates of clients: ignored, checked when given, or required" },
+	{ "client_cert_identity", CT_ENUM, XL | N | P, "xmppaddr", 0, 0, cert_id_words, 0, "what in a client's certificate names its account (SASL EXTERNAL): its xmppAddr; when it has none also the mail address, or the common name" },
 	{ "tls_allow_renegotiation", CT_BOOL, G | ALL_L | N | P, "false", 0, 0, NULL, CO_IGNORED, "renegotiation is always refused" },
 	{ "tls_required", CT_BOOL, GD | X | XL | HL | N | P, "true", 0, 0, NULL, 0, "no service before TLS" },
 	{ "starttls_injection_policy", CT_STRING, G | XL | N | P, "reject", 0, 0, NULL, CO_IGNORED, "always reject" },

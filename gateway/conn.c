@@ -1162,6 +1162,12 @@ op_binding_types(struct xmpp_io *io)
 }
 
 static bool
+op_certificate(struct xmpp_io *io, struct td_arena *a, struct xmpp_cert *out)
+{
+	return io->ssl != NULL && gw_tls_certificate(io->ssl, a, out);
+}
+
+static bool
 op_has_tls_ctx(const struct xmpp_io *io)
 {
 	return io->cf->tls != NULL;
@@ -1186,6 +1192,7 @@ const struct xmpp_io_ops gw_io_ops = {
 	.peer = op_peer,
 	.channel_binding = op_channel_binding,
 	.binding_types = op_binding_types,
+	.certificate = op_certificate,
 	.has_tls_ctx = op_has_tls_ctx,
 	.set_domain = op_set_domain,
 };

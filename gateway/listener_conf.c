@@ -292,6 +292,16 @@ shared_source(struct gw_lshare *s, struct td_str uri, struct xmpp_cred_source **
 	return 0;
 }
 
+/* Are certificates of clients checked, against something? */
+static bool
+asks_for_certificate(const struct conf *c, const struct conf_at *at)
+{
+	struct td_str mode = conf_str(c, at, "tls_verify_mode");
+
+	return conf_str(c, at, "tls_client_ca").len > 0 &&
+	       (td_str_ieq(mode, TD_STR("optional")) || td_str_ieq(mode, TD_STR("require")));
+}
+
 unsigned
 gw_lconf_mechs(const struct conf *c, const struct conf_at *at, struct td_str *uri)
 {
@@ -323,6 +333,8 @@ gw_lconf_mechs(const struct conf *c, const struct conf_at *at, struct td_str *ur
 	}
 	if (!conf_bool(c, at, "allow_legacy_auth"))
 		set &= ~SASL_M_DIGEST_MD5;
+	if (set != 0 && asks_for_certificate(c, at))
+		set |= SASL_M_EXTERNAL;
 	return set & allowed;
 }
 
@@ -337,7 +349,8 @@ load_creds(struct gw_lshare *s, struct lconf *lc, struct td_err *err)
 	if (td_str_ieq(conf_str(s->conf, &at, "xmpp_streams"), TD_STR("server")))
 		return 0;
 	cc->mechs_tls = gw_lconf_mechs(s->conf, &at, &uri);
-	cc->mechs_plain = cc->mechs_tls & ~(SCRAM_PLUS | (lc->base.local ? 0 : SASL_M_PLAIN));
+	cc->mechs_plain = cc->mechs_tls &
+			  ~(SCRAM_PLUS | SASL_M_EXTERNAL | (lc->base.local ? 0 : SASL_M_PLAIN));
 	rc = uri.p != NULL ? shared_source(s, uri, &cc->creds, err) : 0;
 	if (rc == 0 && lc->base.app != NULL)
 		lc->base.app->ready(&lc->base);
@@ -552,6 +565,11 @@ load_stream(struct lconf *lc, const struct conf_at *at, struct gw_conn_conf *cf)
 	cc->max_stanza_unauth = (uint32_t)conf_int(c, at, "max_stanza_size_unauth");
 	cc->max_depth = (uint16_t)conf_int(c, at, "max_depth");
 	cc->negotiation_ms = cf->handshake_ms;
+	cc->cert_identity =
+		td_str_ieq(conf_str(c, at, "client_cert_identity"), TD_STR("email")) ? XI_EMAIL
+		: td_str_ieq(conf_str(c, at, "client_cert_identity"), TD_STR("commonname"))
+			? XI_COMMONNAME
+			: XI_XMPPADDR;
 	/* whichever comes first: the question whether it lives, or the end */
 	cc->idle_seconds = cf->ping_ms / 1000u;
 	if (lc->idle_ms > 0 && (cf->ping_ms == 0 || lc->idle_ms < cf->ping_ms))

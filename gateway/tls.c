@@ -487,6 +487,71 @@ gw_tls_binding(SSL *ssl, struct gw_cb_buf *buf, struct xmpp_cb_data *out)
 	}
 }
 
+/* ---- certificates of clients ---- */
+
+#define OID_XMPP_ADDR "1.3.6.1.5.5.7.8.5" /* RFC 6120 13.7.1.4 */
+
+static struct td_str
+asn1_text(struct td_arena *a, const ASN1_STRING *v)
+{
+	return td_arena_str(
+		a, td_str((const char *)ASN1_STRING_get0_data(v), (size_t)ASN1_STRING_length(v)));
+}
+
+static bool
+is_xmpp_addr(const OTHERNAME *o)
+{
+	char oid[64];
+
+	return OBJ_obj2txt(oid, sizeof(oid), o->type_id, 1) > 0 &&
+	       strcmp(oid, OID_XMPP_ADDR) == 0 && ASN1_TYPE_get(o->value) == V_ASN1_UTF8STRING;
+}
+
+static void
+read_alt_names(X509 *x, struct td_arena *a, struct xmpp_cert *out)
+{
+	const size_t max = sizeof(out->addr) / sizeof(out->addr[0]);
+	GENERAL_NAMES *names = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
+
+	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+		const GENERAL_NAME *g = sk_GENERAL_NAME_value(names, i);
+
+		if (g->type == GEN_OTHERNAME && is_xmpp_addr(g->d.otherName) && out->n_addr < max)
+			out->addr[out->n_addr++] =
+				asn1_text(a, g->d.otherName->value->value.utf8string);
+		else if (g->type == GEN_EMAIL && out->n_email < max)
+			out->email[out->n_email++] = asn1_text(a, g->d.rfc822Name);
+	}
+	GENERAL_NAMES_free(names);
+}
+
+static void
+read_common_name(X509 *x, struct td_arena *a, struct xmpp_cert *out)
+{
+	const X509_NAME *subject = X509_get_subject_name(x);
+	int i = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+	const X509_NAME_ENTRY *e = i >= 0 ? X509_NAME_get_entry(subject, i) : NULL;
+	unsigned char *utf8 = NULL;
+	int n = e != NULL ? ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(e)) : -1;
+
+	if (n > 0)
+		out->name = td_arena_str(a, td_str((char *)utf8, (size_t)n));
+	OPENSSL_free(utf8);
+}
+
+bool
+gw_tls_certificate(SSL *ssl, struct td_arena *a, struct xmpp_cert *out)
+{
+	X509 *x = SSL_get0_peer_certificate(ssl);
+
+	/* without a CA for clients nothing verifies; a bad certificate did not end the handshake */
+	if (x == NULL || SSL_get_verify_result(ssl) != X509_V_OK)
+		return false;
+	read_alt_names(x, a, out);
+	read_common_name(x, a, out);
+	return true;
+}
+
 /* ---- self-signed ---- */
 
 static void

@@ -64,6 +64,10 @@ struct gw_cb_buf {
 void gw_tls_binding(struct ssl_st *ssl, struct gw_cb_buf *buf, struct xmpp_cb_data *out);
 /* XB_* bits of the types gw_tls_binding would fill in. */
 unsigned gw_tls_binding_types(struct ssl_st *ssl);
+/* The peer's certificate, when it was checked and is good; strings in <a>. */
+struct td_arena;
+struct xmpp_cert;
+bool gw_tls_certificate(struct ssl_st *ssl, struct td_arena *a, struct xmpp_cert *out);
 /* Text of the first error OpenSSL queued on this thread, and empty the queue. */
 const char *gw_tls_error(void);
 

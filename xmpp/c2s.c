@@ -426,11 +426,62 @@ xmpp_c2s_new(struct xmpp_env *env, struct xmpp_io *io, const struct xmpp_c2s_con
 	return c;
 }
 
+/* An address of a certificate, if an account of this domain can have it. */
+static void
+add_cert_id(const struct xmpp_c2s *c, struct td_arena *a, struct td_str text, struct td_str *ids,
+	    size_t *n)
+{
+	struct xmpp_jid j;
+
+	if (*n < XMPP_CERT_IDS && xmpp_jid_parse(a, text, &j, NULL) == 0 && j.local.p != NULL &&
+	    j.resource.p == NULL && td_str_eqc(j.domain, c->domain))
+		ids[(*n)++] = j.bare;
+}
+
+/* Whom the client's certificate is for here (XEP-0178 2, items 9-11). */
+static size_t
+cert_ids(struct xmpp_c2s *c, struct td_arena *a, struct td_str ids[XMPP_CERT_IDS])
+{
+	struct xmpp_cert cert = { 0 };
+	struct xmpp_jid j;
+	size_t n = 0;
+
+	if (c->cc->ops->certificate == NULL || !c->cc->ops->certificate(c->io, a, &cert))
+		return 0;
+	for (size_t i = 0; i < cert.n_addr; i++)
+		add_cert_id(c, a, cert.addr[i], ids, &n);
+	if (cert.n_addr > 0)
+		return n;
+	for (size_t i = 0; c->cc->cert_identity == XI_EMAIL && i < cert.n_email; i++)
+		add_cert_id(c, a, cert.email[i], ids, &n);
+	if (c->cc->cert_identity == XI_COMMONNAME && cert.name.len > 0) {
+		if (td_str_chr(cert.name, '@') >= 0)
+			add_cert_id(c, a, cert.name, ids, &n);
+		else if (xmpp_jid_make(a, cert.name, td_cstr(c->domain), TD_STR_NULL, &j, NULL) ==
+			 0)
+			ids[n++] = j.bare;
+	}
+	return n;
+}
+
+static bool
+has_cert(struct xmpp_c2s *c)
+{
+	struct td_str ids[XMPP_CERT_IDS];
+	struct td_arena *a = td_arena_new(0);
+	size_t n = cert_ids(c, a, ids);
+
+	td_arena_free(a);
+	return n > 0;
+}
+
 static unsigned
 mechanisms(struct xmpp_c2s *c)
 {
 	unsigned set = c->tls ? c->cc->mechs_tls : c->cc->mechs_plain;
 
+	if ((set & SASL_M_EXTERNAL) != 0 && (!c->tls || !has_cert(c)))
+		set &= ~SASL_M_EXTERNAL;
 	set &= ~SASL_M_ANONYMOUS;
 	if (xmpp_signin_of(c->env, td_cstr(c->domain))->anonymous)
 		set |= SASL_M_ANONYMOUS;
@@ -852,6 +903,13 @@ c2s_exchange(struct xmpp_c2s *c, struct td_str mech, unsigned offered, struct td
 	    !xmpp_sasl2_token(c, c->nego->sasl)) {
 		c2s_auth_failed(c, SASL_MALFORMED_REQUEST);
 		return read_on(c);
+	}
+	if (xmpp_sasl_mechanism_bit(c->nego->sasl) == SASL_M_EXTERNAL) {
+		struct td_str ids[XMPP_CERT_IDS];
+		struct td_arena *a = td_arena_new(0);
+
+		xmpp_sasl_certificate(c->nego->sasl, ids, cert_ids(c, a, ids));
+		td_arena_free(a);
 	}
 	xmpp_sasl_announced(c->nego->sasl, c->nego->bindings);
 	c2s_goto(c, XS_SASL, "auth");

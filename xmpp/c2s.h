@@ -32,6 +32,9 @@ struct xmpp_io_ops {
 	bool (*channel_binding)(struct xmpp_io *io, struct xmpp_cb_data *out);
 	/* Which types channel_binding would give, without working them out: XB_* bits. */
 	unsigned (*binding_types)(struct xmpp_io *io);
+	/* The client's certificate, checked against the CA for clients; strings live in <a>.  False: there is none, or it
+	 * is not good.  NULL = no connection has any. */
+	bool (*certificate)(struct xmpp_io *io, struct td_arena *a, struct xmpp_cert *out);
 	bool (*has_tls_ctx)(const struct xmpp_io *io); /* can starttls work at all? */
 	/* The certificate for SNI could not know the domain yet under STARTTLS: tell it. */
 	void (*set_domain)(struct xmpp_io *io, struct td_str domain);
@@ -64,6 +67,11 @@ struct xmpp_c2s_conf {
 	/* context = [ key = value ]: n_context pairs, the configuration's */
 	const struct td_str *context;
 	size_t n_context;
+	enum {
+		XI_XMPPADDR = 0,
+		XI_EMAIL,
+		XI_COMMONNAME
+	} cert_identity;       /* what names the account when a certificate has no xmppAddr */
 	unsigned idle_seconds; /* announced (XEP-0478); 0 = no limit */
 	bool provision; /* credentials are elsewhere (file://): a first login makes the account in the store */
 };

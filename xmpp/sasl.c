@@ -30,13 +30,13 @@ struct sasl_fetch {
 static Gsasl *gsasl_ctx;
 static unsigned char server_secret[32];
 
-/* Strongest first.  No mechanism: the name is known, but nothing serves it yet. */
+/* Strongest first. */
 static const struct {
 	const char *name;
 	unsigned bit;
 	const struct sasl_mech *mech;
 } mechanisms[] = {
-	{ "EXTERNAL", SASL_M_EXTERNAL, NULL },
+	{ "EXTERNAL", SASL_M_EXTERNAL, &sasl_external },
 	{ "SCRAM-SHA-256-PLUS", SASL_M_SCRAM_SHA256_PLUS, &sasl_scram_sha256_plus },
 	{ "SCRAM-SHA-1-PLUS", SASL_M_SCRAM_SHA1_PLUS, &sasl_scram_sha1_plus },
 	{ "SCRAM-SHA-256", SASL_M_SCRAM_SHA256, &sasl_scram_sha256 },

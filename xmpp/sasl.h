@@ -98,8 +98,14 @@ struct xmpp_cb_data {
 #define SASL_M_HT_EXPR 0x400u
 #define SASL_M_HT (SASL_M_HT_NONE | SASL_M_HT_ENDP | SASL_M_HT_EXPR)
 #define SASL_M_PLUS (SASL_M_SCRAM_SHA1_PLUS | SASL_M_SCRAM_SHA256_PLUS)
-/* EXTERNAL has a name, but nothing serves it yet: do not offer it, start refuses it with
- * invalid-mechanism. */
+/* EXTERNAL is for streams whose TLS checked a certificate of the client. */
+struct xmpp_cert {
+	struct td_str addr[8]; /* id-on-xmppAddr */
+	size_t n_addr;
+	struct td_str email[8]; /* rfc822Name */
+	size_t n_email;
+	struct td_str name; /* the common name */
+};
 /* Mechanism names of <set>, strongest first; returns the count. */
 #define XMPP_SASL_NAMES 11
 size_t xmpp_sasl_names(unsigned set, const char *out[XMPP_SASL_NAMES]);
@@ -132,6 +138,9 @@ struct xmpp_sasl *xmpp_sasl_start(struct td_str mechanism, unsigned offered, str
 /* What <s> was chosen from, all of <offered>, was announced with the channel bindings <bindings> (XB_*; 0: none
  * were named): SCRAM then proves it to the client (XEP-0474).  Before the first step. */
 void xmpp_sasl_announced(struct xmpp_sasl *s, unsigned bindings);
+/* For EXTERNAL, before the first step: the accounts (bare JIDs of the domain) that the certificate is for. */
+#define XMPP_CERT_IDS 8
+void xmpp_sasl_certificate(struct xmpp_sasl *s, const struct td_str *jids, size_t n);
 /* For a mechanism of SASL_M_HT: before the first step what goes with the message, after success what was used. */
 struct xmpp_sasl_token {
 	struct store *store;

@@ -58,13 +58,15 @@ struct xmpp_sasl {
 	char *bare;
 	char *authzid; /* NULL = none given */
 	struct xmpp_sasl_token token;
+	char *ids[XMPP_CERT_IDS]; /* EXTERNAL */
+	size_t n_ids;
 	const char *nonce; /* tests only: instead of random */
 	void *state;       /* the mechanism's */
 };
 
 extern const struct sasl_mech sasl_scram_sha1, sasl_scram_sha256, sasl_scram_sha1_plus,
 	sasl_scram_sha256_plus, sasl_plain, sasl_digest_md5, sasl_ht_none, sasl_ht_endp,
-	sasl_ht_expr, sasl_anonymous;
+	sasl_ht_expr, sasl_anonymous, sasl_external;
 
 /* Remember who this is about and fetch credentials, then go on with mech->resume. */
 enum xmpp_sasl_step sasl_lookup(struct xmpp_sasl *s, struct td_str name, struct td_str authzid,
