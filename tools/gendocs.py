@@ -86,7 +86,10 @@ OTHERS = (
     ("0203", "Delay stamps on messages that waited", "xmpp/xep/xep_0160_offline.c"),
     ("0237", "Roster versions, now part of RFC 6121", "xmpp/roster.c"),
     ("0368", "TLS from the first byte: `use_ssl` on a Listen", "gateway/conn.c"),
+    ("0178", "Clients sign in by a certificate that names their account", "xmpp/sasl_external.c"),
+    ("0438", "SCRAM verifiers with random salts and 10000 rounds, made-up ones for unknown names, passwords of a least length", "xmpp/cred.c"),
     ("0440", "Channel bindings are announced before SASL", "xmpp/c2s.c"),
+    ("0474", "SCRAM proves which mechanisms and bindings were announced", "xmpp/sasl_scram.c"),
 )
 
 
