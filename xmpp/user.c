@@ -325,8 +325,7 @@ xmpp_user_kick(struct xmpp_user *u, const char *condition)
 	struct xmpp_session *s, *next;
 
 	u->busy++;
-	if (strcmp(condition, "not-authorized") == 0) /* nor may who has no session yet */
-		xmpp_signin_changed(u->env, u->bare);
+	xmpp_signin_changed(u->env, u->bare); /* nor may who has no session yet */
 	for (s = TAILQ_FIRST(&u->sessions); s != NULL; s = next) {
 		struct xmpp_c2s *c = s->stream;
 
