@@ -353,6 +353,9 @@ xmpp_deliver_service(struct xmpp_env *env, struct xmpp_stanza *s)
 	if (env->host->service != NULL && env->host->service(env, s->to.domain, service))
 		for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
 			if ((*m)->service != NULL && strcmp((*m)->service, service) == 0) {
+				/* our own broadcasts come as bytes; a component gets them so */
+				if (strcmp(service, "component") != 0)
+					s = xmpp_stanza_whole(s);
 				(*m)->service_deliver(env, s);
 				return;
 			}

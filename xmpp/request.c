@@ -94,6 +94,7 @@ xmpp_request_answer(struct xmpp_env *env, struct xmpp_stanza *s)
 	/* the id is no secret to who was asked, and only they may answer */
 	if (r == NULL || !td_str_eqc(s->from.full, r->to) || !td_str_eqc(s->to.full, r->from))
 		return false;
+	s = xmpp_stanza_whole(s);
 	request_end(r, s);
 	xmpp_stanza_unref(&s);
 	return true;

@@ -156,6 +156,7 @@ xmpp_stanza_dup(const struct xmpp_stanza *s)
 	n->lang = td_arena_str(a, s->lang);
 	n->inner = td_arena_str(a, s->inner);
 	n->inner_raw = s->inner_raw || s->sealed;
+	n->partial = s->partial;
 	return n;
 }
 
@@ -178,6 +179,7 @@ xmpp_stanza_readdress(const struct xmpp_stanza *s, const struct xmpp_jid *to)
 	n->lang = td_arena_str(a, s->lang);
 	n->inner = td_arena_str(a, s->inner);
 	n->inner_raw = true;
+	n->partial = s->inner.len > 0;
 	n->sealed = true;
 	return n;
 }
@@ -221,6 +223,30 @@ xmpp_stanza_extend(struct xmpp_stanza *s, struct td_str xml)
 	return n;
 }
 
+struct xmpp_stanza *
+xmpp_stanza_whole(struct xmpp_stanza *s)
+{
+	struct td_buf b = { 0 };
+	struct td_arena *a;
+	struct xmpp_stanza *n;
+	struct xmpp_node *root;
+
+	if (!s->partial)
+		return s;
+	xmpp_stanza_seal(s);
+	xmpp_stanza_write(s, true, &b);
+	a = td_arena_new(sizeof(*s) + 2 * b.len + 512);
+	root = xmpp_xml_parse(a, td_buf_str(&b), NS_CLIENT, NULL);
+	td_buf_fini(&b);
+	n = like(a, s);
+	n->promise = NULL; /* <s> keeps its own */
+	if (root != NULL)
+		n->root = root;
+	n->partial = false;
+	xmpp_stanza_unref(&s); /* like() holds it */
+	return n;
+}
+
 void
 xmpp_stanza_set_from(struct xmpp_stanza *s, const struct xmpp_jid *j)
 {
@@ -249,6 +275,7 @@ void
 xmpp_stanza_touch(struct xmpp_stanza *s)
 {
 	s->inner_raw = false;
+	s->partial = false;
 }
 
 /* The content as bytes, written from the tree unless it is there already. */
@@ -276,6 +303,7 @@ xmpp_stanza_append_raw(struct xmpp_stanza *s, struct td_str xml)
 		memcpy(p, s->inner.p, s->inner.len);
 	memcpy(p + s->inner.len, xml.p, xml.len);
 	s->inner = td_str(p, s->inner.len + xml.len);
+	s->partial = true;
 }
 
 void

@@ -70,6 +70,7 @@ struct xmpp_stanza {
 	struct td_str id, lang;
 	struct td_str inner; /* bytes between the tags, valid once sealed */
 	bool inner_raw;      /* inner came off the wire and may be sent as it is */
+	bool partial;        /* the tree does not show all of inner */
 	uint64_t archived; /* its id in the archive of the account that handled it last; 0 = none */
 	uint64_t row;      /* its row in the message store; 0 = none */
 	struct xmpp_promise *promise; /* settled at the last unref (sm.h); NULL = none */
@@ -97,6 +98,9 @@ struct xmpp_stanza *xmpp_stanza_share(struct xmpp_stanza *s, const struct xmpp_j
 /* A sealed stanza like <s> with <xml> (serialised elements) behind its content: shares the tree and strings of
  * <s>, which it keeps alive.  The promise goes over to it.  The tree does not show <xml>. */
 struct xmpp_stanza *xmpp_stanza_extend(struct xmpp_stanza *s, struct td_str xml);
+/* <s>, taken, with a tree that shows all its content: itself, or a sealed one that keeps it alive.  For receivers that
+ * look at what our own modules made as bytes (append_raw, readdress). */
+struct xmpp_stanza *xmpp_stanza_whole(struct xmpp_stanza *s);
 
 /* Before sealing only. */
 void xmpp_stanza_set_from(struct xmpp_stanza *s, const struct xmpp_jid *j); /* NULL removes */
