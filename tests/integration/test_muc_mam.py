@@ -62,7 +62,7 @@ class RoomArchive(MucCase):
 
         def jids(c):
             return [i.get("jid") for _, m in ask(c, r)[0] for i in m.iter("{%s}item" % USER)]
-        self.assertIn(self.b.bare, jids(self.a))
+        self.assertIn(self.b.jid, jids(self.a))
         self.assertEqual(jids(self.b), [])
         self.assertError(ask(self.b, r, with_(self.a.bare))[1], "forbidden")
         self.assertIn("secret", [text(m) for _, m in ask(self.a, r, with_(self.b.bare))[0]])

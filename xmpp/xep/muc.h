@@ -422,17 +422,18 @@ struct muc_message {
 /* A new stanza-id (XEP-0359): the one place where they are made. */
 void muc_stanza_id(struct muc_room *room, char out[MUC_ID]);
 /* Every groupchat message the room accepted passes here once, before it goes out: <s> sealed, with its stanza-id
- * <id>; <occ> NULL = from the room itself.  <promise> (may be NULL): what its sender's acknowledgement waits for
- * (sm.h) waits for the archive too. */
+ * <id>; <occ> NULL = from the room itself, else <real> is the address of the session that sent it.  <promise> (may be
+ * NULL): what its sender's acknowledgement waits for (sm.h) waits for the archive too. */
 void muc_archive(struct muc_room *room, struct xmpp_stanza *s, const struct muc_occ *occ,
-		 const char *id, uint64_t at, struct xmpp_promise *promise);
+		 const struct xmpp_jid *real, const char *id, struct xmpp_promise *promise);
 /* May <who> read the room's archive (XEP-0313): exactly those who could enter now. */
 bool muc_may_read(const struct muc_room *room, const struct xmpp_jid *who);
 /* Do we know of a message with that stanza-id? */
 bool muc_archive_has(const struct muc_room *room, struct td_str id);
-/* It was retracted (XEP-0424): forget it if it is <oid>'s, in the archive put a tombstone; oid NULL = a
- * moderator's doing. */
-void muc_archive_retract(struct muc_room *room, struct td_str id, const char *oid);
+/* It was retracted by the message <by> (XEP-0424): forget it if it is <oid>'s, in the archive put a tombstone; oid
+ * NULL = a moderator's doing (XEP-0425). */
+void muc_archive_retract(struct muc_room *room, struct td_str id, const char *oid,
+			 const struct xmpp_stanza *by);
 /* History, then the subject, to who just joined; <x> = the join's <x/> (7.2.13-7.2.15). */
 void muc_history_send(struct muc_room *room, struct muc_ses *ses, const struct xmpp_node *x);
 /* ---- muc_mam.c: the archive of a room (XEP-0313) ---- */
@@ -440,11 +441,13 @@ void muc_history_send(struct muc_room *room, struct muc_ses *ses, const struct x
 struct muc_iq;
 struct xmpp_promise;
 
-void muc_mam_keep(struct muc_room *room, struct xmpp_stanza *s, const struct muc_occ *occ,
+/* <real>: of the sender; the room's own JID = from the room itself. */
+void muc_mam_keep(struct muc_room *room, struct xmpp_stanza *s, const struct xmpp_jid *real,
 		  const char *id, struct xmpp_promise *promise);
 bool muc_mam_on(const struct muc_room *room);
 bool muc_mam_has(const struct muc_room *room, struct td_str id);
-void muc_mam_retract(struct muc_room *room, struct td_str id, const char *oid);
+void muc_mam_retract(struct muc_room *room, struct td_str id, const char *oid,
+		     const struct xmpp_stanza *by);
 /* The last messages become the history of a room that was just loaded; the room is held until then. */
 void muc_mam_recall(struct muc_room *room);
 void muc_mam_query(struct muc_iq *iq);

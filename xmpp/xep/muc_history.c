@@ -87,13 +87,13 @@ muc_history_add(struct muc_room *room, struct xmpp_stanza *s, const char *id, co
 }
 
 void
-muc_archive(struct muc_room *room, struct xmpp_stanza *s, const struct muc_occ *occ, const char *id,
-	    uint64_t at, struct xmpp_promise *promise)
+muc_archive(struct muc_room *room, struct xmpp_stanza *s, const struct muc_occ *occ,
+	    const struct xmpp_jid *real, const char *id, struct xmpp_promise *promise)
 {
 	note_id(room, id);
-	muc_mam_keep(room, s, occ, id, promise);
+	muc_mam_keep(room, s, occ != NULL ? real : &room->jid, id, promise);
 	if (occ != NULL && is_worth_showing(s))
-		muc_history_add(room, s, id, occ->oid, at);
+		muc_history_add(room, s, id, occ->oid, td_wall_ms());
 }
 
 /* ---- looking up ---- */
@@ -124,11 +124,12 @@ muc_archive_has(const struct muc_room *room, struct td_str id)
 }
 
 void
-muc_archive_retract(struct muc_room *room, struct td_str id, const char *oid)
+muc_archive_retract(struct muc_room *room, struct td_str id, const char *oid,
+		    const struct xmpp_stanza *by)
 {
 	struct muc_message *m;
 
-	muc_mam_retract(room, id, oid);
+	muc_mam_retract(room, id, oid, by);
 	TAILQ_FOREACH(m, &room->history, link)
 	if (td_str_eqc(id, m->id)) {
 		if (oid == NULL || strcmp(oid, m->oid) == 0)

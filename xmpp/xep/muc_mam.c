@@ -10,8 +10,6 @@
 #include "xmpp/message.h"
 #include "xmpp/xep/muc.h"
 
-#define NS_RETRACTED "urn:xmpp:message-retract:1"
-
 bool
 muc_mam_on(const struct muc_room *room)
 {
@@ -31,15 +29,14 @@ is_kept(const struct xmpp_stanza *s)
 }
 
 void
-muc_mam_keep(struct muc_room *room, struct xmpp_stanza *s, const struct muc_occ *occ,
+muc_mam_keep(struct muc_room *room, struct xmpp_stanza *s, const struct xmpp_jid *real,
 	     const char *id, struct xmpp_promise *promise)
 {
-	struct xmpp_jid peer = occ != NULL ? xmpp_jid_view(occ->bare) : room->jid;
 	uint64_t n;
 
 	if (muc_mam_on(room) && is_kept(s) &&
 	    store_archive_named(room->env->store, room->jid.full, td_cstr(id), &n))
-		xmpp_mam_keep_as(room->env, room->jid.full, &peer, STORE_ARCHIVED_GROUPCHAT, s, n,
+		xmpp_mam_keep_as(room->env, room->jid.full, real, STORE_ARCHIVED_GROUPCHAT, s, n,
 				 promise);
 }
 
@@ -80,15 +77,19 @@ occupant_of(const struct xmpp_stanza *s)
 
 struct retract {
 	struct muc_call call;
-	char oid[65]; /* "": a moderator did it */
+	char oid[65];           /* "": a moderator did it */
+	struct xmpp_stanza *by; /* the retraction; a reference */
 };
 
-/* XEP-0424 section 4: the message's place and sender stay, its content goes. */
+/* XEP-0424 section 4: the message's place and sender stay, its content goes.  XEP-0425 section 4: and who did it and
+ * why is said. */
 static void
-put_tombstone(struct muc_room *room, const struct store_archived *row, struct xmpp_stanza *s)
+put_tombstone(struct muc_room *room, const struct store_archived *row, struct xmpp_stanza *s,
+	      const struct retract *rt)
 {
+	const struct xmpp_node *why = xmpp_node_child(rt->by->root, NS_RETRACT, "retract");
 	struct xmpp_node *n, *next;
-	struct td_buf b = { 0 }, xml = { 0 };
+	struct td_buf xml = { 0 };
 	char stamp[32];
 
 	for (n = s->root->first; n != NULL; n = next) {
@@ -97,15 +98,19 @@ put_tombstone(struct muc_room *room, const struct store_archived *row, struct xm
 		    !xmpp_node_is(n, NS_SID, "stanza-id"))
 			xmpp_node_unlink(n);
 	}
-	xmpp_stanza_touch(s);
 	td_stamp(td_wall_ms(), stamp);
-	td_buf_addf(&b, "<retracted xmlns='" NS_RETRACTED "' stamp='%s'/>", stamp);
-	xmpp_stanza_append_raw(s, td_buf_str(&b));
+	n = xmpp_node_add(s->arena, s->root, "retracted", NS_RETRACT);
+	xmpp_node_set(s->arena, n, "stamp", td_cstr(stamp));
+	xmpp_node_set(s->arena, n, "id", rt->by->id);
+	for (const struct xmpp_node *c = rt->oid[0] == '\0' ? xmpp_node_child(why, NULL, NULL)
+							    : NULL;
+	     c != NULL; c = xmpp_node_next_elem(c))
+		xmpp_node_append(n, xmpp_node_copy(s->arena, c));
+	xmpp_stanza_touch(s);
 	xmpp_stanza_write(s, true, &xml);
 	store_archive_replace(room->env->store, room->jid.full, row->id, td_buf_str(&xml),
 			      (struct store_to){ 0 });
 	td_buf_fini(&xml);
-	td_buf_fini(&b);
 }
 
 static void
@@ -118,16 +123,18 @@ on_original(void *arg, const struct store_result *r, const struct store_archived
 	(void)complete;
 	if (rt->call.room != NULL && r->rc == 0 && n == 1 && (s = read_row(&rows[0])) != NULL) {
 		if (rt->oid[0] == '\0' || td_str_eqc(occupant_of(s), rt->oid))
-			put_tombstone(rt->call.room, &rows[0], s);
+			put_tombstone(rt->call.room, &rows[0], s, rt);
 		xmpp_stanza_unref(&s);
 	}
 	if (rt->call.room != NULL)
 		muc_call_end(&rt->call);
+	xmpp_stanza_unref(&rt->by);
 	free(rt);
 }
 
 void
-muc_mam_retract(struct muc_room *room, struct td_str id, const char *oid)
+muc_mam_retract(struct muc_room *room, struct td_str id, const char *oid,
+		const struct xmpp_stanza *by)
 {
 	struct store_archive_query q = { .owner = room->jid.full, .max = 1 };
 	struct retract *rt;
@@ -137,6 +144,7 @@ muc_mam_retract(struct muc_room *room, struct td_str id, const char *oid)
 		return;
 	rt = td_zalloc(sizeof(*rt));
 	(void)snprintf(rt->oid, sizeof(rt->oid), "%s", oid != NULL ? oid : "");
+	rt->by = xmpp_stanza_dup(by);
 	q.from = q.to = n;
 	muc_call_begin(&rt->call, room);
 	store_archive_get(room->env->store, &q, room->env->loop, on_original, rt);
@@ -207,6 +215,10 @@ write_row(const void *arg, const struct store_archived *row, struct td_buf *out)
 	td_buf_add(out, row->stanza.p, row->stanza.len - cut);
 	td_buf_addz(out, "<x xmlns='" NS_MUC_USER "'><item jid='");
 	td_buf_add_xml(out, row->peer);
+	if (row->resource.len > 0) {
+		td_buf_addc(out, '/');
+		td_buf_add_xml(out, row->resource);
+	}
 	td_buf_addz(out, "'/></x>");
 	td_buf_addz(out, end);
 	return true;

@@ -51,8 +51,8 @@ publish(struct muc_room *room, const struct xmpp_stanza *s, const struct muc_occ
 	xmpp_stanza_touch(m);
 	xmpp_stanza_seal(m);
 	if (retract != NULL)
-		muc_archive_retract(room, xmpp_node_attr(retract, "id"), occ->oid);
-	muc_archive(room, m, occ, id, td_wall_ms(), s->promise);
+		muc_archive_retract(room, xmpp_node_attr(retract, "id"), occ->oid, m);
+	muc_archive(room, m, occ, &s->from, id, s->promise);
 	muc_fan_out(room, m);
 	xmpp_stanza_unref(&m);
 }

@@ -413,6 +413,34 @@ send_form(struct muc_iq *iq, const struct command *c)
 	answer(iq->room, iq->s, &b);
 }
 
+/* What <occ> wears, to compare. */
+static uint64_t
+looks(const struct muc_room *room, const struct muc_occ *occ)
+{
+	struct td_buf b = { 0 };
+	uint64_t h;
+
+	muc_hats_write(room, occ->bare, &b);
+	h = td_str_hash(td_str(b.p != NULL ? b.p : "", b.len));
+	td_buf_fini(&b);
+	return h;
+}
+
+/* The change <ch> in memory. */
+static void
+apply(struct muc_room *room, const struct muc_change *ch)
+{
+	/* last: a change that made the room persistent put everything else before it */
+	const struct store_muc_prop *p = &ch->props[ch->n_props - 1];
+	struct td_str uri = td_str(p->key.p + 4, p->key.len - 4);
+	struct muc_hat *h = find(room, uri);
+
+	if (p->value.p != NULL)
+		take_in(room, uri, p->value);
+	else if (h != NULL)
+		hat_free(room, h);
+}
+
 static void
 changed(struct muc_change *ch, int rc)
 {
@@ -422,29 +450,26 @@ changed(struct muc_change *ch, int rc)
 	const struct xmpp_node *payload = xmpp_stanza_payload(ch->s);
 	struct td_buf b = { 0 };
 	struct muc_occ *occ;
+	uint64_t *before;
+	size_t n = 0, i = 0;
 
 	if (rc < 0) {
 		muc_refuse(room, ch->s, XE_INTERNAL_SERVER_ERROR, NULL);
 		return;
 	}
-	/* last: a change that made the room persistent put everything else before it */
-	{
-		const struct store_muc_prop *p = &ch->props[ch->n_props - 1];
-		struct td_str uri = td_str(p->key.p + 4, p->key.len - 4);
-		struct muc_hat *h = find(room, uri);
-
-		if (p->value.p != NULL)
-			take_in(room, uri, p->value);
-		else if (h != NULL)
-			hat_free(room, h);
-	}
+	TAILQ_FOREACH(occ, &room->occs, link)
+	n++;
+	before = td_arena_alloc(ch->arena, (n + 1) * sizeof(*before));
+	TAILQ_FOREACH(occ, &room->occs, link)
+	before[i++] = looks(room, occ);
+	apply(room, ch);
 	open_answer(&b, c, xmpp_node_attr(payload, "sessionid"), "completed");
 	answer(room, ch->s, &b);
 	muc_tell_code(room, 104);
-	/* who wears what is seen in presence; a new hat is on nobody's head */
-	if (c->submit != create || room->n_hats > 0)
-		TAILQ_FOREACH(occ, &room->occs, link)
-	if (muc_is_shown(room, occ))
+	/* 3.2, 3.5: who looks otherwise now is shown so */
+	i = 0;
+	TAILQ_FOREACH(occ, &room->occs, link)
+	if (before[i++] != looks(room, occ) && muc_is_shown(room, occ))
 		muc_presence(room, occ, TAILQ_LAST(&occ->sessions, muc_occ_sessions), &note,
 			     MUC_TO_SELF | MUC_TO_OTHERS);
 }

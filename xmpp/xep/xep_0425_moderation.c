@@ -52,8 +52,8 @@ muc_moderate_set(struct muc_iq *iq)
 	} else {
 		muc_stanza_id(room, own_id);
 		m = make_retraction(iq, id, reason, own_id);
-		muc_archive_retract(room, id, NULL);
-		muc_archive(room, m, NULL, own_id, td_wall_ms(), NULL);
+		muc_archive_retract(room, id, NULL, m);
+		muc_archive(room, m, NULL, NULL, own_id, NULL);
 		muc_fan_out(room, m);
 		xmpp_stanza_unref(&m);
 		muc_result(room, iq->s, TD_STR_NULL);
