@@ -11,6 +11,7 @@
  *   pubsub_event.c    notifications
  *   pubsub_publish.c  publish, retract, items
  *   pubsub_subscribe.c  subscriptions of the asker, options, authorisation
+ *   pubsub_pending.c  requests to subscribe: owners are asked, and ask
  *   pubsub_owner.c    create, configure, affiliations, purge, delete
  *   pubsub_disco.c    disco#info and disco#items
  *   xep_0060_pubsub.c the table of requests, the service
@@ -45,25 +46,32 @@ enum ps_send_last {
 	PSL_ON_SUB,
 	PSL_ON_SUB_AND_PRESENCE
 };
+enum ps_itemreply {
+	PSR_OWNER = 0,
+	PSR_PUBLISHER,
+	PSR_NONE
+};
 #define PS_MAX (-1) /* the word "max": as many, or as long, as the server allows */
 
 /* A node's configuration; the texts live in the arena of the node (or of whoever fills it in). */
 struct ps_config {
-	uint8_t access, publish, send_last, itemreply, notification, node_full;
+	uint8_t access, publish, send_last, itemreply, notification, node_full, node_type;
 	bool persist, deliver_notifications, deliver_payloads, notify_config, notify_delete,
 		notify_retract, notify_sub, presence_based, purge_offline, subscribe;
 	int64_t max_items, item_expire, max_payload;
-	struct td_str title, description, language, type, contact, groups; /* groups: one a line */
+	struct td_str creator, title, description, language, type, contact,
+		groups; /* groups: one a line */
 };
 /* Defaults for a node <name> of a host. */
 void ps_config_default(const struct ps_host *h, struct td_str name, struct ps_config *out);
 /* In the store's notation, one option a line. */
 void ps_config_write(const struct ps_config *c, struct td_buf *out);
 void ps_config_read(struct td_arena *a, struct td_str text, struct ps_config *out);
-/* Take over the fields of a submitted form.  False: a value that is none, or not allowed here (*why names the field).
- * Unknown fields are ignored unless <strict>. */
+/* Take over the fields of a submitted form.  False: a value that is none, or not allowed here; *condition is the
+ * pubsub#errors condition of that, or NULL.  Unknown fields are ignored unless <strict>. */
 bool ps_config_apply(struct td_arena *a, const struct ps_host *h, struct td_str name,
-		     const struct xmpp_form *f, bool strict, struct ps_config *c, const char **why);
+		     const struct xmpp_form *f, bool strict, struct ps_config *c,
+		     const char **condition);
 /* The fields of a configuration form. */
 void ps_config_form(const struct ps_host *h, const struct ps_config *c, enum xmpp_form_kind kind,
 		    struct td_buf *out);
@@ -198,6 +206,8 @@ struct ps_req {
 };
 void ps_result(struct ps_req *r, struct td_str xml);
 void ps_error(struct ps_req *r, enum xmpp_error e, const char *condition);
+/* With another type than RFC 6120 gives the condition, as an example has it. */
+void ps_error_as(struct ps_req *r, enum xmpp_error e, const char *type, const char *condition);
 void ps_unsupported(struct ps_req *r, const char *feature);
 /* The same for a stanza that was kept. */
 void ps_answer(struct ps_host *h, struct xmpp_stanza *s, struct td_str xml);
@@ -212,6 +222,16 @@ struct ps_change *ps_change_new(struct ps_host *h,
 /* Room for the strings of verbs; lives until the change is over. */
 struct td_arena *ps_change_arena(struct ps_change *c);
 void ps_change_add(struct ps_change *c, const struct store_ps_change *verb);
+/* Items <bad> of a request <list> of an owner cannot be done (8.8.2.4, 8.9.2.4): the answer will be an error with them.
+ * Empty: nothing. */
+void ps_change_failed(struct ps_change *c, const struct ps_req *r, const char *list,
+		      struct td_str bad);
+/* The subscription becomes <to>: in memory, the store, and its subscriber is told. */
+void ps_change_subscription(struct ps_change *c, struct ps_node *n, struct ps_sub *s,
+			    enum ps_state to);
+/* pubsub#notify_sub: owners hear who comes and goes. */
+void ps_change_tell_owners(struct ps_change *c, const struct ps_node *n, struct td_str jid,
+			   enum ps_state state);
 /* Payload of the result. */
 void ps_change_result(struct ps_change *c, struct td_str xml);
 /* Tell the node's subscribers: <xml> is the content of <event/>. */
@@ -263,6 +283,14 @@ void ps_owner_get_affiliations(struct ps_req *r);
 void ps_owner_set_affiliations(struct ps_req *r);
 void ps_owner_get_subscriptions(struct ps_req *r);
 void ps_owner_set_subscriptions(struct ps_req *r);
+/* ---- pubsub_pending.c ---- */
+
+/* <jid> wants to subscribe: the owners of <n> get a form. */
+void ps_ask_owners(struct ps_node *n, struct td_str jid);
+/* The <command/> r->pubsub at a service (8.7). */
+void ps_do_command(struct ps_req *r);
+/* disco about that command: true when answered. */
+bool ps_disco_command(struct ps_req *r, bool info);
 /* A message that may be an owner's answer to a subscription request: true when it was. */
 bool ps_authorization(struct ps_host *h, struct xmpp_stanza *s);
 /* Is <s> one, by its look? */

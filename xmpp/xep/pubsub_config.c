@@ -24,7 +24,7 @@ struct option {
 	size_t at;
 	const struct xmpp_form_option *words;
 	int64_t min;
-	const char *label;
+	const char *label; /* NULL: kept and shown, not to be set */
 };
 
 static const struct xmpp_form_option access_words[] = {
@@ -50,8 +50,10 @@ static const struct xmpp_form_option last_words[] = {
 static const struct xmpp_form_option reply_words[] = {
 	{ "owner", "Owner" },
 	{ "publisher", "Publisher" },
+	{ "none", "Nobody is named" },
 	{ NULL, NULL },
 };
+static const struct xmpp_form_option node_words[] = { { "leaf", "Items" }, { NULL, NULL } };
 static const struct xmpp_form_option type_words[] = {
 	{ "headline", "Headline" },
 	{ "normal", "Normal" },
@@ -68,6 +70,8 @@ static const struct xmpp_form_option full_words[] = {
 #define AT(field) offsetof(struct ps_config, field)
 // clang-format off
 static const struct option options[] = {
+	{ "node_type", K_WORD, AT(node_type), node_words, 0, "What the node holds" },
+	{ "creator", K_TEXT, AT(creator), NULL, 0, NULL },
 	{ "title", K_TEXT, AT(title), NULL, 0, "A friendly name for the node" },
 	{ "description", K_TEXT, AT(description), NULL, 0, "A description of the node" },
 	{ "language", K_TEXT, AT(language), NULL, 0, "The default language of the node" },
@@ -206,7 +210,8 @@ find_option(struct td_str var)
 	if (!td_str_starts(var, "pubsub#"))
 		return NULL;
 	for (size_t i = 0; i < N_OPTIONS; i++)
-		if (td_str_eqc(td_str(var.p + 7, var.len - 7), options[i].var))
+		if (options[i].label != NULL &&
+		    td_str_eqc(td_str(var.p + 7, var.len - 7), options[i].var))
 			return &options[i];
 	return NULL;
 }
@@ -227,7 +232,8 @@ ps_config_default(const struct ps_host *h, struct td_str name, struct ps_config 
 	*out = (struct ps_config){
 		.access = PSA_OPEN,
 		.publish = PSP_PUBLISHERS,
-		.send_last = h->pep ? PSL_ON_SUB_AND_PRESENCE : PSL_ON_SUB,
+		.send_last = PSL_ON_SUB_AND_PRESENCE, /* 4.3: #last-published is announced */
+		.itemreply = PSR_NONE,
 		.persist = true,
 		.deliver_notifications = true,
 		.deliver_payloads = true,
@@ -236,6 +242,7 @@ ps_config_default(const struct ps_host *h, struct td_str name, struct ps_config 
 		.subscribe = true,
 		.max_items = h->pep ? 1 : 20,
 		.max_payload = ps_limit(h, "pubsub_max_item_size"),
+		.creator = TD_STR(""),
 		.title = TD_STR(""),
 		.description = TD_STR(""),
 		.language = TD_STR(""),
@@ -335,42 +342,43 @@ ps_config_read(struct td_arena *a, struct td_str text, struct ps_config *out)
 
 /* ---- forms ---- */
 
-/* What of it can work at this host? */
+/* Can its access model work at this host? */
 static bool
-allowed(const struct ps_host *h, struct td_str name, const struct ps_config *c)
+access_allowed(const struct ps_host *h, struct td_str name, const struct ps_config *c)
 {
 	/* bookmarks are nobody else's, in whatever form (XEP-0402, 0411 section 5) */
 	if (h->pep && c->access != PSA_WHITELIST &&
 	    (td_str_eqc(name, NS_BOOKMARKS) || td_str_eqc(name, NS_BOOKMARKS_OLD)))
 		return false;
 	/* who is in whose roster is known to the owner of an account only */
-	if (!h->pep && (c->access == PSA_PRESENCE || c->access == PSA_ROSTER))
-		return false;
-	return c->max_items <= ps_limit(h, "pubsub_max_items") &&
-	       c->max_payload <= ps_limit(h, "pubsub_max_item_size");
+	return h->pep || (c->access != PSA_PRESENCE && c->access != PSA_ROSTER);
 }
 
 bool
 ps_config_apply(struct td_arena *a, const struct ps_host *h, struct td_str name,
-		const struct xmpp_form *f, bool strict, struct ps_config *c, const char **why)
+		const struct xmpp_form *f, bool strict, struct ps_config *c, const char **condition)
 {
-	*why = "The configuration is not possible here.";
+	*condition = NULL;
 	for (size_t i = 0; i < f->n; i++) {
 		const struct xmpp_form_field *field = &f->fields[i];
 		const struct option *o = find_option(field->var);
 
 		if (td_str_eqc(field->var, "FORM_TYPE"))
 			continue;
-		if (o == NULL && strict) {
-			*why = "An option is unknown.";
+		if (o == NULL && strict)
 			return false;
-		}
 		if (o != NULL && !set_values(a, o, field->values, field->n, c)) {
-			*why = o->label;
+			if (o->at == AT(access))
+				*condition = "unsupported-access-model";
 			return false;
 		}
 	}
-	return allowed(h, name, c);
+	if (!access_allowed(h, name, c)) {
+		*condition = "unsupported-access-model";
+		return false;
+	}
+	return c->max_items <= ps_limit(h, "pubsub_max_items") &&
+	       c->max_payload <= ps_limit(h, "pubsub_max_item_size");
 }
 
 /* The same value: numbers beyond the server's limit are as good as "max". */
@@ -467,7 +475,7 @@ ps_config_form(const struct ps_host *h, const struct ps_config *c, enum xmpp_for
 
 	xmpp_form_open(out, kind, NS_PUBSUB "#node_config");
 	for (size_t i = 0; i < N_OPTIONS; i++)
-		if (h->pep || options[i].at != AT(groups))
+		if (options[i].label != NULL && (h->pep || options[i].at != AT(groups)))
 			form_field(out, &copy, &options[i], kind == FORM_RESULT);
 	xmpp_form_close(out);
 }
@@ -477,17 +485,19 @@ ps_config_metadata(const struct ps_node *n, struct td_buf *out)
 {
 	static const char *const shown[] = { "title",     "description",   "language",
 					     "type",      "contact",       "access_model",
-					     "max_items", "publish_model", NULL };
+					     "max_items", "publish_model", "creator",
+					     NULL };
 	struct ps_config copy = n->cfg;
-	struct td_str owners[64];
-	size_t n_owners = 0, i = 0;
+	struct td_str owners[64], publishers[64];
+	size_t n_owners = 0, n_publishers = 0, i = 0;
 	const struct ps_affil *af;
 	char stamp[32];
 
 	xmpp_form_open(out, FORM_RESULT, NS_PUBSUB "#meta-data");
 	for (size_t o = 0; o < N_OPTIONS; o++)
 		for (const char *const *s = shown; *s != NULL; s++)
-			if (strcmp(options[o].var, *s) == 0)
+			if (strcmp(options[o].var, *s) == 0 &&
+			    (options[o].at != AT(creator) || copy.creator.len > 0))
 				form_field(out, &copy, &options[o], true);
 	td_stamp(n->created, stamp);
 	xmpp_form_add1(out, "text-single", "pubsub#creation_date", NULL, td_cstr(stamp));
@@ -496,7 +506,12 @@ ps_config_metadata(const struct ps_node *n, struct td_buf *out)
 	while ((af = td_map_next(&n->affils, &i)) != NULL)
 		if (af->affiliation == PSF_OWNER && n_owners < 64)
 			owners[n_owners++] = af->jid;
+		else if (af->affiliation == PSF_PUBLISHER && n_publishers < 64)
+			publishers[n_publishers++] = af->jid;
 	xmpp_form_add(out, "jid-multi", "pubsub#owner", NULL, owners, n_owners, NULL);
+	if (n_publishers > 0)
+		xmpp_form_add(out, "jid-multi", "pubsub#publisher", NULL, publishers, n_publishers,
+			      NULL);
 	xmpp_form_add_int(out, "text-single", "pubsub#num_subscribers", NULL, n->n_subs);
 	xmpp_form_close(out);
 }

@@ -32,8 +32,10 @@ const char *const ps_pep_features[] = { BOTH,
 					NS_PUBSUB "#presence-notifications",
 					NS_PUBSUB "#presence-subscribe",
 					NULL };
-static const char *const service_features[] = { NS_DISCO_INFO, NS_DISCO_ITEMS, BOTH,
-						"urn:xmpp:ping", NULL };
+static const char *const service_features[] = { NS_DISCO_INFO, NS_DISCO_ITEMS,
+						BOTH,          NS_PUBSUB "#get-pending",
+						NS_COMMANDS,   "urn:xmpp:ping",
+						NULL };
 
 static void
 open_query(struct td_buf *b, const char *ns, struct td_str node)
@@ -74,6 +76,8 @@ ps_disco_info(struct ps_req *r)
 {
 	struct td_buf b = { 0 };
 
+	if (ps_disco_command(r, true))
+		return r->verdict;
 	if (r->name.len > 0 && (r->node == NULL || !may_know(r->node, &r->s->from))) {
 		no_node(r);
 		return r->verdict;
@@ -195,6 +199,8 @@ ps_disco_items(struct ps_req *r)
 
 	if (r->name.len == 0 && r->host->pep)
 		return XMPP_PASS; /* disco asks us for the nodes */
+	if (ps_disco_command(r, false))
+		return r->verdict;
 	if (r->name.len > 0 && (r->node == NULL || !may_know(r->node, &r->s->from))) {
 		no_node(r);
 		return r->verdict;

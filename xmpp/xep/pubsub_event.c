@@ -87,8 +87,9 @@ may_tell(const struct ps_node *n, const struct xmpp_jid *who)
 	       !(n->host->pep && xmpp_is_blocked(n->host->user, who));
 }
 
+/* <deleted>: it is about the end of the node, which those who wait are to know too (8.4.2). */
 static void
-to_subscribers(struct ps_node *n, struct xmpp_stanza *s)
+to_subscribers(struct ps_node *n, struct xmpp_stanza *s, bool deleted)
 {
 	uint64_t now = td_wall_ms();
 	struct ps_sub *sub, *next;
@@ -97,8 +98,10 @@ to_subscribers(struct ps_node *n, struct xmpp_stanza *s)
 		struct xmpp_jid who = xmpp_jid_view(sub->jid);
 
 		next = LIST_NEXT(sub, link);
-		if (sub->state != PSS_SUBSCRIBED || !sub->deliver ||
-		    (sub->expire > 0 && sub->expire <= now) || !may_tell(n, &who))
+		if (sub->expire > 0 && sub->expire <= now)
+			continue;
+		if (deleted ? sub->state == PSS_NONE
+			    : sub->state != PSS_SUBSCRIBED || !sub->deliver || !may_tell(n, &who))
 			continue;
 		send_to(n->host, s, sub->jid, 0);
 	}
@@ -145,7 +148,7 @@ ps_notify(struct ps_node *n, struct td_str xml)
 	td_buf_adds(&b, xml);
 	td_buf_addz(&b, "</event>");
 	s = event_new(n->host, types[n->cfg.notification], n->name, td_buf_str(&b), TD_STR_NULL);
-	to_subscribers(n, s);
+	to_subscribers(n, s, td_str_starts(xml, "<delete "));
 	if (n->host->pep)
 		to_contacts(n, s);
 	xmpp_stanza_unref(&s);

@@ -117,8 +117,9 @@ void
 ps_node_set_config(struct ps_node *n, const struct ps_config *c)
 {
 	struct td_arena *old = n->cfg_arena;
-	struct td_str *const texts[] = { &n->cfg.title, &n->cfg.description, &n->cfg.language,
-					 &n->cfg.type,  &n->cfg.contact,     &n->cfg.groups };
+	struct td_str *const texts[] = { &n->cfg.creator,  &n->cfg.title, &n->cfg.description,
+					 &n->cfg.language, &n->cfg.type,  &n->cfg.contact,
+					 &n->cfg.groups };
 
 	n->cfg_arena = td_arena_new(128);
 	n->cfg = *c;
@@ -619,6 +620,23 @@ ps_error(struct ps_req *r, enum xmpp_error e, const char *condition)
 }
 
 void
+ps_error_as(struct ps_req *r, enum xmpp_error e, const char *type, const char *condition)
+{
+	struct td_buf b = { 0 };
+	struct xmpp_stanza *s;
+
+	td_buf_addf(&b, "<%s xmlns='" NS_PUBSUB_ERRORS "'/>", condition);
+	s = xmpp_stanza_error_with(r->s, e, NULL, td_buf_str(&b));
+	td_buf_fini(&b);
+	r->verdict = XMPP_DONE;
+	if (s == NULL)
+		return;
+	xmpp_node_set(s->arena, xmpp_node_child(s->root, NULL, "error"), "type", td_cstr(type));
+	s->flags |= XF_NO_BOUNCE;
+	xmpp_route(r->host->env, s);
+}
+
+void
 ps_unsupported(struct ps_req *r, const char *feature)
 {
 	refuse(r->host, r->s, XE_FEATURE_NOT_IMPLEMENTED, "unsupported", feature);
@@ -641,7 +659,7 @@ struct ps_change {
 	size_t n, cap;
 	bool memory; /* what is in memory changed */
 	bool bookmarks, avatar;
-	struct td_str result;
+	struct td_str result, failed; /* failed: payload of the error that is the answer */
 	STAILQ_HEAD(, said) said;
 	bool (*then)(struct ps_host *h, struct xmpp_stanza *iq, int rc, void *arg);
 	void *arg;
@@ -696,6 +714,22 @@ ps_change_add(struct ps_change *c, const struct store_ps_change *verb)
 	case PS_KEEP:
 	case PS_EXPIRE: break;
 	}
+}
+
+void
+ps_change_failed(struct ps_change *c, const struct ps_req *r, const char *list, struct td_str bad)
+{
+	struct td_buf b = { 0 };
+
+	if (bad.len == 0)
+		return;
+	td_buf_addf(&b, "<pubsub xmlns='" NS_PUBSUB_OWNER "'><%s node='", list);
+	td_buf_add_xml(&b, r->name);
+	td_buf_addz(&b, "'>");
+	td_buf_adds(&b, bad);
+	td_buf_addf(&b, "</%s></pubsub>", list);
+	c->failed = td_arena_str(c->arena, td_buf_str(&b));
+	td_buf_fini(&b);
 }
 
 void
@@ -762,6 +796,26 @@ refuse_change(struct ps_host *h, struct ps_change *c, int rc, const char *error)
 		ps_refuse(h, c->iq, e, condition);
 }
 
+/* The error about the items that could not be done. */
+static void
+answer_failed(struct ps_host *h, struct ps_change *c)
+{
+	struct xmpp_stanza *s = xmpp_stanza_error(c->iq, XE_NOT_ACCEPTABLE, TD_STR_NULL);
+	struct xmpp_node *err, *n;
+
+	if (s == NULL)
+		return;
+	err = xmpp_node_child(s->root, NULL, "error");
+	while ((n = s->root->first) != NULL)
+		xmpp_node_unlink(n);
+	n = xmpp_xml_parse(s->arena, c->failed, NS_CLIENT, NULL);
+	if (n != NULL)
+		xmpp_node_append(s->root, n);
+	xmpp_node_append(s->root, err);
+	s->flags |= XF_NO_BOUNCE;
+	xmpp_route(h->env, s);
+}
+
 static void
 change_free(struct ps_change *c)
 {
@@ -809,6 +863,8 @@ change_done(struct ps_change *c, int rc, const char *error)
 	answered = c->then != NULL && c->then(h, c->iq, rc, c->arg);
 	if (rc < 0 && !answered)
 		refuse_change(h, c, rc, error);
+	else if (rc == 0 && c->failed.len > 0)
+		answer_failed(h, c);
 	else if (rc == 0 && !answered && c->iq != NULL)
 		ps_answer(h, c->iq, c->result);
 	if (rc == 0)

@@ -84,6 +84,7 @@ ps_do_create(struct ps_req *r)
 	struct ps_node *n;
 	struct td_buf b = { 0 };
 	const char *why;
+	const struct xmpp_node *conf = xmpp_node_child(r->pubsub, NULL, "configure");
 	char made[25];
 	int form;
 
@@ -93,13 +94,18 @@ ps_do_create(struct ps_req *r)
 		td_random_id(made, 24);
 		name = td_cstr(made);
 	}
+	if (conf != NULL && xmpp_node_attr(conf, "node").p != NULL) { /* 8.1.3 */
+		ps_error(r, XE_BAD_REQUEST, NULL);
+		return;
+	}
 	ps_config_default(r->host, name, &cfg);
-	form = read_form(r, xmpp_node_child(r->pubsub, NULL, "configure"), &f);
+	cfg.creator = r->s->from.bare;
+	form = read_form(r, conf, &f);
 	if (form < 0)
 		return;
 	if (form > 0 && f.kind == FORM_SUBMIT &&
 	    !ps_config_apply(r->a, r->host, name, &f, false, &cfg, &why)) {
-		ps_error(r, XE_NOT_ACCEPTABLE, NULL);
+		ps_error(r, XE_NOT_ACCEPTABLE, why);
 		return;
 	}
 	c = ps_change_new(r->host, r->s);
@@ -134,32 +140,33 @@ ps_get_config(struct ps_req *r)
 	td_buf_fini(&b);
 }
 
-/* Who may not read any more is subscribed no more. */
+/* What a subscription has to be now that who may read is different: whoever may not is subscribed no more, a request
+ * of one who need not ask is granted (8.7.4). */
+static enum ps_state
+right_state(const struct ps_node *n, const struct ps_sub *s)
+{
+	struct xmpp_jid who = xmpp_jid_view(s->jid);
+	enum ps_affiliation af = ps_affiliation(n, &who);
+	struct ps_refusal why;
+
+	if (s->state != PSS_PENDING)
+		return ps_may_read(n, &who, false, &why) ? (enum ps_state)s->state : PSS_NONE;
+	if (af == PSF_OUTCAST || !ps_may_read(n, &who, true, &why))
+		return PSS_NONE;
+	return ps_may_read(n, &who, false, &why) ? PSS_SUBSCRIBED : PSS_PENDING;
+}
+
 static void
 recheck_subscriptions(struct ps_change *c, struct ps_node *n)
 {
 	struct ps_sub *s, *next;
-	struct ps_refusal why;
 
 	for (s = LIST_FIRST(&n->subs); s != NULL; s = next) {
-		struct xmpp_jid who = xmpp_jid_view(s->jid);
-		struct td_buf b = { 0 };
+		enum ps_state to = right_state(n, s);
 
 		next = LIST_NEXT(s, link);
-		if (s->state != PSS_SUBSCRIBED || ps_may_read(n, &who, false, &why))
-			continue;
-		td_buf_addz(&b, "<event xmlns='" NS_PUBSUB_EVENT "'><subscription node='");
-		td_buf_add_xml(&b, n->name);
-		td_buf_addz(&b, "' jid='");
-		td_buf_add_xml(&b, s->jid);
-		td_buf_addz(&b, "' subscription='none'/></event>");
-		ps_change_tell(c, &who, td_buf_str(&b));
-		td_buf_fini(&b);
-		ps_change_add(c, &(struct store_ps_change){
-					 .verb = PS_SUBSCRIPTION,
-					 .node = n->name,
-					 .key = td_arena_str(ps_change_arena(c), s->jid) });
-		(void)ps_node_set_sub(n, s->jid, PSS_NONE);
+		if (to != (enum ps_state)s->state)
+			ps_change_subscription(c, n, s, to);
 	}
 }
 
@@ -209,7 +216,7 @@ ps_set_config(struct ps_req *r)
 		return;
 	}
 	if (!ps_config_apply(r->a, r->host, r->name, &f, false, &cfg, &why)) {
-		ps_error(r, XE_NOT_ACCEPTABLE, NULL);
+		ps_error(r, XE_NOT_ACCEPTABLE, why);
 		return;
 	}
 	c = ps_change_new(r->host, r->s);
@@ -324,7 +331,7 @@ ps_owner_get_affiliations(struct ps_req *r)
 	td_buf_fini(&b);
 }
 
-/* One <affiliation/>; false: it is none, or not to be.  *bare is prepared. */
+/* One <affiliation/>; false: it is none.  *to = what it asks for, -1 = no affiliation there is. */
 static bool
 read_affiliation(struct ps_req *r, const struct xmpp_node *e, struct td_str *bare, int *to)
 {
@@ -336,87 +343,105 @@ read_affiliation(struct ps_req *r, const struct xmpp_node *e, struct td_str *bar
 		return false;
 	*bare = jid.bare;
 	*to = word.p != NULL ? ps_affiliation_of(word) : (int)ps_affiliation(r->node, &jid);
-	if (*to < 0)
-		return false;
-	/* the account stays the owner of what it publishes, and the only one */
-	if (r->host->pep)
-		return td_str_eq(jid.bare, r->host->jid) ? *to == PSF_OWNER : *to != PSF_OWNER;
 	return true;
 }
 
-/* Owners that would be left. */
 static unsigned
-owners_after(struct ps_req *r)
+owners(const struct ps_node *n)
 {
 	const struct ps_affil *af;
-	unsigned n = 0;
+	unsigned count = 0;
 	size_t i = 0;
 
-	while ((af = td_map_next(&r->node->affils, &i)) != NULL) {
-		bool stays = af->affiliation == PSF_OWNER;
+	while ((af = td_map_next(&n->affils, &i)) != NULL)
+		count += af->affiliation == PSF_OWNER;
+	return count;
+}
 
-		for (const struct xmpp_node *e = xmpp_node_child(r->what, NULL, NULL); e != NULL;
-		     e = xmpp_node_next_elem(e)) {
-			struct td_str bare;
-			int to;
+/* May <who> become <to>?  A node keeps an owner; an account stays the owner of what it publishes, and the only one. */
+static bool
+may_become(const struct ps_node *n, const struct xmpp_jid *who, int to)
+{
+	enum ps_affiliation was = ps_affiliation(n, who);
 
-			if (read_affiliation(r, e, &bare, &to) && td_str_eq(bare, af->jid))
-				stays = to == PSF_OWNER;
-		}
-		n += stays;
-	}
-	for (const struct xmpp_node *e = xmpp_node_child(r->what, NULL, NULL); e != NULL;
-	     e = xmpp_node_next_elem(e)) {
-		struct td_str bare;
-		int to;
+	if (to < 0)
+		return false;
+	if (n->host->pep)
+		return td_str_eq(who->bare, n->host->jid) ? to == PSF_OWNER : to != PSF_OWNER;
+	return was != PSF_OWNER || to == PSF_OWNER || owners(n) > 1;
+}
 
-		if (read_affiliation(r, e, &bare, &to) && to == PSF_OWNER &&
-		    td_map_find(&r->node->affils, bare) == NULL)
-			n++;
-	}
-	return n;
+static void
+change_affiliation(struct ps_change *c, struct ps_node *n, struct td_str bare,
+		   enum ps_affiliation to)
+{
+	struct xmpp_jid who = xmpp_jid_view(bare);
+	struct td_buf b = { 0 };
+
+	add_affiliation(c, n, bare, to);
+	td_buf_addz(&b, "<pubsub xmlns='" NS_PUBSUB "'><affiliations node='");
+	td_buf_add_xml(&b, n->name);
+	td_buf_addz(&b, "'>");
+	write_affiliation(&b, bare, to);
+	td_buf_addz(&b, "</affiliations></pubsub>");
+	ps_change_tell(c, &who, td_buf_str(&b));
+	td_buf_fini(&b);
 }
 
 #define AFFILIATIONS_PER_REQUEST 200u
 #define AFFILIATIONS_MAX 10000u
 
+/* The request as a whole: well-formed, nobody twice (8.9.2.4), not too many. */
+static bool
+check_affiliations(struct ps_req *r)
+{
+	struct td_map seen = { 0 };
+	struct td_str bare;
+	size_t n = 0;
+	int to, e = -1;
+
+	for (const struct xmpp_node *i = xmpp_node_child(r->what, NULL, NULL); i != NULL && e < 0;
+	     i = xmpp_node_next_elem(i))
+		if (!read_affiliation(r, i, &bare, &to) || ++n > AFFILIATIONS_PER_REQUEST)
+			e = XE_NOT_ACCEPTABLE;
+		else if (td_map_set(&seen, bare, r) != NULL)
+			e = XE_BAD_REQUEST;
+	td_map_fini(&seen);
+	if (e < 0 && r->node->affils.len + n > AFFILIATIONS_MAX)
+		e = XE_NOT_ACCEPTABLE;
+	if (e >= 0)
+		ps_error(r, (enum xmpp_error)e, NULL);
+	return e < 0;
+}
+
+/* 8.9.2.4: what cannot be is given back as it is; all else is done. */
 void
 ps_owner_set_affiliations(struct ps_req *r)
 {
-	const struct xmpp_node *first = xmpp_node_child(r->what, NULL, NULL);
+	struct td_buf bad = { 0 };
 	struct ps_change *c;
 	struct td_str bare;
-	unsigned n = 0;
 	int to;
 
-	for (const struct xmpp_node *e = first; e != NULL; e = xmpp_node_next_elem(e))
-		if (!read_affiliation(r, e, &bare, &to) || ++n > AFFILIATIONS_PER_REQUEST) {
-			ps_error(r, XE_NOT_ACCEPTABLE, NULL);
-			return;
-		}
-	if ((!r->host->pep && owners_after(r) == 0) || r->node->affils.len + n > AFFILIATIONS_MAX) {
-		ps_error(r, XE_NOT_ACCEPTABLE, NULL);
+	if (!check_affiliations(r))
 		return;
-	}
 	c = ps_change_new(r->host, r->s);
-	for (const struct xmpp_node *e = first; e != NULL; e = xmpp_node_next_elem(e))
-		if (read_affiliation(r, e, &bare, &to) &&
-		    !(r->host->pep && td_str_eq(bare, r->host->jid))) {
-			struct xmpp_jid who = xmpp_jid_view(bare);
-			struct td_buf b = { 0 };
+	for (const struct xmpp_node *e = xmpp_node_child(r->what, NULL, NULL); e != NULL;
+	     e = xmpp_node_next_elem(e)) {
+		struct xmpp_jid who;
+		enum ps_affiliation was;
 
-			if (ps_affiliation(r->node, &who) == (enum ps_affiliation)to)
-				continue;
-			add_affiliation(c, r->node, bare, (enum ps_affiliation)to);
-			td_buf_addz(&b, "<pubsub xmlns='" NS_PUBSUB "'><affiliations node='");
-			td_buf_add_xml(&b, r->name);
-			td_buf_addz(&b, "'>");
-			write_affiliation(&b, bare, (enum ps_affiliation)to);
-			td_buf_addz(&b, "</affiliations></pubsub>");
-			ps_change_tell(c, &who, td_buf_str(&b));
-			td_buf_fini(&b);
-		}
+		(void)read_affiliation(r, e, &bare, &to);
+		who = xmpp_jid_view(bare);
+		was = ps_affiliation(r->node, &who);
+		if (!may_become(r->node, &who, to))
+			write_affiliation(&bad, bare, was);
+		else if (was != (enum ps_affiliation)to)
+			change_affiliation(c, r->node, bare, (enum ps_affiliation)to);
+	}
 	recheck_subscriptions(c, r->node);
+	ps_change_failed(c, r, "affiliations", td_buf_str(&bad));
+	td_buf_fini(&bad);
 	r->verdict = XMPP_LATER;
 	ps_change_commit(c);
 }

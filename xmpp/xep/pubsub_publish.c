@@ -21,6 +21,7 @@ ps_change_node(struct ps_change *c, struct td_str name)
 	if (n != NULL)
 		return n;
 	ps_config_default(h, name, &cfg);
+	cfg.creator = h->jid;
 	ps_config_write(&cfg, &b);
 	n = ps_node_add(h, name, &cfg);
 	ps_change_add(c, &(struct store_ps_change){
@@ -184,7 +185,8 @@ read_items(struct publish *p, const struct ps_config *cfg)
 		ps_error(p->r, XE_BAD_REQUEST, "item-forbidden");
 		return false;
 	}
-	if (count > ITEMS_PER_PUBLISH) {
+	if (count > ITEMS_PER_PUBLISH || (cfg->persist && cfg->max_items != PS_MAX && count > 1 &&
+					  (int64_t)count > cfg->max_items)) { /* 12.11 */
 		ps_error(p->r, XE_NOT_ALLOWED, "max-items-exceeded");
 		return false;
 	}
@@ -241,6 +243,7 @@ auto_create(struct publish *p, struct ps_config *cfg)
 		return false;
 	}
 	ps_config_default(r->host, r->name, cfg);
+	cfg->creator = r->s->from.bare;
 	if (p->has_options &&
 	    !ps_config_apply(r->a, r->host, r->name, &p->options, true, cfg, &why)) {
 		ps_error(r, XE_CONFLICT, "precondition-not-met");
@@ -414,7 +417,7 @@ on_items(void *arg, const struct store_result *r, const struct store_ps_items *g
 
 	if (h == NULL) {
 		;
-	} else if (r->rc == TD_E_NOTFOUND || (r->rc == 0 && c->ids && got->n == 0)) {
+	} else if (r->rc == TD_E_NOTFOUND) { /* items that are not there are none: 6.5.9.12 */
 		ps_refuse(h, c->iq, XE_ITEM_NOT_FOUND, NULL);
 	} else if (r->rc < 0) {
 		ps_refuse(h, c->iq, XE_INTERNAL_SERVER_ERROR, NULL);

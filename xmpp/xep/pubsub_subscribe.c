@@ -1,5 +1,5 @@
 /* pubsub_subscribe - what a subscriber asks: subscribe, unsubscribe, options, lists of its own (XEP-0060 5.6, 5.7, 6);
- * and how an owner lets one in (8.6). */
+ * and the owner's list of subscribers (8.8). */
 #include <stdio.h>
 #include <stdlib.h>
 #include "gateway/base/err.h"
@@ -7,12 +7,11 @@
 #include "xmpp/xep/pubsub.h"
 
 #define FORM_OPTIONS NS_PUBSUB "#subscribe_options"
-#define FORM_AUTHORIZE NS_PUBSUB "#subscribe_authorization"
 
 /* ---- options of a subscription (6.3) ---- */
 
 static void
-options_form(struct td_buf *b, const struct ps_sub *s)
+options_form(struct td_buf *b, const struct ps_sub *s, enum xmpp_form_kind kind)
 {
 	static const struct xmpp_form_option shows[] = {
 		{ "away", "Away" },        { "chat", "Free for chat" }, { "dnd", "Do not disturb" },
@@ -22,7 +21,7 @@ options_form(struct td_buf *b, const struct ps_sub *s)
 	size_t n = 0;
 	char stamp[32];
 
-	xmpp_form_open(b, FORM_FORM, FORM_OPTIONS);
+	xmpp_form_open(b, kind, FORM_OPTIONS);
 	xmpp_form_add_bool(b, "pubsub#deliver", "Receive notifications", s->deliver);
 	xmpp_form_add_bool(b, "pubsub#digest", "Receive digests", false);
 	xmpp_form_add_bool(b, "pubsub#include_body", "Receive a message body", false);
@@ -169,119 +168,40 @@ tell_state(struct ps_change *c, const struct ps_node *n, struct td_str jid, enum
 	td_buf_fini(&b);
 }
 
-/* ---- asking the owners (8.6) ---- */
-
-static void
-authorize_form(struct td_buf *b, const struct ps_node *n, struct td_str jid)
+void
+ps_change_subscription(struct ps_change *c, struct ps_node *n, struct ps_sub *s, enum ps_state to)
 {
-	xmpp_form_open(b, FORM_FORM, FORM_AUTHORIZE);
-	xmpp_form_title(b, "Subscription request",
-			"Allow this entity to subscribe to the node, or not.");
-	xmpp_form_add1(b, "hidden", "pubsub#subid", NULL, TD_STR(""));
-	xmpp_form_add1(b, "text-single", "pubsub#node", "Node", n->name);
-	xmpp_form_add1(b, "jid-single", "pubsub#subscriber_jid", "Subscriber", jid);
-	xmpp_form_add_bool(b, "pubsub#allow", "Allow the subscription?", false);
-	xmpp_form_close(b);
+	struct td_str jid = td_arena_str(ps_change_arena(c), s->jid);
+
+	keep_sub(c, n, ps_node_set_sub(n, jid, to), jid);
+	tell_state(c, n, jid, to);
 }
 
-static void
-send_form(struct ps_host *h, const struct xmpp_jid *to, const struct ps_node *n, struct td_str jid)
-{
-	struct xmpp_stanza *s = xmpp_stanza_new(XK_MESSAGE, XT_NORMAL);
-	struct xmpp_jid from = xmpp_jid_view(h->jid);
-	struct td_buf b = { 0 };
-	char id[17];
-
-	td_random_id(id, 16);
-	authorize_form(&b, n, jid);
-	xmpp_stanza_set_from(s, &from);
-	xmpp_stanza_set_to(s, to);
-	xmpp_stanza_set_id(s, td_cstr(id));
-	xmpp_stanza_append_raw(s, td_buf_str(&b));
-	s->flags |= XF_NO_BOUNCE;
-	xmpp_route(h->env, s);
-	td_buf_fini(&b);
-}
-
-static void
-ask_owners(struct ps_node *n, struct td_str jid)
+void
+ps_change_tell_owners(struct ps_change *c, const struct ps_node *n, struct td_str jid,
+		      enum ps_state state)
 {
 	const struct ps_affil *af;
+	struct td_buf b = { 0 };
 	size_t i = 0;
 
+	if (!n->cfg.notify_sub)
+		return;
+	td_buf_addz(&b, "<event xmlns='" NS_PUBSUB_EVENT "'>");
+	write_subscription(&b, n->name, jid, state);
+	td_buf_addz(&b, "/></event>");
 	if (n->host->pep) {
 		struct xmpp_jid to = xmpp_jid_view(n->host->jid);
 
-		send_form(n->host, &to, n, jid);
+		ps_change_tell(c, &to, td_buf_str(&b));
 	}
 	while ((af = td_map_next(&n->affils, &i)) != NULL)
 		if (af->affiliation == PSF_OWNER) {
 			struct xmpp_jid to = xmpp_jid_view(af->jid);
 
-			send_form(n->host, &to, n, jid);
+			ps_change_tell(c, &to, td_buf_str(&b));
 		}
-}
-
-void
-ps_send_pending(struct ps_host *h, const struct xmpp_jid *owner)
-{
-	const struct ps_node *n;
-	const struct ps_sub *s;
-	size_t i = 0;
-
-	while ((n = td_map_next(&h->nodes, &i)) != NULL)
-		LIST_FOREACH(s, &n->subs, link)
-	if (s->state == PSS_PENDING)
-		send_form(h, owner, n, s->jid);
-}
-
-bool
-ps_is_authorization(const struct xmpp_stanza *s)
-{
-	const struct xmpp_node *x = xmpp_form_find(s->root);
-
-	if (x == NULL || s->type == XT_ERROR || !td_str_eqc(xmpp_node_attr(x, "type"), "submit"))
-		return false;
-	for (const struct xmpp_node *f = xmpp_node_child(x, NULL, "field"); f != NULL;
-	     f = xmpp_node_next_elem(f))
-		if (td_str_eqc(xmpp_node_attr(f, "var"), "FORM_TYPE")) {
-			const struct xmpp_node *v = xmpp_node_child(f, NULL, "value");
-
-			return v != NULL && v->first != NULL &&
-			       td_str_eqc(v->first->text, FORM_AUTHORIZE);
-		}
-	return false;
-}
-
-bool
-ps_authorization(struct ps_host *h, struct xmpp_stanza *s)
-{
-	struct td_arena *a = td_arena_new(1024);
-	struct xmpp_form f;
-	struct ps_change *c;
-	struct xmpp_jid jid;
-	struct ps_node *n;
-	struct ps_sub *sub;
-	bool allow = false;
-
-	if (xmpp_form_read(a, xmpp_form_find(s->root), &f) < 0 ||
-	    (n = ps_node_find(h, xmpp_form_value(&f, "pubsub#node"))) == NULL ||
-	    !ps_is_owner(n, &s->from) ||
-	    xmpp_jid_parse(a, xmpp_form_value(&f, "pubsub#subscriber_jid"), &jid, NULL) < 0 ||
-	    (sub = ps_node_sub(n, jid.full)) == NULL || sub->state != PSS_PENDING ||
-	    !xmpp_form_bool(&f, "pubsub#allow", &allow)) {
-		td_arena_free(a);
-		return false;
-	}
-	c = ps_change_new(h, NULL);
-	sub = ps_node_set_sub(n, jid.full, allow ? PSS_SUBSCRIBED : PSS_NONE);
-	keep_sub(c, n, sub, jid.full);
-	tell_state(c, n, jid.full, allow ? PSS_SUBSCRIBED : PSS_NONE);
-	ps_change_commit(c);
-	if (allow && n->cfg.send_last != PSL_NEVER)
-		ps_send_last(n, &jid);
-	td_arena_free(a);
-	return true;
+	td_buf_fini(&b);
 }
 
 /* ---- subscribe (6.1) ---- */
@@ -300,7 +220,7 @@ after_subscribe(struct ps_host *h, struct xmpp_stanza *iq, int rc, void *arg)
 
 	(void)iq;
 	if (n != NULL && d->pending)
-		ask_owners(n, to.full);
+		ps_ask_owners(n, to.full);
 	else if (n != NULL && n->cfg.send_last != PSL_NEVER)
 		ps_send_last(n, &to);
 	free(d->node);
@@ -309,14 +229,22 @@ after_subscribe(struct ps_host *h, struct xmpp_stanza *iq, int rc, void *arg)
 	return false;
 }
 
+/* <configured>: options came with the request and are told (6.3.7). */
 static void
-subscribe_result(struct ps_change *c, const struct ps_node *n, const struct ps_sub *s)
+subscribe_result(struct ps_change *c, const struct ps_node *n, const struct ps_sub *s,
+		 bool configured)
 {
 	struct td_buf b = { 0 };
 
 	td_buf_addz(&b, "<pubsub xmlns='" NS_PUBSUB "'>");
 	write_subscription(&b, n->name, s->jid, (enum ps_state)s->state);
-	td_buf_addz(&b, "><subscribe-options/></subscription></pubsub>");
+	td_buf_addz(&b, "><subscribe-options/></subscription>");
+	if (configured) {
+		td_buf_addz(&b, "<options>");
+		options_form(&b, s, FORM_RESULT);
+		td_buf_addz(&b, "</options>");
+	}
+	td_buf_addz(&b, "</pubsub>");
 	ps_change_result(c, td_buf_str(&b));
 	td_buf_fini(&b);
 }
@@ -341,7 +269,7 @@ may_subscribe(struct ps_req *r, const struct ps_sub *s)
 	}
 	if (s == NULL &&
 	    r->node->n_subs >= (uint64_t)ps_limit(r->host, "pubsub_max_subscriptions")) {
-		ps_error(r, XE_POLICY_VIOLATION, "too-many-subscriptions");
+		ps_error_as(r, XE_POLICY_VIOLATION, "wait", "too-many-subscriptions");
 		return false;
 	}
 	return true;
@@ -357,11 +285,17 @@ ps_do_subscribe(struct ps_req *r)
 	struct ps_change *c;
 	struct xmpp_jid jid;
 	struct ps_refusal why;
-	bool pending;
+	bool pending, fresh;
 
 	if (!own_jid(r, &jid))
 		return;
 	s = ps_node_sub(r->node, jid.full);
+	fresh = s == NULL;
+	if (o != NULL &&
+	    (xmpp_node_attr(o, "node").p != NULL || xmpp_node_attr(o, "jid").p != NULL)) {
+		ps_error(r, XE_BAD_REQUEST, NULL); /* 6.3.7 */
+		return;
+	}
 	if (!may_subscribe(r, s))
 		return;
 	if (s != NULL)
@@ -377,7 +311,9 @@ ps_do_subscribe(struct ps_req *r)
 	s->shows = probe.shows;
 	s->expire = probe.expire;
 	keep_sub(c, r->node, s, jid.full);
-	subscribe_result(c, r->node, s);
+	subscribe_result(c, r->node, s, x != NULL);
+	if (fresh && !pending)
+		ps_change_tell_owners(c, r->node, jid.full, PSS_SUBSCRIBED);
 	done = td_zalloc(sizeof(*done));
 	done->node = td_strndup(r->name);
 	done->jid = td_strndup(jid.full);
@@ -405,14 +341,10 @@ ps_do_unsubscribe(struct ps_req *r)
 	if (!own_jid(r, &jid))
 		return;
 	if (ps_node_sub(r->node, jid.full) == NULL) {
-		ps_error(r, XE_UNEXPECTED_REQUEST, "not-subscribed");
+		ps_error_as(r, XE_UNEXPECTED_REQUEST, "cancel", "not-subscribed");
 		return;
 	}
-	if (xmpp_node_attr(r->what, "subid").len > 0) {
-		ps_error(r, XE_NOT_ACCEPTABLE, "invalid-subid");
-		return;
-	}
-	c = ps_change_new(r->host, r->s);
+	c = ps_change_new(r->host, r->s); /* a subid means nothing here (6.2.3.5) */
 	(void)ps_node_set_sub(r->node, jid.full, PSS_NONE);
 	keep_sub(c, r->node, NULL, jid.full);
 	td_buf_addz(&b, "<pubsub xmlns='" NS_PUBSUB "'>");
@@ -420,6 +352,7 @@ ps_do_unsubscribe(struct ps_req *r)
 	td_buf_addz(&b, "/></pubsub>");
 	ps_change_result(c, td_buf_str(&b));
 	td_buf_fini(&b);
+	ps_change_tell_owners(c, r->node, jid.full, PSS_NONE);
 	r->verdict = XMPP_LATER;
 	ps_change_commit(c);
 }
@@ -442,7 +375,7 @@ own_sub(struct ps_req *r)
 		return NULL;
 	s = ps_node_sub(r->node, jid.full);
 	if (s == NULL)
-		ps_error(r, XE_UNEXPECTED_REQUEST, "not-subscribed");
+		ps_error_as(r, XE_UNEXPECTED_REQUEST, "modify", "not-subscribed");
 	else if (xmpp_node_attr(r->what, "subid").len > 0)
 		ps_error(r, XE_NOT_ACCEPTABLE, "invalid-subid");
 	else
@@ -463,7 +396,7 @@ ps_get_options(struct ps_req *r)
 	td_buf_addz(&b, "' jid='");
 	td_buf_add_xml(&b, s->jid);
 	td_buf_addz(&b, "'>");
-	options_form(&b, s);
+	options_form(&b, s, FORM_FORM);
 	td_buf_addz(&b, "</options></pubsub>");
 	ps_result(r, td_buf_str(&b));
 	td_buf_fini(&b);
@@ -509,7 +442,7 @@ ps_get_default_options(struct ps_req *r)
 		td_buf_addc(&b, '\'');
 	}
 	td_buf_addc(&b, '>');
-	options_form(&b, &s);
+	options_form(&b, &s, FORM_FORM);
 	td_buf_addz(&b, "</default></pubsub>");
 	ps_result(r, td_buf_str(&b));
 	td_buf_fini(&b);
@@ -608,46 +541,63 @@ ps_owner_get_subscriptions(struct ps_req *r)
 	td_buf_fini(&b);
 }
 
+/* One <subscription/> of an owner's list.  False: it is none; *to = -1: it cannot be that. */
+static bool
+read_subscription(struct ps_req *r, const struct xmpp_node *e, struct xmpp_jid *jid, int *to)
+{
+	struct td_str state = xmpp_node_attr(e, "subscription");
+	const struct ps_sub *s;
+
+	if (strcmp(e->name, "subscription") != 0 ||
+	    xmpp_jid_parse(r->a, xmpp_node_attr(e, "jid"), jid, NULL) < 0)
+		return false;
+	s = ps_node_sub(r->node, jid->full);
+	*to = state.p != NULL ? ps_state_of(state) : s != NULL ? s->state : PSS_NONE;
+	if (*to == PSS_UNCONFIGURED)
+		*to = -1;
+	return true;
+}
+
+/* 8.8.2.4: what cannot be is given back as it is; all else is done. */
 void
 ps_owner_set_subscriptions(struct ps_req *r)
 {
-	const struct xmpp_node *e = xmpp_node_child(r->what, NULL, NULL);
+	const struct xmpp_node *first = xmpp_node_child(r->what, NULL, NULL), *e;
 	struct ps_change *c;
 	struct xmpp_jid jid;
+	struct td_buf bad = { 0 };
 	unsigned n = 0;
+	int to;
 
-	/* all of them are good, or none is done */
-	for (const struct xmpp_node *i = e; i != NULL; i = xmpp_node_next_elem(i)) {
-		struct td_str state = xmpp_node_attr(i, "subscription");
-		int to = state.p != NULL ? ps_state_of(state) : PSS_NONE;
-
-		if (strcmp(i->name, "subscription") != 0 ||
-		    xmpp_jid_parse(r->a, xmpp_node_attr(i, "jid"), &jid, NULL) < 0 || to < 0 ||
-		    to == PSS_UNCONFIGURED) {
+	for (e = first; e != NULL; e = xmpp_node_next_elem(e), n++)
+		if (!read_subscription(r, e, &jid, &to)) {
 			ps_error(r, XE_NOT_ACCEPTABLE, NULL);
 			return;
 		}
-		n++;
-	}
 	if (r->node->n_subs + n > (uint64_t)ps_limit(r->host, "pubsub_max_subscriptions") + 1) {
-		ps_error(r, XE_POLICY_VIOLATION, "too-many-subscriptions");
+		ps_error_as(r, XE_POLICY_VIOLATION, "wait", "too-many-subscriptions");
 		return;
 	}
 	c = ps_change_new(r->host, r->s);
-	for (; e != NULL; e = xmpp_node_next_elem(e)) {
-		struct td_str state = xmpp_node_attr(e, "subscription");
+	for (e = first; e != NULL; e = xmpp_node_next_elem(e)) {
 		struct ps_sub *s;
-		enum ps_state to, was;
+		enum ps_state was;
 
-		(void)xmpp_jid_parse(r->a, xmpp_node_attr(e, "jid"), &jid, NULL);
+		(void)read_subscription(r, e, &jid, &to);
 		s = ps_node_sub(r->node, jid.full);
 		was = s != NULL ? (enum ps_state)s->state : PSS_NONE;
-		if (state.p == NULL || (to = (enum ps_state)ps_state_of(state)) == was)
-			continue; /* unchanged */
-		s = ps_node_set_sub(r->node, jid.full, to);
-		keep_sub(c, r->node, s, jid.full);
-		tell_state(c, r->node, jid.full, to);
+		if (to < 0) {
+			td_buf_addz(&bad, "<subscription jid='");
+			td_buf_add_xml(&bad, jid.full);
+			td_buf_addf(&bad, "' subscription='%s'/>", ps_state_name(was));
+		} else if ((enum ps_state)to != was) {
+			keep_sub(c, r->node, ps_node_set_sub(r->node, jid.full, (enum ps_state)to),
+				 jid.full);
+			tell_state(c, r->node, jid.full, (enum ps_state)to);
+		}
 	}
+	ps_change_failed(c, r, "subscriptions", td_buf_str(&bad));
+	td_buf_fini(&bad);
 	r->verdict = XMPP_LATER;
 	ps_change_commit(c);
 }

@@ -79,9 +79,17 @@ run_pubsub(struct ps_req *r)
 		ps_error(r, XE_BAD_REQUEST, NULL);
 		return;
 	}
-	/* <options/> may stand before what it belongs to */
-	if (strcmp(r->what->name, "options") == 0 && xmpp_node_next_elem(r->what) != NULL)
-		r->what = xmpp_node_next_elem(r->what);
+	if (xmpp_node_next_elem(r->what) != NULL) {
+		if (strcmp(r->what->name, "options") == 0 ||
+		    (strcmp(r->what->name, "configure") == 0 &&
+		     strcmp(r->pubsub->ns, NS_PUBSUB) == 0)) {
+			ps_error(r, XE_BAD_REQUEST,
+				 NULL); /* they follow what they belong to (6.3.7, 8.1.3) */
+			return;
+		}
+		if (strcmp(r->what->name, "publish-options") == 0)
+			r->what = xmpp_node_next_elem(r->what);
+	}
 	r->name = xmpp_node_attr(r->what, "node");
 	r->node = ps_node_find(r->host, r->name.p != NULL ? r->name : TD_STR(""));
 	if (r->host->pep && td_str_eqc(r->name, NS_BOOKMARKS_OLD) && ps_bookmarks_request(r))
@@ -107,7 +115,9 @@ run_request(struct ps_host *h, struct xmpp_stanza *s)
 
 	r.a = td_arena_new(1024);
 	r.verdict = XMPP_PASS;
-	if (!info && strcmp(r.pubsub->ns, NS_DISCO_ITEMS) != 0) {
+	if (strcmp(r.pubsub->ns, NS_COMMANDS) == 0) {
+		ps_do_command(&r);
+	} else if (!info && strcmp(r.pubsub->ns, NS_DISCO_ITEMS) != 0) {
 		run_pubsub(&r);
 	} else {
 		r.name = xmpp_node_attr(r.pubsub, "node");
@@ -167,6 +177,7 @@ is_ours(const struct xmpp_stanza *s)
 	    p->ns == NULL)
 		return false;
 	return strcmp(p->ns, NS_PUBSUB) == 0 || strcmp(p->ns, NS_PUBSUB_OWNER) == 0 ||
+	       (xmpp_node_is(p, NS_COMMANDS, "command") && s->type == XT_SET) ||
 	       ((strcmp(p->ns, NS_DISCO_INFO) == 0 || strcmp(p->ns, NS_DISCO_ITEMS) == 0) &&
 		s->type == XT_GET);
 }
