@@ -5,6 +5,8 @@
  * takes all that waits, runs it as one transaction (when an op fails, again, with a savepoint
  * each, so that it does not spoil the rest), commits, and only then posts the replies.  An op whose key
  * has reads under way at a reader stays in the queue, with all behind it that share a key.
+ * What a loop asks for in one turn wakes the threads once, at its end: a wake per op would let
+ * them run for one op at a time, each time in place of the loop when cores are few.
  * Lazy ops do not make it begin by themselves, for LAZY_MS; they keep their place.
  *
  * When a transaction breaks (disk full, I/O), its ops are run again one by one: what still
@@ -24,6 +26,7 @@
 #define READ_BATCH 64u           /* reads per snapshot: a long one would hold up checkpoints */
 #define QUEUE_BYTES (256u << 20) /* then callers are told BUSY */
 #define READERS_MAX 16u
+#define WAKE_MAX 16u  /* ops that wait for the end of a loop's turn */
 #define LAZY_MS 50u   /* how long a lazy op may wait for others */
 #define LAZY_MAX 256u /* and how many may */
 #define WARY 100u     /* batches with savepoints after an op failed */
@@ -75,6 +78,20 @@ struct store {
 	unsigned wary; /* writer only: this many batches get savepoints */
 };
 
+/* Whom this thread's loop wakes at the end of its turn. */
+struct waker {
+	struct td_task task;
+	struct td_loop *loop;
+	struct store *st; /* NULL: nobody's threads */
+	uint32_t who;
+	unsigned n;
+};
+
+/* A set of the threads of a store. */
+#define WRITER 1u
+#define READER(i) (2u << (i))
+
+static __thread struct waker waker;
 static const struct td_logctx store_log = { .domain = "store" };
 
 /* ---- ops ---- */
@@ -261,7 +278,7 @@ wakes(struct store *st, const struct store_op *op)
 
 /* Who is to be woken for it, if anybody: with the lock given back, or it would wake only to wait
  * for that. */
-static pthread_cond_t *
+static uint32_t
 push(struct store *st, struct store_op *op)
 {
 	st->queued++;
@@ -270,15 +287,15 @@ push(struct store *st, struct store_op *op)
 		for (size_t i = 0; i < op->n_keys; i++)
 			st->keys[op->keys[i]].queued += draws(op, i);
 		STAILQ_INSERT_TAIL(&st->ops, op, link);
-		return wakes(st, op) ? &st->more : NULL;
+		return wakes(st, op) ? WRITER : 0;
 	} else {
 		/* reads of one key meet the same reader, so they keep their order */
-		struct reader *r = &st->readers[op->n_keys > 0 ? op->keys[0] % st->n_readers : 0];
+		unsigned r = op->n_keys > 0 ? op->keys[0] % st->n_readers : 0;
 
 		for (size_t i = 0; i < op->n_keys; i++)
 			st->keys[op->keys[i]].reading++;
-		STAILQ_INSERT_TAIL(&r->ops, op, link);
-		return &r->more;
+		STAILQ_INSERT_TAIL(&st->readers[r].ops, op, link);
+		return READER(r);
 	}
 }
 
@@ -372,12 +389,61 @@ done_settle(struct store *st, struct done *d, bool writer)
 	d->ops = d->bytes = d->n = 0;
 }
 
+static void
+signal_to(struct store *st, uint32_t who)
+{
+	if (who & WRITER)
+		pthread_cond_signal(&st->more);
+	for (unsigned i = 0; who >= READER(i); i++)
+		if (who & READER(i))
+			pthread_cond_signal(&st->readers[i].more);
+}
+
+static void
+end_of_turn(struct td_task *task)
+{
+	struct waker *w = (struct waker *)task;
+
+	signal_to(w->st, w->who);
+	w->st = NULL;
+	w->who = w->n = 0;
+}
+
+static void
+wake_now(struct waker *w)
+{
+	td_loop_undefer(w->loop, &w->task);
+	end_of_turn(&w->task);
+}
+
+/* <loop>: whose thread this may be, or NULL. */
+static void
+wake(struct store *st, uint32_t who, struct td_loop *loop)
+{
+	struct waker *w = &waker;
+
+	if (loop == NULL || !td_loop_is_turning(loop)) {
+		signal_to(st, who);
+		return;
+	}
+	if (w->st != NULL && (w->st != st || w->loop != loop))
+		wake_now(w);
+	w->task.run = end_of_turn;
+	w->loop = loop;
+	w->st = st;
+	w->who |= who;
+	td_loop_defer(loop, &w->task);
+	if (++w->n >= WAKE_MAX)
+		wake_now(w);
+}
+
 void
 store_op_submit(struct store_op *op)
 {
 	struct store *st = op->st;
 	const char *refused = NULL;
-	pthread_cond_t *wake = NULL;
+	struct td_loop *loop = op->loop; /* the op may be gone once it is pushed */
+	uint32_t who = 0;
 
 	op->bytes = td_arena_used(op->arena);
 	pthread_mutex_lock(&st->lock);
@@ -386,10 +452,10 @@ store_op_submit(struct store_op *op)
 	else if (st->bytes + op->bytes > QUEUE_BYTES)
 		refused = "the store's queue is full";
 	else
-		wake = push(st, op);
+		who = push(st, op);
 	pthread_mutex_unlock(&st->lock);
-	if (wake != NULL)
-		pthread_cond_signal(wake);
+	if (who != 0)
+		wake(st, who, loop);
 	if (refused != NULL) {
 		atomic_fetch_add(&st->errors, 1);
 		set_result(op, td_fail(&op->err, TD_E_BUSY, "%s", refused));
@@ -670,18 +736,21 @@ run_reads(struct reader *r, struct store_ops *batch, struct done *d)
 	/* one snapshot, also across the statements of one op */
 	int rc = store_db_do(r->db, NULL, "BEGIN", SV_NONE);
 
-	while ((op = STAILQ_FIRST(batch)) != NULL) {
-		STAILQ_REMOVE_HEAD(batch, link);
+	STAILQ_FOREACH(op, batch, link)
+	{
 		errors += is_trouble(run_op(op, r->db));
 		n++;
 		done_add(d, op, false);
-		answer(op);
 	}
 	if (rc >= 0 && store_db_do(r->db, NULL, "COMMIT", SV_NONE) < 0 &&
 	    !sqlite3_get_autocommit(store_db_handle(r->db)))
 		(void)store_db_do(r->db, NULL, "ROLLBACK", SV_NONE);
 	atomic_fetch_add(&r->st->reads, n);
 	atomic_fetch_add(&r->st->errors, errors);
+	while ((op = STAILQ_FIRST(batch)) != NULL) {
+		STAILQ_REMOVE_HEAD(batch, link);
+		answer(op);
+	}
 }
 
 static void *
@@ -818,6 +887,8 @@ store_close(struct store **stp)
 	if (st == NULL)
 		return;
 	*stp = NULL;
+	if (waker.st == st)
+		wake_now(&waker);
 	pthread_mutex_lock(&st->lock);
 	st->closing = true;
 	st->purge_at = UINT64_MAX / 2;

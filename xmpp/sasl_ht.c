@@ -9,11 +9,11 @@
 
 #include <stdlib.h>
 #include <openssl/crypto.h>
-#include <openssl/hmac.h>
 
 #include "gateway/base/err.h"
 #include "gateway/base/loop.h"
 #include "store/signin.h"
+#include "xmpp/hmac.h"
 
 #define MAC_LEN 32u
 
@@ -74,11 +74,11 @@ static void
 mac_of(const char *token, const char *who, struct td_str binding, unsigned char out[MAC_LEN])
 {
 	struct td_buf b = { 0 };
-	unsigned len = MAC_LEN;
 
 	td_buf_addz(&b, who);
 	td_buf_adds(&b, binding);
-	(void)HMAC(EVP_sha256(), token, XMPP_TOKEN_LEN, (unsigned char *)b.p, b.len, out, &len);
+	if (!xmpp_hmac(EVP_sha256(), token, XMPP_TOKEN_LEN, td_buf_str(&b), out))
+		td_random(out, MAC_LEN); /* nobody's */
 	td_buf_fini(&b);
 }
 

@@ -2,11 +2,11 @@
  *
  * Ours, not GNU SASL's: see docs/adr/0003-sasl.md.  Two client messages; the credentials are
  * fetched between reading the first and answering it. */
+#include "xmpp/hmac.h"
 #include "xmpp/sasl_priv.h"
 
 #include <stdlib.h>
 #include <openssl/crypto.h>
-#include <openssl/hmac.h>
 
 #define NONCE_BYTES 18 /* 24 characters of base64, which never has a comma */
 
@@ -230,16 +230,14 @@ static bool
 proof_is_right(const EVP_MD *md, const struct scram *sc, struct td_str proof)
 {
 	unsigned char sig[EVP_MAX_MD_SIZE], stored[EVP_MAX_MD_SIZE];
-	unsigned len = 0;
 	bool right;
 
 	if (proof.len != sc->key.key_len ||
-	    HMAC(md, sc->key.stored_key, (int)sc->key.key_len, (unsigned char *)sc->auth.p,
-		 sc->auth.len, sig, &len) == NULL)
+	    !xmpp_hmac(md, sc->key.stored_key, sc->key.key_len, td_buf_str(&sc->auth), sig))
 		return false;
-	for (size_t i = 0; i < len; i++)
+	for (size_t i = 0; i < proof.len; i++)
 		sig[i] ^= (unsigned char)proof.p[i];
-	right = EVP_Digest(sig, len, stored, &len, md, NULL) == 1 &&
+	right = EVP_Digest(sig, proof.len, stored, NULL, md, NULL) == 1 &&
 		CRYPTO_memcmp(stored, sc->key.stored_key, sc->key.key_len) == 0;
 	td_wipe(sig, sizeof(sig)); /* it was the client's key */
 	return right;
@@ -255,7 +253,6 @@ client_final(struct xmpp_sasl *s, struct td_str in, struct td_buf *out, enum xmp
 	enum xmpp_sasl_step step = sasl_fail(error, SASL_MALFORMED_REQUEST);
 	unsigned char sig[EVP_MAX_MD_SIZE];
 	bool right;
-	unsigned len;
 
 	if (!next_field(&rest, &field) || !is_attr(field, 'c', &value) ||
 	    td_base64_decode(value, &binding) < 0)
@@ -279,11 +276,11 @@ client_final(struct xmpp_sasl *s, struct td_str in, struct td_buf *out, enum xmp
 	if (step != SASL_SUCCESS)
 		goto out;
 	step = sasl_fail(error, SASL_TEMPORARY_AUTH_FAILURE);
-	if (HMAC(s->mech->md(), sc->key.server_key, (int)sc->key.key_len,
-		 (unsigned char *)sc->auth.p, sc->auth.len, sig, &len) == NULL)
+	if (!xmpp_hmac(s->mech->md(), sc->key.server_key, sc->key.key_len, td_buf_str(&sc->auth),
+		       sig))
 		goto out;
 	td_buf_addz(out, "v=");
-	td_buf_add_base64(out, sig, len);
+	td_buf_add_base64(out, sig, sc->key.key_len);
 	step = SASL_SUCCESS;
 out:
 	td_buf_fini(&binding);

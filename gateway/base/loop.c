@@ -32,6 +32,7 @@ struct td_loop {
 	_Atomic bool stop;
 	pthread_t thread;
 	_Atomic bool running;
+	bool turning; /* its own thread's: deferred tasks will be run */
 	struct timer_list wheel[SLOTS];
 	uint64_t tick; /* last tick handled */
 	size_t timers;
@@ -320,10 +321,12 @@ void
 td_loop_turn(struct td_loop *l, bool block)
 {
 	l->now = td_mono_ms();
+	l->turning = true;
 	event_base_loop(l->base, EVLOOP_ONCE | (block ? 0 : EVLOOP_NONBLOCK));
 	l->now = td_mono_ms();
 	run_due(l);
 	run_tasks(l);
+	l->turning = false;
 	run_graves(l);
 }
 
@@ -361,6 +364,12 @@ bool
 td_loop_is_mine(const struct td_loop *l)
 {
 	return pthread_equal(l->thread, pthread_self()) != 0;
+}
+
+bool
+td_loop_is_turning(const struct td_loop *l)
+{
+	return td_loop_is_mine(l) && l->turning;
 }
 
 void

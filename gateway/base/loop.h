@@ -55,6 +55,8 @@ void td_loop_turn(struct td_loop *l, bool block);
 void td_loop_stop(struct td_loop *l);                    /* any thread */
 void td_loop_post(struct td_loop *l, struct td_mail *m); /* any thread; lock-free */
 bool td_loop_is_mine(const struct td_loop *l);           /* called on its thread? */
+/* Called on its thread, in a turn that has not yet run its deferred tasks to the end? */
+bool td_loop_is_turning(const struct td_loop *l);
 
 void td_loop_defer(struct td_loop *l, struct td_task *t);
 void td_loop_undefer(struct td_loop *l, struct td_task *t);
