@@ -41,8 +41,8 @@ class Blocking(ServerCase):
         self.assertFalse(self.refused(b, a.bare))
         self.block(a, b.bare)
         self.assertEqual(self.listed(a), [b.bare])
-        self.assertTrue(self.refused(b, a.bare))
-        self.assertTrue(self.refused(b, a.jid))
+        self.assertTrue(self.refused(b, a.bare), b._history())
+        self.assertTrue(self.refused(b, a.jid), b._history())
         self.assertError(b.get(xmppc.PING, "ping", a.bare), "service-unavailable")
         self.assertError(b.get(xmppc.PING, "ping", a.jid), "service-unavailable")
         self.unblock(a, b.bare)
@@ -145,14 +145,14 @@ class Blocking(ServerCase):
         a, b = self.login(name), self.login()
         self.block(a, b.bare)
         a.close()
-        self.assertTrue(self.refused(b, at(name)))
+        self.assertTrue(self.refused(b, at(name)), b._history())
         a = self.login(name)
         self.assertEqual(self.listed(a), [b.bare])
 
     def test_normalised(self):
         a, b = self.login(), self.login()
         self.block(a, b.bare.upper())
-        self.assertTrue(self.refused(b, a.bare))
+        self.assertTrue(self.refused(b, a.bare), b._history())
 
     def test_reports(self):
         a, b = self.login(), self.login()

@@ -227,14 +227,27 @@ replay_end(struct replay *r)
 	replay_free(&r->call);
 }
 
+/* RFC 6120 10.1: an answer does not overtake a message of the same sender. */
+static bool
+is_behind(const struct replay *r, const struct xmpp_stanza *s)
+{
+	const struct xmpp_waiting *w;
+
+	STAILQ_FOREACH(w, &r->held, link)
+	if (td_str_eq(w->s->from.bare, s->from.bare))
+		return true;
+	return false;
+}
+
 bool
 xmpp_offline_holds(struct xmpp_session *sess, struct xmpp_stanza *s)
 {
 	struct replay *r = sess->module_data[XMPP_SESSION_SLOT_REPLAY];
 	struct xmpp_waiting *w;
 
-	if (r == NULL || s->kind != XK_MESSAGE || s->row != 0 || (s->flags & XF_COPY) ||
-	    r->n_held == HELD_MAX)
+	if (r == NULL || s->row != 0 || (s->flags & XF_COPY) || r->n_held == HELD_MAX)
+		return false;
+	if ((s->kind != XK_MESSAGE || s->type == XT_ERROR) && !is_behind(r, s))
 		return false;
 	w = td_zalloc(sizeof(*w));
 	w->s = xmpp_stanza_ref(s);

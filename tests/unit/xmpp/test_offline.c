@@ -279,6 +279,30 @@ START_TEST(live_messages_wait)
 }
 END_TEST
 
+/* RFC 6120 10.1: nobody's answer overtakes what they said before; the answers of others need not wait. */
+START_TEST(answers_wait_behind_messages)
+{
+	struct xmpp_session *home = lab_bind(HOME);
+	int other, last, live, answer;
+
+	send_many(60);
+	lab_says(home, "<presence/>");
+	lab_arrives("<iq type='result' from='they@r.test/x' to='" HOME "' id='other'/>");
+	lab_arrives("<message from='them@r.test/x' to='" HOME
+		    "' type='chat'><body>live</body></message>");
+	lab_arrives("<iq type='result' from='them@r.test' to='" HOME "' id='answer'/>");
+	lab_settle();
+	other = lab_find(HOME, "id='other'", NULL, NULL);
+	last = lab_find(HOME, "<body>n59</body>", NULL, NULL);
+	live = lab_find(HOME, "<body>live</body>", NULL, NULL);
+	answer = lab_find(HOME, "id='answer'", NULL, NULL);
+	ck_assert_int_ge(other, 0);
+	ck_assert_int_lt(other, last);
+	ck_assert_int_lt(last, live);
+	ck_assert_int_lt(live, answer);
+}
+END_TEST
+
 /* What a broken session gives back is still in the store: no second row. */
 START_TEST(given_back)
 {
@@ -367,6 +391,7 @@ main(void)
 	tcase_add_test(tc, waits_for_priority);
 	tcase_add_test(tc, online_before_the_commit);
 	tcase_add_test(tc, live_messages_wait);
+	tcase_add_test(tc, answers_wait_behind_messages);
 	tcase_add_test(tc, given_back);
 	tcase_add_test(tc, unreadable_row_is_skipped);
 	tcase_add_test(tc, shutdown_under_way);
