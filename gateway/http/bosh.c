@@ -16,7 +16,9 @@
 #define POLL_INACTIVITY_S 120u
 #define POLLING_S 2u
 #define MAX_PAUSE_S 120u
-#define MAX_HOLD 4u
+/* One waiting request is enough to push.  A client that asks to hold all the connections it has, as stanza
+ * does (two), could not say anything while they wait. */
+#define MAX_HOLD 1u
 #define MAX_REQUESTS (MAX_HOLD + 1u)
 #define MAX_REPEATS 50u /* of requests answered before, with no new one between */
 #define MAX_YOUNG 2000u /* sessions of a worker that are not signed in */

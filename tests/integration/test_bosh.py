@@ -67,8 +67,9 @@ class Creation(BoshCase):
     def test_limits_are_ours(self):
         self.bind(wait=100000, hold=100)
         self.assertLessEqual(int(self.first.get("wait")), 60)
-        self.assertLessEqual(int(self.first.get("hold")), 10)
-        self.assertEqual(int(self.first.get("requests")), int(self.first.get("hold")) + 1)
+        # who has two connections and wants both held keeps one to speak on
+        self.assertEqual(self.first.get("hold"), "1")
+        self.assertEqual(self.first.get("requests"), "2")
 
     def test_sids_differ(self):
         self.assertNotEqual(self.bind().sid[:20], self.bind().sid[:20])
