@@ -504,11 +504,11 @@ xmpp_sasl2_moved(struct xmpp_c2s *c)
 }
 
 bool
-xmpp_sasl2_resumed(struct xmpp_c2s *c, struct td_str resumed_xml)
+xmpp_sasl2_resumed(struct xmpp_c2s *c, struct td_str jid, struct td_str resumed_xml)
 {
 	if (c->nego == NULL || c->nego->sasl2 == NULL)
 		return false;
-	write_success(c, td_cstr(c->bare), resumed_xml);
+	write_success(c, jid, resumed_xml);
 	c->nego->waiting = false; /* held goes with the negotiation, and reading goes on */
 	return true;
 }

@@ -24,8 +24,8 @@ bool xmpp_sasl2_token(struct xmpp_c2s *c, struct xmpp_sasl *sasl);
 void xmpp_sasl2_success(struct xmpp_c2s *c, struct td_str more);
 /* The stream came to the owner of its account: go on.  It may be gone on return. */
 void xmpp_sasl2_moved(struct xmpp_c2s *c);
-/* A session was resumed on <c>: say so inside <success/>.  False: it does not sign in by SASL2. */
-bool xmpp_sasl2_resumed(struct xmpp_c2s *c, struct td_str resumed_xml);
+/* The session of the full <jid> was resumed on <c>: say so inside <success/>.  False: it does not sign in by SASL2. */
+bool xmpp_sasl2_resumed(struct xmpp_c2s *c, struct td_str jid, struct td_str resumed_xml);
 /* The session <c> waited for is gone: a new one is bound at the end of the turn.  False likewise. */
 bool xmpp_sasl2_not_resumed(struct xmpp_c2s *c);
 void xmpp_sasl2_free(struct xmpp_sasl2 *s2);

@@ -349,7 +349,7 @@ class Resume(Base):
         self.succeeds(e)
         r = kid(e, "resumed", SM)
         self.assertEqual(r.get("previd"), a.sm_id)
-        self.assertEqual(text(e, "authorization-identifier"), at(user))
+        self.assertEqual(text(e, "authorization-identifier"), a.jid)     # a resumed session has a resource bound
         self.assertEqual(text(c.wait(xmppc.body_is("while away"))), "while away")
         # no features: the stream is simply there again
         c.jid = a.jid

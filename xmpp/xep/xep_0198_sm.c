@@ -576,7 +576,7 @@ finish_resume(struct xmpp_sm *sm)
 	}
 	td_buf_addf(&resumed, "<resumed xmlns='" NS_SM "' h='%u' previd='%s'/>", sm->settled,
 		    sm->id);
-	if (!xmpp_sasl2_resumed(c, td_buf_str(&resumed)))
+	if (!xmpp_sasl2_resumed(c, sess->jid.full, td_buf_str(&resumed)))
 		td_buf_adds(xmpp_c2s_out(c), td_buf_str(&resumed));
 	td_buf_fini(&resumed);
 	for (uint32_t i = 0; i < sm->len; i++)
