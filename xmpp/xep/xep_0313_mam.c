@@ -440,6 +440,17 @@ account_features(struct xmpp_disco_ext *self, struct xmpp_user *u, struct td_buf
 				 "<feature var='urn:xmpp:fulltext:0'/>");
 }
 
+/* The archives are the accounts', and section 7 has them say so.  Clients that ask the server only, profanity among
+ * them, take its silence for an answer about all. */
+static void
+host_features(struct xmpp_disco_ext *self, struct xmpp_env *env, struct td_str domain,
+	      struct td_buf *out)
+{
+	(void)self;
+	if (mam_is_on(env->module_data[XMPP_SLOT_MAM], domain))
+		td_buf_addz(out, "<feature var='" NS_MAM "'/><feature var='" NS_MAM "#extended'/>");
+}
+
 static void
 mam_start(struct xmpp_env *env)
 {
@@ -451,6 +462,7 @@ mam_start(struct xmpp_env *env)
 	m->flush.run = on_flush;
 	m->expire.fire = on_expire;
 	m->disco.account = account_features;
+	m->disco.info = host_features;
 	env->module_data[XMPP_SLOT_MAM] = m;
 	xmpp_disco_extend(env, &m->disco);
 	if (env->index == 0)
