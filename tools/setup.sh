@@ -6,8 +6,8 @@ build="gcc make pkg-config libc6-dev libevent-dev libssl-dev libexpat1-dev libmi
 libsqlite3-dev libgsasl-dev libidn-dev libidn2-dev libgmime-3.0-dev libcurl4-openssl-dev libxml2-dev
 libjansson-dev libpcre2-dev libwslay-dev openssl python3 python3-slixmpp"
 tests="check postfix m4 libwrap0 libdb5.3 libldap-2.5-0 liblockfile1 libnsl2 libsasl2-2"
-browser="chromium chromium-driver"
-converse=14.0.0
+others="chromium chromium-driver go-sendxmpp nodejs profanity tmux"
+npm_packages='"converse.js": "14.0.0", "@xmpp/client": "0.14.0", "stanza": "12.22.0"'
 npm=${TANDEM_NPM:-${HOME:-/root}/.cache/tandem-npm}
 debs=${TANDEM_DEBS:-${HOME:-/root}/.cache/tandem-debs}
 
@@ -61,13 +61,16 @@ sendmail_fetch()
 	mkdir -p "$debs" && cd "$debs" && apt-get download -qq sendmail-bin sendmail-base sendmail-cf
 }
 
-# The browser test's web client; the package manager for it is not installed for this alone.
-converse_fetch()
+# The clients written in JavaScript; the package manager for them is not installed for these alone.
+npm_fetch()
 {
-	[ -f "$npm/node_modules/converse.js/dist/converse.min.js" ] && return 0
+	want="{ \"private\": true, \"dependencies\": { $npm_packages } }"
+	[ -d "$npm/node_modules/stanza" ] && [ "$(cat "$npm/package.json" 2>/dev/null)" = "$want" ] && return 0
 	command -v npm >/dev/null 2>&1 || { echo "there is no npm"; return 1; }
-	mkdir -p "$npm" && cd "$npm" &&
-		npm install --no-audit --no-fund --ignore-scripts --no-save "converse.js@$converse" 2>&1
+	# from nothing: npm stumbles over what another list of packages left
+	rm -rf "$npm/node_modules" "$npm/package-lock.json"
+	mkdir -p "$npm" && cd "$npm" && printf '%s\n' "$want" >package.json &&
+		npm install --no-audit --no-fund --ignore-scripts --no-package-lock 2>&1
 }
 
 for tool in dpkg-query apt-get; do
@@ -118,12 +121,16 @@ if [ "${1:-check}" != run ] && ! sendmail_there; then
 	sendmail_there || say "Sendmail's packages cannot be fetched, so its tests are skipped: $(echo "$why" | tail -n 1)"
 fi
 if [ "${1:-check}" != run ]; then
-	# apart from the rest: not every system has them as packages
+	# apart from the rest, and one by one: not every system has them as packages
 	# shellcheck disable=SC2086
-	missing=$(missing_of $browser)
-	# shellcheck disable=SC2086
-	if [ -n "$missing" ] && { { [ -n "$as" ] && ! command -v sudo >/dev/null 2>&1; } || ! install_all $missing; }; then
-		say "there is no" $missing "so the browser test is skipped"
+	missing=$(missing_of $others)
+	if [ -n "$missing" ] && { [ -z "$as" ] || command -v sudo >/dev/null 2>&1; }; then
+		# shellcheck disable=SC2086
+		install_all $missing || for p in $missing; do install_all "$p" || true; done
+		# shellcheck disable=SC2086
+		missing=$(missing_of $missing)
 	fi
-	why=$(converse_fetch) || say "converse.js cannot be fetched, so the browser test is skipped: $(echo "$why" | tail -n 1)"
+	# shellcheck disable=SC2086
+	[ -z "$missing" ] || say "there is no" $missing "so tests with it are skipped"
+	why=$(npm_fetch) || say "converse.js, xmpp.js and stanza cannot be fetched, so tests with them are skipped: $(echo "$why" | tail -n 1)"
 fi
