@@ -39,10 +39,12 @@ static int
 load_account(struct get_op *o, struct store_db *db, int64_t *id)
 {
 	sqlite3_stmt *q;
-	int64_t count = 0;
-	int rc = store_db_query(db, &o->op.err, &q,
-				"SELECT id, disabled, roster_ver FROM accounts WHERE jid = ?1",
-				SV(sv_text(o->jid)));
+	int rc = store_db_query(
+		db, &o->op.err, &q,
+		"SELECT id, disabled, roster_ver,"
+		" (SELECT count(*) FROM messages WHERE account = accounts.id),"
+		" EXISTS (SELECT 1 FROM ps_nodes WHERE owner = ?1) FROM accounts WHERE jid = ?1",
+		SV(sv_text(o->jid)));
 
 	if (rc < 0 || (rc = store_db_next(db, &o->op.err, q)) <= 0)
 		return rc;
@@ -50,16 +52,9 @@ load_account(struct get_op *o, struct store_db *db, int64_t *id)
 	o->ro.account_exists = true;
 	o->ro.account_disabled = sqlite3_column_int64(q, 1) != 0;
 	o->ro.ver = (uint64_t)sqlite3_column_int64(q, 2);
-	rc = store_db_int(db, &o->op.err, &count,
-			  "SELECT count(*) FROM messages WHERE account = ?1", SV(sv_int(*id)));
-	o->ro.offline_count = (uint64_t)count;
-	count = 0;
-	if (rc >= 0)
-		rc = store_db_int(db, &o->op.err, &count,
-				  "SELECT 1 FROM ps_nodes WHERE owner = ?1 LIMIT 1",
-				  SV(sv_text(o->jid)));
-	o->ro.has_nodes = count != 0;
-	return rc < 0 ? rc : 1;
+	o->ro.offline_count = (uint64_t)sqlite3_column_int64(q, 3);
+	o->ro.has_nodes = sqlite3_column_int64(q, 4) != 0;
+	return 1;
 }
 
 static int
@@ -151,7 +146,8 @@ roster_get_run(struct store_op *op, struct store_db *db)
 
 	o->ro = (struct store_roster){ 0 };
 	rc = load_account(o, db, &id);
-	if (rc == 1 && (rc = load_contacts(o, db, id)) == 0 && (rc = load_groups(o, db, id)) == 0)
+	if (rc == 1 && (rc = load_contacts(o, db, id)) == 0 &&
+	    (o->ro.n == 0 || (rc = load_groups(o, db, id)) == 0))
 		rc = load_settings(o, db);
 	op->res.id = o->ro.ver;
 	return rc;
