@@ -147,8 +147,9 @@ class Bookmarks(ServerCase):
         a, b = self.login(), self.login()
         self.friends(a, b)
         ps.online(b, [BM, OLD])
+        ps.online(a, [OLD])
         ps.publish(a, BM, ps.item("r1@muc.test", self.conference("A")))     # no options at all
-        a.sync()
+        a.wait(event(OLD))      # the older form follows when it is stored
         for n in (BM, OLD):
             self.assertError(ps.items(b, n, to=a.bare), "not-allowed")
             self.assertError(ps.subscribe(b, n, to=a.bare), "not-allowed")
