@@ -53,6 +53,7 @@ const struct xmpp_module *const xmpp_modules[] = {
 	&xep_0402_bookmarks,
 	&xep_0049_private,
 	&xep_0054_vcard,
+	&xep_0292_vcard4,
 	&xep_0398_avatar,
 	&xep_0485_serverinfo,
 	&xep_0313_mam,

@@ -158,6 +158,19 @@ settle(struct xmpp_change *ch, struct xmpp_user *u, const struct store_result *r
 	free(cur);
 }
 
+static bool
+same_groups(const struct xmpp_contact *a, const struct xmpp_contact *b)
+{
+	unsigned n = a != NULL ? a->n_groups : 0;
+
+	if (n != (b != NULL ? b->n_groups : 0u))
+		return false;
+	for (unsigned i = 0; i < n; i++)
+		if (!td_str_eq(a->groups[i], b->groups[i]))
+			return false;
+	return true;
+}
+
 static void
 tell_modules(struct xmpp_user *u, struct td_str jid, const struct xmpp_contact *old)
 {
@@ -165,7 +178,7 @@ tell_modules(struct xmpp_user *u, struct td_str jid, const struct xmpp_contact *
 	unsigned before = old != NULL ? old->sub : STORE_SUB_NONE;
 	unsigned after = now != NULL ? now->sub : STORE_SUB_NONE;
 
-	if (before == after)
+	if (before == after && same_groups(old, now))
 		return;
 	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
 		if ((*m)->subscription != NULL)

@@ -463,7 +463,7 @@ struct xmpp_module {
 	 * sent, sealed; made by us when the session just ended. */
 	void (*presence)(struct xmpp_session *sess, struct xmpp_stanza *s, bool available,
 			 bool first);
-	/* The subscription state of <contact> (bare) changed: enum store_subscription, before and after. */
+	/* The subscription state of <contact> (bare) or its groups changed: enum store_subscription, before and after. */
 	void (*subscription)(struct xmpp_user *u, struct td_str contact, unsigned before,
 			     unsigned after);
 	void (*user_loaded)(

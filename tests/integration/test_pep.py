@@ -264,6 +264,7 @@ class Access(Base):
         a.presence("unsubscribed", b.bare)
         b.wait(xmppc.is_("presence", type_="unsubscribed"))
         self.error(ps.items(b, "n", to=a.bare), "not-authorized", "presence-subscription-required")
+        b.wait(event("n", "subscription"))      # XEP-0060 12.14
         ps.publish(a, "n", "2")
         a.sync()
         self.quiet(b)

@@ -218,12 +218,13 @@ find_option(struct td_str var)
 
 /* ---- defaults ---- */
 
-/* Nodes that must never be seen by others unless their owner says so (XEP-0402, 0490, 0223). */
+/* Nodes that must never be seen by others unless their owner says so (XEP-0402, 0490, 0292, 0223). */
 static bool
 is_private_node(struct td_str name)
 {
 	return td_str_eqc(name, NS_BOOKMARKS) || td_str_eqc(name, NS_BOOKMARKS_OLD) ||
-	       td_str_eqc(name, "urn:xmpp:mds:displayed:0");
+	       td_str_eqc(name, "urn:xmpp:mds:displayed:0") ||
+	       td_str_eqc(name, "urn:xmpp:contacts");
 }
 
 void

@@ -2,7 +2,8 @@
  *
  * The vCard is the setting "vcard", read when asked for.  "+photo" holds the SHA-1 of its photo and is in memory with the
  * account, for presence (XEP-0153).  A photo that came from the avatar (XEP-0398) is marked by "+photo-pep": those who may
- * not read the avatar get the vCard without it. */
+ * not read the avatar get the vCard without it.  Who may read the account's vCard4 gets that, in the old form
+ * (XEP-0292). */
 #include "xmpp/xep/xep_0054_vcard.h"
 
 #include <openssl/evp.h>
@@ -13,6 +14,7 @@
 #include "xmpp/im.h"
 #include "xmpp/modules.h"
 #include "xmpp/xep/pubsub.h"
+#include "xmpp/xep/xep_0292_vcard4.h"
 
 #define KEY "vcard"
 #define KEY_PHOTO "+photo"
@@ -22,6 +24,8 @@ struct vcard_call {
 	struct xmpp_call call;
 	struct xmpp_stanza *iq; /* get, set */
 	bool hide;              /* get: without the photo */
+	struct ps_call ps;      /* get: reading the vCard4 */
+	struct td_buf v4;       /* get: it; set: the new vCard */
 	struct td_buf image;    /* set: decoded photo */
 	char hash[41], type[64];
 	struct td_buf base64; /* xmpp_vcard_set_photo */
@@ -44,6 +48,7 @@ call_end(struct vcard_call *c)
 	xmpp_stanza_unref(&c->iq);
 	td_buf_fini(&c->image);
 	td_buf_fini(&c->base64);
+	td_buf_fini(&c->v4);
 	xmpp_call_end(&c->call);
 	free(c);
 }
@@ -107,6 +112,26 @@ without_photo(struct td_arena *a, struct xmpp_node *card)
 		xmpp_node_unlink(n);
 }
 
+/* What is stored (may be empty) without what the asker may not see and with what the vCard4 says. */
+static void
+answer_made(struct vcard_call *c, struct td_str value)
+{
+	struct td_arena *a = td_arena_new(value.len + 1024);
+	struct xmpp_node *card = value.len > 0 ? xmpp_xml_parse(a, value, NULL, NULL) : NULL, *v4;
+	struct td_buf b = { 0 };
+
+	if (card != NULL && c->hide)
+		without_photo(a, card);
+	v4 = c->v4.len > 0 ? xmpp_xml_parse(a, td_buf_str(&c->v4), NULL, NULL) : NULL;
+	if (v4 != NULL && xmpp_node_is(v4, NS_VCARD4, "vcard"))
+		card = xmpp_vcard4_view(a, v4, card);
+	if (card != NULL)
+		xmpp_node_write(&b, card, NS_CLIENT);
+	answer(c, td_buf_str(&b));
+	td_buf_fini(&b);
+	td_arena_free(a);
+}
+
 static void
 on_got(void *arg, const struct store_result *r, struct td_str value)
 {
@@ -115,6 +140,8 @@ on_got(void *arg, const struct store_result *r, struct td_str value)
 
 	if (c->call.env == NULL) {
 		;
+	} else if (r->rc == TD_E_NOTFOUND && c->v4.len > 0) {
+		answer_made(c, TD_STR(""));
 	} else if (r->rc == TD_E_NOTFOUND) {
 		/* others: as if there was no such account (section 3.3) */
 		if (td_str_eq(c->iq->from.bare, u->bare))
@@ -123,18 +150,8 @@ on_got(void *arg, const struct store_result *r, struct td_str value)
 			refuse(c, XE_SERVICE_UNAVAILABLE);
 	} else if (r->rc < 0) {
 		refuse(c, XE_INTERNAL_SERVER_ERROR);
-	} else if (c->hide) {
-		struct td_arena *a = td_arena_new(value.len + 1024);
-		struct xmpp_node *card = xmpp_xml_parse(a, value, NULL, NULL);
-		struct td_buf b = { 0 };
-
-		if (card != NULL) {
-			without_photo(a, card);
-			xmpp_node_write(&b, card, NS_CLIENT);
-		}
-		answer(c, td_buf_str(&b));
-		td_buf_fini(&b);
-		td_arena_free(a);
+	} else if (c->hide || c->v4.len > 0) {
+		answer_made(c, value);
 	} else {
 		answer(c, value);
 	}
@@ -148,13 +165,29 @@ read_card(struct vcard_call *c)
 			  on_got, c);
 }
 
-/* The photo is the avatar: for those who may read that. */
+static void
+on_vcard4(void *arg, const struct store_result *r, const struct store_ps_items *got)
+{
+	struct vcard_call *c = arg;
+
+	if (c->ps.host != NULL && r->rc == 0 && got->n > 0)
+		td_buf_adds(&c->v4, got->items[0].payload);
+	ps_call_end(&c->ps);
+	if (c->call.env == NULL)
+		call_end(c);
+	else
+		read_card(c);
+}
+
+/* The photo may be the avatar, and there may be a vCard4: for those who may read them. */
 static void
 check_asker(struct ps_host *h, void *arg)
 {
 	struct vcard_call *c = arg;
-	struct ps_node *data, *meta;
+	struct td_str name = TD_STR(NODE_VCARD4);
+	struct ps_node *data, *meta, *v4;
 	struct ps_refusal why;
+	uint64_t since = 0;
 
 	if (c->call.env == NULL || h == NULL) {
 		call_end(c);
@@ -162,9 +195,16 @@ check_asker(struct ps_host *h, void *arg)
 	}
 	data = ps_node_find(h, TD_STR(NS_AVATAR_DATA));
 	meta = ps_node_find(h, TD_STR(NS_AVATAR_METADATA));
-	c->hide = data == NULL || meta == NULL || !ps_may_read(data, &c->iq->from, false, &why) ||
-		  !ps_may_read(meta, &c->iq->from, false, &why);
-	read_card(c);
+	c->hide = xmpp_user_setting(c->call.user, KEY_PEP).len > 0 &&
+		  (data == NULL || meta == NULL || !ps_may_read(data, &c->iq->from, false, &why) ||
+		   !ps_may_read(meta, &c->iq->from, false, &why));
+	v4 = ps_node_find(h, name);
+	if (v4 == NULL || !ps_may_read(v4, &c->iq->from, false, &why)) {
+		read_card(c);
+		return;
+	}
+	ps_call_begin(&c->ps, h);
+	store_ps_last(h->env->store, h->jid, &name, &since, 1, h->env->loop, on_vcard4, c);
 }
 
 static int
@@ -177,8 +217,7 @@ vcard_get(struct xmpp_iq *iq)
 	    !conf_bool(iq->env->conf, &at, "public_vcards"))
 		return XMPP_PASS;
 	c = call_new(iq->user, iq->s);
-	if (td_str_eq(iq->s->from.bare, iq->user->bare) ||
-	    xmpp_user_setting(iq->user, KEY_PEP).len == 0)
+	if (!iq->user->has_nodes)
 		read_card(c);
 	else
 		ps_host_with(ps_host_pep(iq->user), check_asker, c);
@@ -188,20 +227,30 @@ vcard_get(struct xmpp_iq *iq)
 /* ---- set ---- */
 
 static void
-on_set(void *arg, const struct store_result *r)
+on_published(void *arg)
 {
 	struct vcard_call *c = arg;
 
-	if (c->call.env == NULL) {
-		;
-	} else if (r->rc < 0) {
-		refuse(c, XE_INTERNAL_SERVER_ERROR);
-	} else {
+	if (c->call.env != NULL) {
 		answer(c, TD_STR_NULL);
 		if (c->converted)
 			xmpp_avatar_from_vcard(c->call.user, td_buf_str(&c->image),
 					       td_cstr(c->type), td_cstr(c->hash));
 	}
+	call_end(c);
+}
+
+static void
+on_set(void *arg, const struct store_result *r)
+{
+	struct vcard_call *c = arg;
+
+	if (c->call.env != NULL && r->rc == 0) {
+		xmpp_vcard4_from_vcard(c->call.user, td_buf_str(&c->v4), on_published, c);
+		return;
+	}
+	if (c->call.env != NULL)
+		refuse(c, XE_INTERNAL_SERVER_ERROR);
 	call_end(c);
 }
 
@@ -266,9 +315,9 @@ vcard_set(struct xmpp_iq *iq)
 	c->converted = changed;
 	/* the same photo stays what it was: the avatar */
 	set_hash(iq->user, c->hash, !changed && xmpp_user_setting(iq->user, KEY_PEP).len > 0);
+	c->v4 = xml;
 	store_setting_set(iq->env->store, iq->user->bare, TD_STR(KEY), td_buf_str(&xml),
 			  (struct store_to){ iq->env->loop, on_set, c });
-	td_buf_fini(&xml);
 	if (changed)
 		xmpp_avatar_announce(iq->user);
 	return XMPP_LATER;

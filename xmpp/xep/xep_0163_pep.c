@@ -152,12 +152,13 @@ newcomer_there(struct xmpp_env *env, void *arg)
 	free(n);
 }
 
-/* Who lost our presence loses the subscriptions it gave. */
+/* Who lost our presence, or its place in a group, loses the subscriptions it had by that (7.1). */
 static void
 drop_subscriptions(struct ps_host *h, void *arg)
 {
 	struct td_str contact = td_cstr(arg);
 	struct ps_change *ch = NULL;
+	struct ps_refusal why;
 	struct ps_node *n;
 	size_t i = 0;
 
@@ -170,16 +171,11 @@ drop_subscriptions(struct ps_host *h, void *arg)
 			struct xmpp_jid who = xmpp_jid_view(s->jid);
 
 			next = LIST_NEXT(s, link);
-			if (!td_str_eq(who.bare, contact))
+			if (!td_str_eq(who.bare, contact) || ps_may_read(n, &who, false, &why))
 				continue;
 			if (ch == NULL)
 				ch = ps_change_new(h, NULL);
-			ps_change_add(ch,
-				      &(struct store_ps_change){
-					      .verb = PS_SUBSCRIPTION,
-					      .node = n->name,
-					      .key = td_arena_str(ps_change_arena(ch), s->jid) });
-			(void)ps_node_set_sub(n, s->jid, PSS_NONE);
+			ps_change_subscription(ch, n, s, PSS_NONE);
 		}
 	}
 	if (ch != NULL)
@@ -192,13 +188,15 @@ pep_subscription(struct xmpp_user *u, struct td_str contact, unsigned before, un
 {
 	struct xmpp_env *env = u->env;
 	struct xmpp_jid j = xmpp_jid_view(contact);
+	bool had = (before & STORE_SUB_FROM) != 0, has = (after & STORE_SUB_FROM) != 0;
 	struct newcomer *n;
 	unsigned index;
 
-	if (!u->has_nodes || ((before ^ after) & STORE_SUB_FROM) == 0)
+	if (!u->has_nodes)
 		return;
-	if (!(after & STORE_SUB_FROM)) {
-		ps_host_with(ps_host_pep(u), drop_subscriptions, td_strndup(contact));
+	if (had || !has) {
+		if (had)
+			ps_host_with(ps_host_pep(u), drop_subscriptions, td_strndup(contact));
 		return;
 	}
 	if (env->host->domain(env, j.domain) != XD_LOCAL)
