@@ -298,6 +298,8 @@ deliver_unknown(struct xmpp_user *u, struct xmpp_stanza *s)
 		xmpp_iq_dispatch(env, u, NULL, xmpp_stanza_ref(s));
 		return;
 	}
+	if (s->kind == XK_MESSAGE && s->type == XT_HEADLINE && s->to.resource.p == NULL)
+		return; /* table 1 of RFC 6121: silent, as for an account that is offline */
 	if (s->kind == XK_PRESENCE && s->type == XT_PROBE)
 		xmpp_presence_in(u, s);  /* as for a stranger's probe of an account that exists */
 	else if (s->kind != XK_PRESENCE) /* 8.5.1: presence to nobody is ignored */

@@ -334,6 +334,7 @@ go_offline(struct xmpp_session *sess, struct xmpp_stanza *s, bool echo)
 
 		set_available(sess, false, 0);
 		forget_presence(sess);
+		u->gone_at = (uint32_t)(td_wall_ms() / 1000);
 		sess->env->host->presence(sess->env, &sess->jid, 0, TD_STR_NULL, TD_STR_NULL,
 					  false);
 		if (echo && !sess->dead)
@@ -457,6 +458,24 @@ has_directed(const struct xmpp_session *sess, const struct xmpp_jid *who)
 	       td_map_find(&sess->directed, who->bare) != NULL;
 }
 
+/* 4.3.2 rule 3: nobody is there, since when as far as memory tells. */
+static struct xmpp_stanza *
+gone(struct xmpp_user *u, const struct xmpp_stanza *probe)
+{
+	struct xmpp_jid me = xmpp_jid_view(u->bare);
+	struct xmpp_stanza *r = xmpp_presence_make(XT_UNAVAILABLE, &me, &probe->from, probe->id);
+	struct td_buf delay = { 0 };
+	char at[32];
+
+	if (u->gone_at == 0)
+		return r;
+	td_stamp(u->gone_at * UINT64_C(1000), at);
+	td_buf_addf(&delay, "<delay xmlns='" NS_DELAY "' stamp='%s'/>", at);
+	xmpp_stanza_append_raw(r, td_buf_str(&delay));
+	td_buf_fini(&delay);
+	return r;
+}
+
 static void
 answer_probe(struct xmpp_user *u, const struct xmpp_stanza *s)
 {
@@ -472,7 +491,7 @@ answer_probe(struct xmpp_user *u, const struct xmpp_stanza *s)
 									       : XT_UNAVAILABLE,
 					       &s->to, &s->from, s->id);
 		else if (xmpp_presence_send_all(u, &s->from) == 0)
-			r = xmpp_presence_make(XT_UNAVAILABLE, &me, &s->from, s->id);
+			r = gone(u, s);
 		else
 			return;
 	} else if (sess != NULL && has_directed(sess, &s->from)) {

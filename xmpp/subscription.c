@@ -208,9 +208,10 @@ struct xmpp_sub {
 	struct xmpp_stanza *s;
 	uint8_t acts;
 	enum subtype type;
-	bool gained, lost;                /* the contact's right to see us */
-	bool out;                         /* our user's change; else the contact's */
-	LIST_ENTRY(xmpp_sub) link;        /* user->subs */
+	bool gained, lost;         /* the contact's right to see us */
+	bool shows;                /* the item looks different, requests to us do not count */
+	bool out;                  /* our user's change; else the contact's */
+	LIST_ENTRY(xmpp_sub) link; /* user->subs */
 	STAILQ_HEAD(, xmpp_waiting) held; /* stanzas that came behind it, the same way */
 };
 
@@ -247,6 +248,9 @@ commit(struct xmpp_user *u, struct xmpp_stanza *s, struct td_str jid, struct rul
 	sub->type = type;
 	sub->gained = !(had & STORE_SUB_FROM) && (sc->sub & STORE_SUB_FROM);
 	sub->lost = (had & STORE_SUB_FROM) && !(sc->sub & STORE_SUB_FROM);
+	sub->shows = had != (unsigned)sc->sub ||
+		     (((have != NULL ? have->flags : STORE_ROSTER_HIDDEN) ^ sc->flags) &
+		      (STORE_ROSTER_ASK | STORE_ROSTER_HIDDEN)) != 0;
 	/* the request was all that was known of them */
 	if (r.next == SS_NONE && (sc->flags & STORE_ROSTER_HIDDEN))
 		xmpp_roster_commit(u, jid, NULL, &sub->ch);
@@ -442,8 +446,8 @@ in_done(struct xmpp_change *ch, struct xmpp_env *env, struct xmpp_user *u, int r
 			xmpp_presence_to_available(u, sub->s);
 		else if (sub->acts & PASS)
 			xmpp_presence_to_interested(u, sub->s);
-		/* a request that waits does not show in the item (A.1) */
-		if (sub->type != ST_SUBSCRIBE || (sub->acts & ANSWER))
+		/* a request that waits, or is taken back, does not show in the item (A.1, 3.3.3) */
+		if (sub->shows)
 			push(u, sub);
 		if (sub->lost) {
 			struct xmpp_jid them = xmpp_jid_view(sub->s->from.bare);

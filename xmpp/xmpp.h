@@ -243,8 +243,8 @@ struct xmpp_user {
 	uint8_t state;
 	bool exists, disabled, failed; /* failed: the store could not say */
 	bool anonymous; /* a guest (XEP-0175): it exists while it has a session, nothing of it is stored */
-	bool has_nodes;                /* it has published something: pubsub nodes (XEP-0163) */
-	struct td_map roster;          /* contact bare JID -> struct xmpp_contact */
+	bool has_nodes;       /* it has published something: pubsub nodes (XEP-0163) */
+	struct td_map roster; /* contact bare JID -> struct xmpp_contact */
 	uint64_t roster_ver;
 	uint64_t offline_count;           /* rows waiting in the store, as far as we know */
 	unsigned n_sessions, n_available; /* available with priority >= 0 count in n_available */
@@ -254,6 +254,8 @@ struct xmpp_user {
 	size_t n_in_flight, cap_in_flight;
 	struct td_timer idle;
 	unsigned busy; /* calls in progress that point here: not unloaded while > 0 */
+	uint32_t
+		gone_at; /* when a resource was last seen to go (seconds, wall); 0: not since the load */
 	LIST_HEAD(xmpp_sub_list, xmpp_sub)
 	subs;                      /* subscription changes being committed, latest first */
 	struct xmpp_user_ext *ext; /* NULL for most (user.c) */
@@ -310,8 +312,8 @@ struct xmpp_session {
 	bool carbons;    /* XEP-0280 */
 	bool inactive;   /* XEP-0352 */
 	bool bind2; /* bound by XEP-0386: what is in the archive is not given to it as an offline message */
-	bool blocklist;  /* asked for the block list: gets pushes (XEP-0191) */
-	bool mam;        /* fetches from the archive what it missed (XEP-0313): that is as good as kept for it */
+	bool blocklist; /* asked for the block list: gets pushes (XEP-0191) */
+	bool mam; /* fetches from the archive what it missed (XEP-0313): that is as good as kept for it */
 	int8_t priority;
 	struct td_str presence; /* content of its last available presence, malloc'd */
 	struct td_map
