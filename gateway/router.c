@@ -164,6 +164,12 @@ host_route(struct xmpp_env *env, struct xmpp_stanza *s)
 
 /* ---- the rest of the host ---- */
 
+static struct td_str
+host_hosted(struct xmpp_env *env)
+{
+	return gw_domains_hosted(gw_worker_of(env)->domains, 0);
+}
+
 static void
 host_presence(struct xmpp_env *env, const struct xmpp_jid *full, int priority, struct td_str show,
 	      struct td_str status, bool available)
@@ -236,6 +242,7 @@ host_post(struct xmpp_env *env, unsigned index, void (*fn)(struct xmpp_env *, vo
 
 const struct xmpp_host gw_xmpp_host = {
 	.domain = host_domain,
+	.hosted = host_hosted,
 	.route = host_route,
 	.to_mail = gw_bridge_to_mail,
 	.presence = host_presence,

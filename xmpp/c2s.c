@@ -158,12 +158,16 @@ static struct td_buf *rest_of(struct xmpp_c2s *c);
 
 /* ---- ending ---- */
 
+/* <to>: what the peer calls itself; a resource in it is nobody's business (4.7.2). */
 static void
 send_header(struct xmpp_c2s *c, struct td_str to)
 {
 	struct td_buf *out;
+	ptrdiff_t slash = td_str_chr(to, '/');
 	char id[17];
 
+	if (slash >= 0)
+		to.len = (size_t)slash;
 	td_random_id(id, 16);
 	c->out_open = true;
 	if (c->cc->framing != NULL) {
@@ -175,10 +179,9 @@ send_header(struct xmpp_c2s *c, struct td_str to)
 		    "<?xml version='1.0'?><stream:stream xmlns='%s' xmlns:stream='" NS_STREAM
 		    "' id='%s",
 		    c->component ? NS_COMPONENT : NS_CLIENT, id);
-	if (c->domain != NULL) {
-		td_buf_addz(out, "' from='");
-		td_buf_add_xml(out, td_cstr(c->domain));
-	}
+	/* 4.7.1: a name of ours even for who asked for another */
+	td_buf_addz(out, "' from='");
+	td_buf_add_xml(out, c->domain != NULL ? td_cstr(c->domain) : c->env->host->hosted(c->env));
 	if (to.len > 0) {
 		td_buf_addz(out, "' to='");
 		td_buf_add_xml(out, to);
@@ -626,7 +629,9 @@ on_header(struct xmpp_c2s *c)
 		xmpp_component_header(c);
 		return;
 	}
-	if (!td_str_eqc(xmpp_reader_default_ns(&c->reader), NS_CLIENT)) {
+	/* 4.8.2: "prefix-free", each stanza then names its namespace */
+	if (!td_str_eqc(xmpp_reader_default_ns(&c->reader), NS_CLIENT) &&
+	    !td_str_eqc(xmpp_reader_default_ns(&c->reader), NS_STREAM)) {
 		xmpp_c2s_end(c, "invalid-namespace", "The default namespace must be " NS_CLIENT);
 		return;
 	}
@@ -635,13 +640,13 @@ on_header(struct xmpp_c2s *c)
 		error = "unsupported-version";
 	if (error == NULL)
 		error = take_from(c, from);
+	send_header(c, from.len <= 3071 ? from : TD_STR_NULL);
 	if (error != NULL) {
 		xmpp_c2s_end(c, error, NULL);
 		return;
 	}
 	free(c->lang);
 	c->lang = lang.len > 0 && lang.len <= 64 ? td_strndup(lang) : NULL;
-	send_header(c, from.len <= 3071 ? from : TD_STR_NULL);
 	c2s_goto(c, c->bare != NULL ? XS_BIND : XS_OPEN, "header");
 	c2s_send_features(c);
 }
@@ -1081,6 +1086,12 @@ on_bind_iq(struct xmpp_c2s *c, struct xmpp_stanza *s)
 	struct xmpp_node *bind = xmpp_node_child(s->root, NS_BIND, "bind"), *res;
 	struct bind_request *b;
 
+	/* 7.1: to nobody but the server and the account */
+	if (s->to.full.p != NULL && !td_str_eqc(s->to.full, c->domain) &&
+	    !td_str_eqc(s->to.full, c->bare)) {
+		xmpp_c2s_end(c, "not-authorized", "Bind a resource first");
+		return false;
+	}
 	if (s->type != XT_SET || bind == NULL || s->id.p == NULL) {
 		struct xmpp_stanza *r = xmpp_stanza_error(
 			s, s->id.p == NULL ? XE_BAD_REQUEST : XE_NOT_ALLOWED, TD_STR_NULL);
@@ -1149,7 +1160,11 @@ on_nonza(struct xmpp_c2s *c, struct xmpp_stanza *s)
 		xmpp_c2s_end(c, NULL, NULL);
 		return false;
 	}
-	xmpp_c2s_end(c, "unsupported-stanza-type", NULL);
+	xmpp_c2s_end(c,
+		     s->root->ns != NULL && strcmp(s->root->ns, NS_SERVER) == 0
+			     ? "invalid-namespace" /* 4.8.3 */
+			     : "unsupported-stanza-type",
+		     NULL);
 	return false;
 }
 

@@ -57,7 +57,7 @@ type_of(enum xmpp_kind kind, struct td_str s)
 static enum xmpp_kind
 kind_of(const struct xmpp_node *n)
 {
-	if (n->ns == NULL || (strcmp(n->ns, NS_CLIENT) != 0 && strcmp(n->ns, NS_SERVER) != 0))
+	if (n->ns == NULL || strcmp(n->ns, NS_CLIENT) != 0)
 		return XK_OTHER;
 	for (unsigned k = XK_MESSAGE; k <= XK_IQ; k++)
 		if (strcmp(n->name, kind_names[k]) == 0)

@@ -51,6 +51,8 @@ enum xmpp_hook {
 };
 struct xmpp_host {
 	enum xmpp_domain_kind (*domain)(struct xmpp_env *env, struct td_str domain);
+	/* A domain hosted here, for whoever asked for none of them; valid during the call. */
+	struct td_str (*hosted)(struct xmpp_env *env);
 	/* Deliver <s> (sealed) wherever it belongs; takes the reference.  The host calls
 	 * xmpp_deliver on the owner for local accounts. */
 	void (*route)(struct xmpp_env *env, struct xmpp_stanza *s);

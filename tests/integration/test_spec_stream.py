@@ -150,7 +150,7 @@ class Streams(SpecCase):
 
     def test_not_well_formed(self):
         for text in ("<message><body>No closing tag!</message>", "<message><foo:body>What?</foo:body></message>", "<message a='1' a='2'/>",
-                     "<message><body>a & b</body></message>", "</message>", "<message a=1/>", "<message><body>\x01</body></message>",
+                     "<message><body>a & b</body></message>", "<message a=1/>", "<message><body>\x01</body></message>",
                      "<message><body>&#0;</body></message>", "<message><body>&#xFFFE;</body></message>", "<1a/>", "<message <a/>",
                      "<message><body>]]></body></message>"):
             with self.subTest(text):
@@ -217,9 +217,16 @@ class Streams(SpecCase):
 
     def test_stanzas_before_binding(self):
         for text in ("<message to='a@%s'><body>x</body></message>" % DOMAIN, "<presence/>",
-                     "<iq type='get' id='b'><query xmlns='jabber:iq:roster'/></iq>"):
+                     "<iq type='get' id='b' to='a@%s'><ping xmlns='urn:xmpp:ping'/></iq>" % DOMAIN):
             with self.subTest(text):
                 self.broken(text, "not-authorized", self.authed())
+
+    def test_a_request_to_the_server_before_binding(self):
+        """7.1 leaves it to the server; it is not answered with data of the account."""
+        c = self.authed()
+        c.send("<iq type='get' id='b'><query xmlns='jabber:iq:roster'/></iq>")
+        e = c.wait()
+        self.assertIn((local(e), e.get("type")), (("iq", "error"), ("error", None)))
 
     def test_foreign_from(self):
         a, b = self.login(), self.login()

@@ -333,7 +333,15 @@ rig_presence(struct xmpp_env *env, const struct xmpp_jid *full, int priority, st
 	rig_must(td_utf8_valid(show) && td_utf8_valid(status));
 }
 
+static struct td_str
+rig_hosted(struct xmpp_env *env)
+{
+	(void)env;
+	return TD_STR("a.test");
+}
+
 static const struct xmpp_host rig_host = {
+	.hosted = rig_hosted,
 	.domain = rig_domain,
 	.route = rig_route,
 	.to_mail = rig_to_mail,
