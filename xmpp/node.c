@@ -77,10 +77,10 @@ attr_slot(struct xmpp_node *n, const char *name, const char *ns)
 	return at;
 }
 
-void
-xmpp_node_set(struct td_arena *a, struct xmpp_node *n, const char *name, struct td_str value)
+static void
+set(struct td_arena *a, struct xmpp_node *n, const char *name, const char *ns, struct td_str value)
 {
-	struct xmpp_attr **at = attr_slot(n, name, NULL);
+	struct xmpp_attr **at = attr_slot(n, name, ns);
 
 	if (value.p == NULL) {
 		if (*at != NULL)
@@ -90,8 +90,21 @@ xmpp_node_set(struct td_arena *a, struct xmpp_node *n, const char *name, struct 
 	if (*at == NULL) {
 		*at = td_arena_zalloc(a, sizeof(**at));
 		(*at)->name = td_arena_strndup(a, name, strlen(name));
+		(*at)->ns = ns;
 	}
 	(*at)->value = td_arena_str(a, value);
+}
+
+void
+xmpp_node_set(struct td_arena *a, struct xmpp_node *n, const char *name, struct td_str value)
+{
+	set(a, n, name, NULL, value);
+}
+
+void
+xmpp_node_set_lang(struct td_arena *a, struct xmpp_node *n, struct td_str value)
+{
+	set(a, n, "lang", NS_XML, value);
 }
 
 struct td_str

@@ -437,6 +437,7 @@ xmpp_stanza_error(const struct xmpp_stanza *s, enum xmpp_error e, struct td_str 
 	(void)xmpp_node_add(r->arena, err, errors[e].name, NS_STANZA_ERRORS);
 	if (text.len > 0) {
 		n = xmpp_node_add(r->arena, err, "text", NS_STANZA_ERRORS);
+		xmpp_node_set_lang(r->arena, n, TD_STR("en"));
 		xmpp_node_add_text(r->arena, n, text);
 	}
 	return r;

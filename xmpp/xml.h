@@ -41,6 +41,7 @@ void xmpp_node_set(struct td_arena *a, struct xmpp_node *n, const char *name, st
 /* TD_STR_NULL when absent. */
 struct td_str xmpp_node_attr(const struct xmpp_node *n, const char *name);
 struct td_str xmpp_node_lang(const struct xmpp_node *n); /* its own xml:lang */
+void xmpp_node_set_lang(struct td_arena *a, struct xmpp_node *n, struct td_str value);
 bool xmpp_node_is(const struct xmpp_node *n, const char *ns, const char *name);
 /* First child element with that name; ns NULL = any.  NULL name = any element. */
 struct xmpp_node *xmpp_node_child(const struct xmpp_node *n, const char *ns, const char *name);

@@ -138,6 +138,8 @@ block_sent(struct xmpp_session *sess, struct xmpp_stanza *s)
 	e = xmpp_stanza_error_with(s, XE_NOT_ACCEPTABLE, NULL, td_cstr(BLOCKED));
 	if (e == NULL)
 		return XMPP_DONE;
+	/* example 9: nothing about the stanza could be changed to make it go */
+	xmpp_node_set(e->arena, e->root->last, "type", TD_STR("cancel"));
 	/* straight to the client: on the common way it would be something from a blocked address */
 	xmpp_stanza_seal(e);
 	xmpp_session_send(sess, e);
@@ -159,6 +161,17 @@ block_arrived(struct xmpp_user *u, struct xmpp_stanza **sp)
 
 /* ---- presence when the list changes ---- */
 
+static bool
+is_online(const struct xmpp_user *u)
+{
+	const struct xmpp_session *sess;
+
+	TAILQ_FOREACH(sess, &u->sessions, link)
+	if (sess->available && !sess->dead)
+		return true;
+	return false;
+}
+
 static void
 to_contacts(struct xmpp_user *u, const struct blocked *before, const struct blocked *after)
 {
@@ -175,7 +188,7 @@ to_contacts(struct xmpp_user *u, const struct blocked *before, const struct bloc
 			xmpp_presence_send_gone(u, &j);
 		else if (c->sub & STORE_SUB_FROM)
 			(void)xmpp_presence_send_all(u, &j);
-		if ((c->sub & STORE_SUB_TO) && !is && u->n_sessions > 0)
+		if ((c->sub & STORE_SUB_TO) && !is && is_online(u))
 			xmpp_route(u->env, xmpp_presence_make(XT_PROBE, &me, &j, TD_STR_NULL));
 	}
 }

@@ -22,7 +22,9 @@ is_eligible(const struct xmpp_stanza *s, bool received)
 	if (received && xmpp_message_is_muc_pm(s)) /* the room tells every client by itself */
 		return false;
 	return s->type == XT_CHAT || xmpp_message_has_body(s) || xmpp_message_is_signal(s) ||
-	       xmpp_node_child(s->root, NS_CHATSTATES, NULL) != NULL || xmpp_message_is_invite(s);
+	       xmpp_node_child(s->root, NS_CHATSTATES, NULL) != NULL ||
+	       xmpp_node_child(s->root, "urn:xmpp:receipts", NULL) != NULL ||
+	       xmpp_message_is_invite(s);
 }
 
 /* The message as bytes, with the id it has in the account's own archive. */

@@ -210,10 +210,23 @@ mam_call_end(struct mam_call *c)
 
 /* ---- the stages ---- */
 
+/* Does <n> say that we gave it?  Addresses are compared prepared (XEP-0359 section 3, rule 7). */
 static bool
 is_own_id(const struct xmpp_node *n, struct td_str bare)
 {
-	return xmpp_node_is(n, NS_SID, "stanza-id") && td_str_eq(xmpp_node_attr(n, "by"), bare);
+	struct td_str by = xmpp_node_attr(n, "by");
+	struct td_arena *a;
+	struct xmpp_jid j;
+	bool own;
+
+	if (!xmpp_node_is(n, NS_SID, "stanza-id"))
+		return false;
+	if (td_str_eq(by, bare))
+		return true;
+	a = td_arena_new(256);
+	own = xmpp_jid_parse(a, by, &j, NULL) == 0 && td_str_eq(j.full, bare);
+	td_arena_free(a);
+	return own;
 }
 
 /* A copy of <s> with its tree: copies made for many recipients have bytes only. */

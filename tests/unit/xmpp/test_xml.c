@@ -187,7 +187,7 @@ START_TEST(test_parse_one)
 			 "<message xmlns='jabber:client' from='x@y' "
 			 "type='error'><body>a&lt;</body><error type='cancel'>"
 			 "<service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/><text "
-			 "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>no "
+			 "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas' xml:lang='en'>no "
 			 "&lt;such&gt;</text></error></message>");
 	td_buf_fini(&b);
 	xmpp_stanza_unref(&e);
