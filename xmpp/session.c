@@ -162,17 +162,61 @@ hand_over(struct xmpp_session *sess, struct xmpp_stanza *s)
 	}
 }
 
-struct kept {
+/* A message that is in the store before the client gets it; what follows waits behind it, or it would
+ * overtake (RFC 6120 10.1). */
+#define KEPT_HELD_MAX 1000u
+
+struct xmpp_kept {
 	struct xmpp_env *env;
 	struct xmpp_stanza *s;
+	STAILQ_HEAD(, xmpp_waiting) held;
+	unsigned n_held;
 	struct td_str bare, resource; /* copies in s's arena would be shared: own malloc */
 	char text[];
 };
 
+static bool
+hold_behind(struct xmpp_kept *k, struct xmpp_stanza *s)
+{
+	struct xmpp_waiting *w;
+
+	if (k->n_held == KEPT_HELD_MAX)
+		return false;
+	w = td_zalloc(sizeof(*w));
+	w->s = xmpp_stanza_ref(s);
+	STAILQ_INSERT_TAIL(&k->held, w, link);
+	k->n_held++;
+	return true;
+}
+
+static void put_now(struct xmpp_session *sess, struct xmpp_stanza *s);
+
+/* <to> NULL: the session went meanwhile. */
+static void
+let_out(struct xmpp_kept *k, struct xmpp_user *u, struct xmpp_session *to)
+{
+	struct xmpp_waiting *w;
+
+	if (to != NULL && to->keeping == k)
+		to->keeping = NULL;
+	while ((w = STAILQ_FIRST(&k->held)) != NULL) {
+		STAILQ_REMOVE_HEAD(&k->held, link);
+		if (to != NULL && !to->dead) {
+			put_now(to, w->s);
+			xmpp_stanza_unref(&w->s);
+		} else if (u != NULL && w->s->kind != XK_PRESENCE && !(w->s->flags & XF_COPY)) {
+			xmpp_deliver_loaded(u, w->s);
+		} else {
+			xmpp_stanza_unref(&w->s);
+		}
+		free(w);
+	}
+}
+
 static void
 on_kept(void *arg, const struct store_result *r)
 {
-	struct kept *k = arg;
+	struct xmpp_kept *k = arg;
 	struct xmpp_user *u = xmpp_user_find(k->env, k->bare);
 	struct xmpp_session *to = u != NULL ? xmpp_session_find(u, k->resource) : NULL;
 
@@ -195,6 +239,7 @@ on_kept(void *arg, const struct store_result *r)
 				break;
 			}
 	}
+	let_out(k, u, u != NULL ? xmpp_session_find(u, k->resource) : NULL);
 	if (u != NULL)
 		xmpp_user_release(u);
 	xmpp_stanza_unref(&k->s);
@@ -205,11 +250,14 @@ static void
 keep_then_write(struct xmpp_session *sess, struct xmpp_stanza *s)
 {
 	struct td_str bare = sess->user->bare, res = sess->jid.resource;
-	struct kept *k = td_alloc(sizeof(*k) + bare.len + res.len);
+	struct xmpp_kept *k = td_alloc(sizeof(*k) + bare.len + res.len);
 	struct td_buf xml = { 0 };
 
 	k->env = sess->env;
 	k->s = xmpp_stanza_ref(s);
+	k->n_held = 0;
+	STAILQ_INIT(&k->held);
+	sess->keeping = k;
 	memcpy(k->text, bare.p, bare.len);
 	memcpy(k->text + bare.len, res.p, res.len);
 	k->bare = td_str(k->text, bare.len);
@@ -236,21 +284,37 @@ xmpp_session_send(struct xmpp_session *sess, struct xmpp_stanza *s)
 	xmpp_session_put(sess, s);
 }
 
+/* What the sender was told is safe, and this client cannot acknowledge, is in the store first. */
+static bool
+must_be_kept(const struct xmpp_session *sess, const struct xmpp_stanza *s)
+{
+	return sess->sm == NULL && sess->stream != NULL && s->row == 0 && s->promise != NULL &&
+	       s->kind == XK_MESSAGE && sess->user->lim->ack_stored &&
+	       !(sess->mam && (s->flags & XF_ARCHIVED));
+}
+
 void
 xmpp_session_put(struct xmpp_session *sess, struct xmpp_stanza *s)
 {
-	struct xmpp_env *env = sess->env;
-
 	if (sess->dead ||
 	    xmpp_offline_holds(sess, s)) /* held: what waited in the store goes first */
 		return;
+	if (sess->keeping != NULL && s->row == 0 && !must_be_kept(sess, s) &&
+	    hold_behind(sess->keeping, s))
+		return;
+	put_now(sess, s);
+}
+
+static void
+put_now(struct xmpp_session *sess, struct xmpp_stanza *s)
+{
+	struct xmpp_env *env = sess->env;
+
 	if ((env->hooks & (1u << XH_BEFORE_SEND)) != 0 &&
 	    env->host->hook(env, XH_BEFORE_SEND, sess, s))
 		return;
 	env->stats.delivered++;
-	if (sess->sm == NULL && sess->stream != NULL && s->row == 0 && s->promise != NULL &&
-	    s->kind == XK_MESSAGE && sess->user->lim->ack_stored &&
-	    !(sess->mam && (s->flags & XF_ARCHIVED)))
+	if (must_be_kept(sess, s))
 		keep_then_write(sess, s);
 	else
 		hand_over(sess, s);

@@ -323,6 +323,7 @@ struct xmpp_session {
 	uint64_t bound_at; /* wall ms */
 	struct td_grave grave;
 	void *module_data[XMPP_SESSION_SLOT_COUNT];
+	struct xmpp_kept *keeping; /* the latest message on its way through the store (session.c) */
 	const void *
 		took; /* the last stanza given to it: who has a message already (not to be followed) */
 	void *script_data; /* the Lua session table's reference, host's */

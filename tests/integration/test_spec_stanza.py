@@ -169,8 +169,7 @@ class Stanzas(SpecCase):
         self.none_of(xmppc.fence(a, b), "message")
 
     # 10.1
-    def test_order_between_two(self):
-        a, b = self.login(), self.login()
+    def order(self, a, b):
         self.friends(a, b)
         for i in range(100):
             if i % 3 == 0:
@@ -181,6 +180,33 @@ class Stanzas(SpecCase):
                 a.send("<iq type='get' id='o%d' to='%s'>%s</iq>" % (i, b.jid, UNKNOWN))
         got = [text(e) or text(e, "status") or e.get("id") for e in xmppc.fence(a, b)]
         self.assertEqual([g for g in got if g and g.startswith("o")], ["o%d" % i for i in range(100)])
+
+    def test_order_between_two(self):
+        self.order(self.login(), self.login())
+
+    def test_order_between_two_with_acknowledgements(self):
+        """Messages of such a sender are in the store first; what follows them does not overtake."""
+        self.order(self.login(sm=True), self.login())
+        self.order(self.login(sm=True), self.login(sm=True))
+
+    def test_order_while_offline_messages_are_given(self):
+        """To a client that becomes available at this moment."""
+        a, k = self.login(), self.contact()
+        for i in range(15):
+            u = self.user()
+            for j in range(i):
+                k.say("message", at(u), "<body>w%d</body>" % j, type="chat")
+            settle(a, at(u))
+            b = self.login(u, presence=False)
+            b.presence()
+            for j in range(12):
+                if j % 2:
+                    a.message(b.jid, "o%d" % j)
+                else:
+                    a.send("<iq type='result' id='o%d' to='%s'/>" % (j, b.jid))
+            b.wait(body_is("o11"))
+            got = [text(e) or e.get("id") for e in b.seen if e.get("from") == a.jid]
+            self.assertEqual(got, ["o%d" % j for j in range(12)])
 
     def test_bare_and_full_are_one_order(self):
         a, b = self.login(), self.login()

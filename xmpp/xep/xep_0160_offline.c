@@ -218,8 +218,10 @@ replay_end(struct replay *r)
 		if (sess != NULL && !sess->dead) {
 			xmpp_session_send(sess, w->s);
 			xmpp_stanza_unref(&w->s);
-		} else {
+		} else if (w->s->kind != XK_PRESENCE) {
 			xmpp_deliver_loaded(r->call.user, w->s); /* its resource is gone */
+		} else {
+			xmpp_stanza_unref(&w->s); /* the others have it */
 		}
 		free(w);
 	}
@@ -233,6 +235,8 @@ is_behind(const struct replay *r, const struct xmpp_stanza *s)
 {
 	const struct xmpp_waiting *w;
 
+	if (s->from.full.p == NULL)
+		return false;
 	STAILQ_FOREACH(w, &r->held, link)
 	if (td_str_eq(w->s->from.bare, s->from.bare))
 		return true;

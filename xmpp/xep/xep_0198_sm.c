@@ -30,6 +30,8 @@ struct xmpp_promise {
 	uint32_t after; /* stanzas that came after it and needed no promise */
 };
 
+#define OWED_MAX 1000u /* <r/> that wait for their answer; a client that sends more is no client */
+
 struct sm_entry {
 	struct xmpp_stanza *s;
 	uint64_t row;
@@ -43,9 +45,10 @@ struct xmpp_sm {
 	/* in */
 	uint32_t received, settled;
 	struct xmpp_promise *first, *last;
-	bool answer_owed;
+	uint16_t answers_owed;      /* one <a/> for each <r/> (section 4) */
 	struct xmpp_c2s *resume_to; /* waits until everything received is settled */
 	uint32_t resume_h;
+	uint32_t resume_s; /* how long the session waits for its client */
 	/* out: a ring */
 	struct sm_entry *ring;
 	uint32_t cap, head, len;
@@ -70,7 +73,6 @@ send_answer(struct xmpp_sm *sm)
 	if (sm->sess->stream != NULL)
 		td_buf_addf(xmpp_c2s_out(sm->sess->stream), "<a xmlns='" NS_SM "' h='%u'/>",
 			    sm->settled);
-	sm->answer_owed = false;
 }
 
 static void finish_resume(struct xmpp_sm *sm);
@@ -94,7 +96,7 @@ settle_here(struct xmpp_promise *p)
 	}
 	if (sm->first != NULL)
 		return;
-	if (sm->answer_owed)
+	for (; sm->answers_owed > 0; sm->answers_owed--)
 		send_answer(sm);
 	if (sm->resume_to != NULL)
 		finish_resume(sm);
@@ -374,8 +376,7 @@ xmpp_sm_hibernate(struct xmpp_session *sess)
 		return false;
 	sm->asked = false;
 	td_loop_undefer(sess->env->loop, &sm->ask);
-	td_timer_set(sess->env->loop, &sm->expire,
-		     (uint64_t)sess->user->lim->sm_resume_timeout_s * 1000);
+	td_timer_set(sess->env->loop, &sm->expire, (uint64_t)sm->resume_s * 1000);
 	td_log_info(&sess->env->log, "session-hibernate", "sid=%s jid=%s unacked=%u", sess->sid,
 		    td_esc(sess->jid.full), sm->len);
 	return true;
@@ -441,6 +442,16 @@ xmpp_sm_end(struct xmpp_session *sess)
 
 /* ---- the elements ---- */
 
+/* Section 3: the client may prefer less than we offer. */
+static uint32_t
+resume_time(const struct xmpp_session *sess, struct td_str max)
+{
+	unsigned ours = sess->user->lim->sm_resume_timeout_s;
+	int64_t theirs;
+
+	return td_str_to_i64(max, 1, ours, &theirs) ? (uint32_t)theirs : ours;
+}
+
 static void
 enable(struct xmpp_session *sess, const struct xmpp_node *n, struct td_buf *out)
 {
@@ -460,8 +471,8 @@ enable(struct xmpp_session *sess, const struct xmpp_node *n, struct td_buf *out)
 	td_buf_addz(out, "<enabled xmlns='" NS_SM "'");
 	if (td_str_eqc(resume, "true") || td_str_eqc(resume, "1")) {
 		td_random_id(sm->id, sizeof(sm->id) - 1);
-		td_buf_addf(out, " id='%s' resume='true' max='%u'", sm->id,
-			    sess->user->lim->sm_resume_timeout_s);
+		sm->resume_s = resume_time(sess, xmpp_node_attr(n, "max"));
+		td_buf_addf(out, " id='%s' resume='true' max='%u'", sm->id, sm->resume_s);
 	}
 	td_buf_addz(out, "/>");
 }
@@ -523,8 +534,8 @@ on_request(struct xmpp_c2s *c)
 		return;
 	if (sess->sm->first == NULL)
 		send_answer(sess->sm);
-	else
-		sess->sm->answer_owed = true; /* sent when what came before is settled */
+	else if (sess->sm->answers_owed < OWED_MAX)
+		sess->sm->answers_owed++; /* sent when what came before is settled */
 }
 
 static struct xmpp_session *
@@ -567,7 +578,7 @@ finish_resume(struct xmpp_sm *sm)
 	detach(sess);
 	td_timer_clear(sess->env->loop, &sm->expire);
 	(void)acknowledge(sm, sm->resume_h);
-	sm->answer_owed = false;
+	sm->answers_owed = 0;
 	xmpp_csi_set(sess, false); /* XEP-0352 5.2; what was held joins the queue */
 	if (sess->dead) {          /* which was full */
 		failed(c, "item-not-found");
