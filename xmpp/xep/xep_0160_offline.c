@@ -44,9 +44,9 @@ fate_of(const struct xmpp_user *u, const struct xmpp_stanza *s)
 		return f;
 	if (!xmpp_message_has_hint(s, "store") && xmpp_message_only_chat_state(s))
 		return DROP;
-	if ((s->flags & XF_NO_STORE) || xmpp_message_has_hint(s, "no-store") ||
-	    xmpp_message_has_hint(s, "no-permanent-store"))
-		/* not to be kept: a person's words come back, machines' chatter does not */
+	/* XEP-0334 4.2; no-permanent-store is about archives.  A person's words come back, machines' chatter
+	 * does not. */
+	if ((s->flags & XF_NO_STORE) || xmpp_message_has_hint(s, "no-store"))
 		return xmpp_message_has_body(s) ? REFUSE : DROP;
 	return u->lim->offline ? KEEP : REFUSE;
 }

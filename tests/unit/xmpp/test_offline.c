@@ -71,7 +71,7 @@ static const struct {
 	{ ME, "type='chat'", STATE "<body>x</body>", true, false },
 	{ ME, "type='chat'", STATE HINT("store"), true, false },
 	{ ME, "type='chat'", "<body>x</body>" HINT("no-store"), false, true },
-	{ ME, "type='chat'", "<body>x</body>" HINT("no-permanent-store"), false, true },
+	{ ME, "type='chat'", "<body>x</body>" HINT("no-permanent-store"), true, false },
 	{ ME, "type='chat'", "<received xmlns='urn:xmpp:receipts' id='1'/>" HINT("no-store"), false,
 	  false },
 	{ ME, "type='chat'", "<received xmlns='urn:xmpp:receipts' id='1'/>" HINT("store"), true,
