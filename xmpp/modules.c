@@ -56,6 +56,7 @@ const struct xmpp_module *const xmpp_modules[] = {
 	&xep_0292_vcard4,
 	&xep_0398_avatar,
 	&xep_0485_serverinfo,
+	&xep_0490_mds,
 	&xep_0313_mam,
 	&xep_0280_carbons,
 	&xep_0352_csi,

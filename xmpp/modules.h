@@ -55,6 +55,7 @@ extern const struct xmpp_module xep_0313_mam;
 extern const struct xmpp_module xep_0191_blocking;
 extern const struct xmpp_module xep_0280_carbons;
 extern const struct xmpp_module xep_0292_vcard4;
+extern const struct xmpp_module xep_0490_mds;
 extern const struct xmpp_module xep_0297_forward;
 extern const struct xmpp_module xep_0352_csi;
 extern const struct xmpp_module xep_0357_push;

@@ -532,7 +532,7 @@ class Caps(Base):
         import hashlib
         ids = sorted("%s/%s/%s/%s<" % (i.get("category"), i.get("type"), i.get("{http://www.w3.org/XML/1998/namespace}lang", ""),
                                        i.get("name", "")) for i in q if local(i) == "identity")
-        s = "".join(ids) + "".join(sorted("%s<" % f.get("var") for f in q if local(f) == "feature"))
+        s = "".join(ids) + "".join("%s<" % v for v in sorted(f.get("var") for f in q if local(f) == "feature"))
         for x in sorted(q.findall("{%s}x" % ps.FORM), key=lambda x: ps.fields(x)["FORM_TYPE"]):
             f = ps.fields(x)
             s += f.pop("FORM_TYPE") + "<"

@@ -532,6 +532,61 @@ class Subscribing(Case):
         self.assertEqual([s.get("subid") for s in self.mine(d, node=n)], [one])
 
 
+class AccessByPresence(Case):
+    """4.5, 6.1.3.2, 6.1.3.3: what the owner's roster says, where the owner is an account of ours."""
+
+    def contacts(self):
+        o, a, b = (self.login() for _ in range(3))
+        self.friends(o, a)
+        self.assertResult(o.iq("set", "<query xmlns='%s'><item jid='%s'><group>Friends</group></item></query>" % (xmppc.ROSTER, a.bare)))
+        for c in (o, a, b):
+            c.sync()
+            c.drain()
+        return o, a, b
+
+    def test_presence(self):
+        o, a, b = self.contacts()
+        n = self.node(o, access_model="presence")
+        self.pub(o, n)
+        self.refused(ps.subscribe(b, n, SERVICE), "auth", "not-authorized", "presence-subscription-required")
+        self.refused(self.get(b, n), "auth", "not-authorized", "presence-subscription-required")
+        self.assertEqual(self.sub(a, n).get("subscription"), "subscribed")
+        a.wait(event(n))
+        self.assertEqual(item_ids(self.get(a, n)), ["i"])
+        self.sub(o, n)
+
+    def test_roster(self):
+        o, a, b = self.contacts()
+        n = self.node(o, access_model="roster", roster_groups_allowed=["Friends"])
+        self.pub(o, n)
+        self.refused(ps.subscribe(b, n, SERVICE), "auth", "not-authorized", "not-in-roster-group")
+        self.refused(self.get(b, n), "auth", "not-authorized", "not-in-roster-group")
+        self.assertEqual(self.sub(a, n).get("subscription"), "subscribed")
+        self.assertEqual(item_ids(self.get(a, n)), ["i"])
+        m = self.node(o, access_model="roster", roster_groups_allowed=["Family"])
+        self.refused(ps.subscribe(a, m, SERVICE), "auth", "not-authorized", "not-in-roster-group")
+
+    def test_12_14_the_subscription_ends_with_the_contact(self):
+        o, a, b = self.contacts()
+        n = self.node(o, access_model="presence")
+        self.sub(a, n)
+        o.presence("unsubscribed", a.bare)
+        o.sync()
+        a.sync()
+        a.drain()
+        self.pub(o, n)
+        a.iq("get", "<query xmlns='%s'/>" % DISCO_INFO, SERVICE)
+        self.assertEqual([show(e) for e in a.drain() if event(n)(e)], [])
+        self.refused(self.get(a, n), "auth", "not-authorized", "presence-subscription-required")
+
+    def test_events_still_go_to_contacts(self):
+        o, a, b = self.contacts()
+        n = self.node(o, access_model="roster", roster_groups_allowed=["Friends"])
+        self.sub(a, n)
+        self.pub(o, n, "later")
+        self.assertEqual(event_ids(a.wait(event(n))), ["later"])
+
+
 class Retrieving(Case):
     """Section 6.5."""
 
@@ -996,7 +1051,7 @@ class Owning(Case):
         self.assertEqual(f["pubsub#title"], "T")
         for v in ("access_model", "contact", "deliver_notifications", "deliver_payloads", "description", "item_expire", "itemreply", "language", "max_items",
                   "max_payload_size", "node_type", "notification_type", "notify_config", "notify_delete", "notify_retract", "notify_sub", "persist_items",
-                  "presence_based_delivery", "publish_model", "publish_node_full", "purge_offline", "send_last_published_item",
+                  "presence_based_delivery", "publish_model", "publish_node_full", "purge_offline", "roster_groups_allowed", "send_last_published_item",
                   "subscribe", "title", "type"):
             self.assertIn("pubsub#" + v, f)
         for e in x.findall("{%s}field" % FORM):

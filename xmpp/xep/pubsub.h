@@ -12,6 +12,7 @@
  *   pubsub_publish.c  publish, retract, items
  *   pubsub_subscribe.c  subscriptions of the asker, options, authorisation
  *   pubsub_pending.c  requests to subscribe: owners are asked, and ask
+ *   pubsub_trust.c    access by the owners' rosters at a service
  *   pubsub_owner.c    create, configure, affiliations, purge, delete
  *   pubsub_disco.c    disco#info and disco#items
  *   xep_0060_pubsub.c the table of requests, the service
@@ -127,6 +128,8 @@ struct ps_node {
 	uint64_t created;
 	bool gone;            /* deleted; still to be told */
 	struct td_map affils; /* bare JID -> struct ps_affil */
+	struct td_map
+		trusted; /* a service: bare JIDs that the owners' rosters let in, as last asked; key = malloc */
 	LIST_HEAD(ps_subs, ps_sub) subs;
 	unsigned n_subs;
 };
@@ -184,6 +187,8 @@ struct ps_refusal {
 /* The access model: may <who> have items (and subscribe, if <subscribing>)? */
 bool ps_may_read(const struct ps_node *n, const struct xmpp_jid *who, bool subscribing,
 		 struct ps_refusal *why);
+/* Is <who> in one of the roster groups (one a line) of <u>? */
+bool ps_in_groups(struct xmpp_user *u, const struct xmpp_jid *who, struct td_str groups);
 bool ps_may_publish(const struct ps_node *n, const struct xmpp_jid *who);
 /* May <who> make nodes here? */
 bool ps_may_create(const struct ps_host *h, const struct xmpp_jid *who);
@@ -283,6 +288,16 @@ void ps_owner_get_affiliations(struct ps_req *r);
 void ps_owner_set_affiliations(struct ps_req *r);
 void ps_owner_get_subscriptions(struct ps_req *r);
 void ps_owner_set_subscriptions(struct ps_req *r);
+/* ---- pubsub_trust.c ---- */
+
+/* Is it the owners' rosters that say who may read <n>?  At an account ps_may_read knows. */
+bool ps_needs_trust(const struct ps_node *n);
+bool ps_is_trusted(const struct ps_node *n, const struct xmpp_jid *who);
+void ps_trust_clear(struct ps_node *n);
+/* Ask about these bare JIDs; then fn(host, node, arg), maybe now.  node NULL: it is gone; host NULL: the env goes. */
+void ps_trust_ask(struct ps_node *n, const struct td_str *bares, size_t count,
+		  void (*fn)(struct ps_host *h, struct ps_node *n, void *arg), void *arg);
+
 /* ---- pubsub_pending.c ---- */
 
 /* <jid> wants to subscribe: the owners of <n> get a form. */

@@ -6,6 +6,7 @@
 
 #include "conf/conf.h"
 #include "gateway/base/err.h"
+#include "xmpp/im.h"
 
 #define TEXT_MAX 1024u
 
@@ -351,8 +352,14 @@ access_allowed(const struct ps_host *h, struct td_str name, const struct ps_conf
 	if (h->pep && c->access != PSA_WHITELIST &&
 	    (td_str_eqc(name, NS_BOOKMARKS) || td_str_eqc(name, NS_BOOKMARKS_OLD)))
 		return false;
-	/* who is in whose roster is known to the owner of an account only */
-	return h->pep || (c->access != PSA_PRESENCE && c->access != PSA_ROSTER);
+	/* a roster is there for owners that are accounts of ours */
+	if (!h->pep && (c->access == PSA_PRESENCE || c->access == PSA_ROSTER)) {
+		struct xmpp_jid creator = xmpp_jid_view(c->creator);
+
+		return creator.local.p != NULL &&
+		       h->env->host->domain(h->env, creator.domain) == XD_LOCAL;
+	}
+	return true;
 }
 
 bool
@@ -472,11 +479,12 @@ void
 ps_config_form(const struct ps_host *h, const struct ps_config *c, enum xmpp_form_kind kind,
 	       struct td_buf *out)
 {
+	(void)h;
 	struct ps_config copy = *c;
 
 	xmpp_form_open(out, kind, NS_PUBSUB "#node_config");
 	for (size_t i = 0; i < N_OPTIONS; i++)
-		if (options[i].label != NULL && (h->pep || options[i].at != AT(groups)))
+		if (options[i].label != NULL)
 			form_field(out, &copy, &options[i], kind == FORM_RESULT);
 	xmpp_form_close(out);
 }

@@ -32,9 +32,14 @@ const char *const ps_pep_features[] = { BOTH,
 					NS_PUBSUB "#presence-notifications",
 					NS_PUBSUB "#presence-subscribe",
 					NULL };
-static const char *const service_features[] = { NS_DISCO_INFO, NS_DISCO_ITEMS,
-						BOTH,          NS_PUBSUB "#get-pending",
-						NS_COMMANDS,   "urn:xmpp:ping",
+static const char *const service_features[] = { NS_DISCO_INFO,
+						NS_DISCO_ITEMS,
+						BOTH,
+						NS_PUBSUB "#access-presence",
+						NS_PUBSUB "#access-roster",
+						NS_PUBSUB "#get-pending",
+						NS_COMMANDS,
+						"urn:xmpp:ping",
 						NULL };
 
 static void

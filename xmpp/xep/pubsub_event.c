@@ -136,14 +136,12 @@ to_contacts(struct ps_node *n, struct xmpp_stanza *s)
 	}
 }
 
-void
-ps_notify(struct ps_node *n, struct td_str xml)
+static void
+notify(struct ps_node *n, struct td_str xml)
 {
 	struct td_buf b = { 0 };
 	struct xmpp_stanza *s;
 
-	if (!n->cfg.deliver_notifications)
-		return;
 	td_buf_addz(&b, "<event xmlns='" NS_PUBSUB_EVENT "'>");
 	td_buf_adds(&b, xml);
 	td_buf_addz(&b, "</event>");
@@ -153,6 +151,65 @@ ps_notify(struct ps_node *n, struct td_str xml)
 		to_contacts(n, s);
 	xmpp_stanza_unref(&s);
 	td_buf_fini(&b);
+}
+
+/* Who was subscribed by an owner's roster and is not in it any more is so no longer (12.14). */
+static void
+drop_untrusted(struct ps_node *n)
+{
+	struct ps_change *c = NULL;
+	struct ps_sub *s, *next;
+	struct ps_refusal why;
+
+	for (s = LIST_FIRST(&n->subs); s != NULL; s = next) {
+		struct xmpp_jid who = xmpp_jid_view(s->jid);
+
+		next = LIST_NEXT(s, link);
+		if (s->state != PSS_SUBSCRIBED || ps_may_read(n, &who, false, &why))
+			continue;
+		if (c == NULL)
+			c = ps_change_new(n->host, NULL);
+		ps_change_subscription(c, n, s, PSS_NONE);
+	}
+	if (c != NULL)
+		ps_change_commit(c);
+}
+
+static void
+on_trust(struct ps_host *h, struct ps_node *n, void *arg)
+{
+	struct td_buf *xml = arg;
+
+	(void)h;
+	if (n != NULL) {
+		notify(n, td_buf_str(xml));
+		drop_untrusted(n);
+	}
+	td_buf_fini(xml);
+	free(xml);
+}
+
+void
+ps_notify(struct ps_node *n, struct td_str xml)
+{
+	const struct ps_sub *s;
+	struct td_str *bares;
+	struct td_buf *copy;
+	size_t count = 0;
+
+	if (!n->cfg.deliver_notifications)
+		return;
+	if (n->gone || n->n_subs == 0 || !ps_needs_trust(n)) {
+		notify(n, xml);
+		return;
+	}
+	bares = td_alloc(n->n_subs * sizeof(*bares));
+	LIST_FOREACH(s, &n->subs, link)
+	bares[count++] = xmpp_jid_view(s->jid).bare;
+	copy = td_zalloc(sizeof(*copy));
+	td_buf_adds(copy, xml);
+	ps_trust_ask(n, bares, count, on_trust, copy);
+	free(bares);
 }
 
 void

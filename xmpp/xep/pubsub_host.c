@@ -87,6 +87,7 @@ ps_node_unref(struct ps_node **np)
 	while ((af = td_map_next(&n->affils, &i)) != NULL)
 		free(af);
 	td_map_fini(&n->affils);
+	ps_trust_clear(n);
 	while ((s = LIST_FIRST(&n->subs)) != NULL) {
 		LIST_REMOVE(s, link);
 		free(s);
@@ -466,11 +467,10 @@ ps_is_stranger(const struct ps_host *h, const struct xmpp_jid *who)
 	return h->pep && !xmpp_presence_may_see(h->user, who);
 }
 
-static bool
-in_groups(const struct ps_node *n, const struct xmpp_jid *who)
+bool
+ps_in_groups(struct xmpp_user *u, const struct xmpp_jid *who, struct td_str rest)
 {
-	const struct xmpp_contact *c = xmpp_user_contact(n->host->user, who->bare);
-	struct td_str rest = n->cfg.groups;
+	const struct xmpp_contact *c = xmpp_user_contact(u, who->bare);
 
 	while (c != NULL && rest.len > 0) {
 		ptrdiff_t nl = td_str_chr(rest, '\n');
@@ -515,10 +515,14 @@ ps_may_read(const struct ps_node *n, const struct xmpp_jid *who, bool subscribin
 	*why = refusals[access];
 	switch (access) {
 	case PSA_OPEN: return true;
-	case PSA_PRESENCE: return n->host->pep && xmpp_presence_may_see(n->host->user, who);
+	case PSA_PRESENCE:
+		return n->host->pep ? xmpp_presence_may_see(n->host->user, who)
+				    : ps_is_trusted(n, who);
 	case PSA_ROSTER:
-		return n->host->pep && xmpp_presence_may_see(n->host->user, who) &&
-		       in_groups(n, who);
+		if (!n->host->pep)
+			return ps_is_trusted(n, who);
+		return xmpp_presence_may_see(n->host->user, who) &&
+		       ps_in_groups(n->host->user, who, n->cfg.groups);
 	case PSA_AUTHORIZE:
 		return subscribing || af == PSF_PUBLISHER || af == PSF_MEMBER ||
 		       is_subscribed(n, who);

@@ -149,6 +149,10 @@ right_state(const struct ps_node *n, const struct ps_sub *s)
 	enum ps_affiliation af = ps_affiliation(n, &who);
 	struct ps_refusal why;
 
+	/* asked before each event */
+	if (ps_needs_trust(n) && s->state == PSS_SUBSCRIBED && af != PSF_OUTCAST &&
+	    af != PSF_PUBLISH_ONLY)
+		return PSS_SUBSCRIBED;
 	if (s->state != PSS_PENDING)
 		return ps_may_read(n, &who, false, &why) ? (enum ps_state)s->state : PSS_NONE;
 	if (af == PSF_OUTCAST || !ps_may_read(n, &who, true, &why))

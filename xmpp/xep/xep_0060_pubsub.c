@@ -147,9 +147,41 @@ resume(struct ps_host *h, void *arg)
 	}
 }
 
+/* The node a request is about. */
+static struct ps_node *
+node_of(const struct ps_host *h, const struct xmpp_stanza *s)
+{
+	const struct xmpp_node *p = xmpp_stanza_payload(s), *what = xmpp_node_child(p, NULL, NULL);
+	struct td_str name = xmpp_node_attr(p, "node");
+
+	if (name.len == 0 && what != NULL)
+		name = xmpp_node_attr(what, "node");
+	return name.len > 0 ? ps_node_find(h, name) : NULL;
+}
+
+static void
+on_trust(struct ps_host *h, struct ps_node *n, void *arg)
+{
+	struct xmpp_stanza *s = arg;
+
+	(void)n;
+	if (h != NULL && h->loaded && !h->stale)
+		(void)run_request(h, s);
+	else if (h != NULL)
+		ps_refuse(h, s, XE_INTERNAL_SERVER_ERROR, NULL);
+	xmpp_stanza_unref(&s);
+}
+
 int
 ps_request(struct ps_host *h, struct xmpp_stanza *s)
 {
+	struct ps_node *n = h->loaded && !h->stale && !h->pep ? node_of(h, s) : NULL;
+
+	/* whether the asker may read is in the owners' rosters */
+	if (n != NULL && ps_needs_trust(n) && ps_affiliation(n, &s->from) == PSF_NONE) {
+		ps_trust_ask(n, &s->from.bare, 1, on_trust, xmpp_stanza_ref(s));
+		return XMPP_LATER;
+	}
 	if (h->loaded && !h->stale)
 		return run_request(h, s);
 	ps_host_with(h, resume, xmpp_stanza_ref(s));
