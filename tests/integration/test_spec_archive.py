@@ -282,6 +282,14 @@ class Query(Base):
         p = self.q(rsm(999999999))
         self.assertEqual(p.bodies, self.all)
 
+    def test_page_by_index(self):
+        """XEP-0059 2.6: who does not do it says so."""
+        p = self.q("<set xmlns='%s'><index>3</index><max>2</max></set>" % RSM)
+        if p.error:
+            self.assertEqual(p.error, ("cancel", "feature-not-implemented"))
+        else:
+            self.assertEqual(p.bodies, self.all[3:5])
+
     def test_page_with_filter(self):
         f = form(**{"with": at(self.v) + "/rb"})
         p = self.q(f + rsm(2))
@@ -359,6 +367,23 @@ class Empty(Base):
         m = kid(c.get(MAM, "metadata"), "metadata", MAM)
         self.assertEqual((len(m), m.attrib), (0, {}))
         self.assertEqual(self.page(c, rsm(0)).count, "0")
+
+
+class Large(Base):
+    def test_limited_without_being_asked(self):
+        """4.3.1: what the server cuts off is not called complete; the pages together are everything."""
+        a, u = self.login(), self.user()
+        for i in range(230):
+            a.message(at(u), "b%d" % i)
+        settle(a, at(u))
+        c = self.login(u, presence=False)
+        got, p = [], self.page(c)
+        while True:
+            got += p.bodies
+            if p.complete:
+                break
+            p = self.page(c, rsm(None, after=p.last))
+        self.assertEqual(got, ["b%d" % i for i in range(230)])
 
 
 class Storage(Base):

@@ -187,6 +187,16 @@ class Messages(SpecCase):
         n.presence(priority=0)
         n.wait(xmppc.body_is(word))
 
+    def test_priority_may_change(self):
+        a, b = self.login(), self.login(priority=1)
+        b.presence(priority=-1)
+        b.sync()
+        a.message(b.bare, "negative")
+        settle(a, b.bare)
+        self.assertEqual(self.got(a, b, "negative"), [])
+        b.presence(priority=0)
+        b.wait(lambda e: text(e) == "negative")
+
     def test_to_oneself(self):
         u, (s, t) = self.receiver([0, 0])
         word = lab.token("b")

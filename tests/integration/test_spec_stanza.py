@@ -90,6 +90,14 @@ class Stanzas(SpecCase):
                     self.assertEqual(r.get("id"), "i")
         self.none_of(b.drain(), "iq")
 
+    def test_empty_types(self):
+        a, b = self.login(), self.login()
+        a.send("<iq type='' id='e' to='%s'>%s</iq><presence type='' id='e' to='%s'/>" % (b.bare, UNKNOWN, b.bare))
+        for name in ("iq", "presence"):
+            self.assertError(a.wait(is_(name, id="e")), "bad-request", "modify")
+        a.send("<message type='' id='e' to='%s'><body>x</body></message>" % b.bare)     # RFC 6121 5.2.2: normal
+        b.wait(is_("message", id="e"))
+
     def test_iq_without_id(self):
         a = self.login()
         a.send("<iq type='get' to='%s'>%s</iq>" % (DOMAIN, UNKNOWN))

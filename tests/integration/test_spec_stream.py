@@ -131,6 +131,12 @@ class Streams(SpecCase):
         c = self.broken(self.start(to="unknown.example"), "host-unknown")
         self.assertIsNotNone(c.header.get("from"))
 
+    def test_host_in_capitals(self):
+        for to in (DOMAIN.upper(), DOMAIN.title()):
+            c = self.head(self.start(to=to))
+            c.wait(lambda e: local(e) == "features")
+            self.assertEqual(c.header.get("from"), DOMAIN)
+
     def test_no_host(self):
         c = self.head(self.start(to=None))
         if c.stream_error or not c.seen:
