@@ -13,6 +13,8 @@
 #include "milter/milter.h"
 #include "xmpp/c2s.h"
 #include "xmpp/sasl.h"
+#include "xmpp/signin.h"
+#include "xmpp/xep/xep_0133_admin.h"
 
 static struct td_str
 arg(const struct ctl_request *r, size_t i)
@@ -121,6 +123,7 @@ kick_here(struct gw_worker *w, void *arg_)
 	char *bare = arg_;
 	struct xmpp_user *u = xmpp_user_find(w->env, td_cstr(bare));
 
+	xmpp_signin_changed(w->env, td_cstr(bare)); /* who has no session yet */
 	if (u != NULL)
 		xmpp_user_kick(u, "not-authorized");
 	free(bare);
@@ -130,15 +133,6 @@ static void
 kick_account(struct gw *gw, struct td_str bare)
 {
 	gw_worker_post(gw_owner(gw, bare), kick_here, td_strndup(bare));
-}
-
-static void
-removed_here(struct gw_worker *w, void *arg_)
-{
-	char *bare = arg_;
-
-	xmpp_account_removed(w->env, td_cstr(bare));
-	free(bare);
 }
 
 static void
@@ -167,15 +161,87 @@ say_and_kick(void *arg_, const struct store_result *res)
 	say_stored(r, res);
 }
 
+/* Something a worker does for a request, and its answer. */
+struct errand {
+	struct td_mail mail;
+	struct ctl_request *r;
+	struct td_str name, text; /* of the request's arena */
+	bool flag;
+	int rc;
+	struct td_buf out;
+};
+
 static void
-say_removed(void *arg_, const struct store_result *res)
+errand_back(struct td_mail *m, struct td_loop *loop)
 {
-	struct ctl_request *r = arg_;
+	struct errand *e = (struct errand *)m;
+	struct store_result res = { .rc = e->rc, .error = td_errname(e->rc) };
+
+	(void)loop;
+	td_buf_adds(&e->r->out, td_buf_str(&e->out));
+	td_buf_fini(&e->out);
+	say_stored(e->r, &res);
+	free(e);
+}
+
+static void
+errand_done(void *arg_, int rc)
+{
+	struct errand *e = arg_;
+
+	e->rc = rc;
+	e->mail.run = errand_back;
+	td_loop_post(e->r->gw->main_loop, &e->mail);
+}
+
+static void
+errand(struct ctl_request *r, struct gw_worker *w, void (*fn)(struct gw_worker *, void *),
+       const struct errand *what)
+{
+	struct errand *e = td_alloc(sizeof(*e));
+
+	*e = *what;
+	e->r = r;
+	gw_worker_post(w, fn, e);
+}
+
+static void
+delete_here(struct gw_worker *w, void *arg_)
+{
+	xmpp_account_delete(w->env, ((struct errand *)arg_)->name, errand_done, arg_);
+}
+
+static void
+disabled_here(struct gw_worker *w, void *arg_)
+{
+	struct errand *e = arg_;
+
+	xmpp_account_disabled(w->env, e->name, e->flag);
+	errand_done(e, 0);
+}
+
+static void
+on_disable(struct ctl_request *r, const struct store_result *res, bool disabled)
+{
 	struct xmpp_jid j;
 
-	if (res->rc == 0 && xmpp_jid_parse(r->a, arg(r, 0), &j, NULL) == 0)
-		gw_worker_post(gw_owner(r->gw, j.bare), removed_here, td_strndup(j.bare));
-	say_stored(r, res);
+	if (res->rc < 0 || xmpp_jid_parse(r->a, arg(r, 0), &j, NULL) < 0)
+		say_stored(r, res);
+	else
+		errand(r, gw_owner(r->gw, j.bare), disabled_here,
+		       &(struct errand){ .name = j.bare, .flag = disabled });
+}
+
+static void
+on_disabled(void *arg_, const struct store_result *res)
+{
+	on_disable(arg_, res, true);
+}
+
+static void
+on_enabled(void *arg_, const struct store_result *res)
+{
+	on_disable(arg_, res, false);
 }
 
 static void
@@ -219,7 +285,25 @@ cmd_account_delete(struct ctl_request *r)
 	if (xmpp_jid_parse(r->a, arg(r, 0), &j, NULL) < 0 || j.local.p == NULL)
 		ctl_fail(r, "'%s' is not an account address (user@domain)", r->argv[0]);
 	else
-		store_account_delete(r->gw->store, j.bare, to_main(r, say_removed));
+		errand(r, gw_owner(r->gw, j.bare), delete_here, &(struct errand){ .name = j.bare });
+}
+
+static void
+cmd_account_disable(struct ctl_request *r)
+{
+	struct xmpp_jid j;
+
+	if (account_arg(r, 0, &j))
+		store_account_disable(r->gw->store, j.bare, true, to_main(r, on_disabled));
+}
+
+static void
+cmd_account_enable(struct ctl_request *r)
+{
+	struct xmpp_jid j;
+
+	if (account_arg(r, 0, &j))
+		store_account_disable(r->gw->store, j.bare, false, to_main(r, on_enabled));
 }
 
 static void
@@ -1047,6 +1131,111 @@ cmd_config_reload(struct ctl_request *r)
 	ctl_done(r, 0);
 }
 
+/* ---- messages to users (XEP-0133) ---- */
+
+/* The prepared name of a domain hosted here; else answers and returns false. */
+static bool
+hosted_arg(struct ctl_request *r, size_t i, struct td_str *out)
+{
+	struct xmpp_jid j;
+	struct gw_domain dom;
+	struct conf *c = gw_conf_get(r->gw);
+	struct gw_domains *d = gw_domains_build(c);
+	bool hosted = xmpp_jid_parse(r->a, arg(r, i), &j, NULL) == 0 &&
+		      td_str_eq(j.full, j.domain) && gw_domains_find(d, j.domain, &dom) &&
+		      dom.kind == XD_LOCAL;
+
+	gw_domains_unref(&d);
+	conf_unref(&c);
+	if (!hosted)
+		ctl_fail(r, "%s is not hosted here: no domain stanza with XMPP_Role = \"server\"",
+			 r->argv[i]);
+	*out = hosted ? j.domain : TD_STR_NULL;
+	return hosted;
+}
+
+/* What came on standard input; else answers and returns false. */
+static bool
+text_input(struct ctl_request *r, struct td_str *out)
+{
+	*out = td_str_trim(r->input);
+	if (out->len == 0 || out->len > XMPP_ADMIN_TEXT_MAX || !td_utf8_valid(*out)) {
+		ctl_fail(r, "the text is read from standard input: UTF-8, at most %u bytes",
+			 XMPP_ADMIN_TEXT_MAX);
+		return false;
+	}
+	*out = td_arena_str(r->a, *out);
+	return true;
+}
+
+static void
+announce_here(struct gw_worker *w, void *arg_)
+{
+	struct errand *e = arg_;
+
+	xmpp_announce(w->env, e->name, e->text);
+	errand_done(e, 0);
+}
+
+static void
+cmd_announce(struct ctl_request *r)
+{
+	struct errand e = { 0 };
+
+	if ((r->argc == 0 || hosted_arg(r, 0, &e.name)) && text_input(r, &e.text))
+		errand(r, r->gw->workers[0], announce_here, &e);
+}
+
+static void
+motd_set_here(struct gw_worker *w, void *arg_)
+{
+	struct errand *e = arg_;
+
+	xmpp_domain_set_text(w->env, e->name, STORE_TEXT_MOTD, e->text, true, errand_done, e);
+}
+
+static void
+motd_get_here(struct gw_worker *w, void *arg_)
+{
+	struct errand *e = arg_;
+	struct td_str text = xmpp_domain_text(w->env, e->name, STORE_TEXT_MOTD);
+
+	if (e->flag)
+		td_buf_add_json(&e->out, text.p != NULL ? text : TD_STR(""));
+	else
+		td_buf_adds(&e->out, text);
+	if (e->flag || text.len > 0)
+		td_buf_addc(&e->out, '\n');
+	errand_done(e, 0);
+}
+
+static void
+cmd_motd_show(struct ctl_request *r)
+{
+	struct errand e = { .flag = r->json };
+
+	if (hosted_arg(r, 0, &e.name))
+		errand(r, r->gw->workers[0], motd_get_here, &e);
+}
+
+static void
+cmd_motd_set(struct ctl_request *r)
+{
+	struct errand e = { 0 };
+
+	if (hosted_arg(r, 0, &e.name) && text_input(r, &e.text))
+		errand(r, r->gw->workers[0], motd_set_here, &e);
+}
+
+static void
+cmd_motd_delete(struct ctl_request *r)
+{
+	struct errand e = { 0 };
+
+	if (hosted_arg(r, 0, &e.name))
+		errand(r, r->gw->workers[0], motd_set_here, &e);
+}
+
 /* ---- the rest ---- */
 
 static void
@@ -1172,6 +1361,8 @@ static const struct command {
 	{ { "account", "add" },       1, 1, cmd_account_add },
 	{ { "account", "password" },  1, 1, cmd_account_password },
 	{ { "account", "delete" },    1, 1, cmd_account_delete },
+	{ { "account", "disable" },   1, 1, cmd_account_disable },
+	{ { "account", "enable" },    1, 1, cmd_account_enable },
 	{ { "account", "list" },      0, 1, cmd_account_list },
 	{ { "account", "import" },    0, 0, cmd_account_import },
 	{ { "account", "export" },    0, 1, cmd_account_export },
@@ -1195,6 +1386,10 @@ static const struct command {
 	{ { "config", "reload" },     0, 0, cmd_config_reload },
 	{ { "log", "reopen" },        0, 0, cmd_log_reopen },
 	{ { "log", "level" },         1, 2, cmd_log_level },
+	{ { "announce", NULL },       0, 1, cmd_announce },
+	{ { "motd", "show" },         1, 1, cmd_motd_show },
+	{ { "motd", "set" },          1, 1, cmd_motd_set },
+	{ { "motd", "delete" },       1, 1, cmd_motd_delete },
 	{ { "summary", NULL },        0, 0, cmd_summary },
 	{ { "version", NULL },        0, 0, cmd_version },
 	{ { "shutdown", NULL },       0, 0, cmd_shutdown },

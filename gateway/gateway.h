@@ -57,7 +57,7 @@ struct gw {
 	struct gw_outbox *outbox; /* NULL without mail {} */
 	struct gw_bridge *bridge;
 	struct gw_scripts *scripts; /* Lua states of the workers and of the milter threads */
-	struct gw_disk *disk;               /* threads for files (http/disk.h) */
+	struct gw_disk *disk;       /* threads for files (http/disk.h) */
 	const struct gw_conn_app *http_app; /* what an http_listener's connections carry */
 	struct gw_control *control;
 	struct gw_xmpp_log *xmpp_log;
@@ -65,6 +65,8 @@ struct gw {
 	struct td_loop *main_loop; /* signals, control socket, outbox, timers; runs in main */
 	uint64_t started_ms;
 	_Atomic bool draining;
+	struct td_timer stop_timer; /* main loop: an administrator asked for the end */
+	bool restart;               /* begin anew after it */
 	/* conf: guarded by conf_lock; a reader takes a reference and lets go */
 	struct conf *conf;
 	void *conf_lock;                           /* pthread_mutex_t */
@@ -80,6 +82,9 @@ int gw_reload(struct gw *gw, struct conf_report *report);
 int gw_switch_conf(struct gw *gw, struct conf *next, struct conf_report *report);
 /* Begin an orderly stop: streams get <system-shutdown/>, the milter drains, then the main loop ends. */
 void gw_shutdown(struct gw *gw, const char *why);
+/* The same in <delay_s> seconds, and with <restart> begin anew after it; what was asked for last counts.  Any thread.  False:
+ * it cannot, *why says why. */
+bool gw_shutdown_later(struct gw *gw, bool restart, unsigned delay_s, const char **why);
 /* The rest of the stop, once the main loop has ended (or after a failed start): everything in order,
  * each step with a deadline.  Main. */
 void gw_stop(struct gw *gw);

@@ -182,6 +182,7 @@ main(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	gw.conf_lock = &conf_lock;
+	gw_process_remember();
 	gw.started_ms = td_wall_ms();
 	gw_process_block_signals();
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
@@ -204,5 +205,7 @@ main(int argc, char **argv)
 	for (size_t i = 0; i < 4; i++)
 		event_free(evs[i]);
 	gw_options_fini(&gw);
+	if (gw.restart)
+		gw_process_again(argv);
 	return 0;
 }

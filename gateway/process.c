@@ -26,6 +26,8 @@
 #define MAX_FDS 1048576u
 #define MAX_GROUPS 32
 
+#define RESTART_STATUS 75 /* EX_TEMPFAIL: no orderly end */
+
 static struct {
 	bool drop; /* started as root, with a security stanza */
 	uid_t uid;
@@ -33,6 +35,7 @@ static struct {
 	size_t n_groups;
 	int lock_fd, parent_fd;
 	char *pidfile;
+	char program[4096];
 } me = { .lock_fd = -1, .parent_fd = -1 };
 
 /* ---- signals, background ---- */
@@ -447,6 +450,37 @@ gw_process_ready(struct gw *gw)
 	(void)!write(me.parent_fd, &ok, 1);
 	close(me.parent_fd);
 	me.parent_fd = -1;
+}
+
+/* ---- beginning anew ---- */
+
+void
+gw_process_remember(void)
+{
+	ssize_t n = readlink("/proc/self/exe", me.program, sizeof(me.program) - 1);
+
+	me.program[n > 0 ? n : 0] = '\0';
+}
+
+bool
+gw_process_may_restart(const char **why)
+{
+	if (getenv("NOTIFY_SOCKET") != NULL)
+		return true;
+	*why = me.drop ? "The privileges to start are given up, and no service manager would."
+		       : "The program was not found.";
+	return !me.drop && me.program[0] != '\0';
+}
+
+void
+gw_process_again(char **argv)
+{
+	/* systemd has been told that we stop: Restart=on-failure in the unit does the rest */
+	if (getenv("NOTIFY_SOCKET") != NULL)
+		_exit(RESTART_STATUS);
+	(void)close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+	execv(me.program, argv);
+	_exit(1);
 }
 
 void

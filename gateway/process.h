@@ -33,6 +33,12 @@ int gw_process_pidfile(struct gw *gw, const struct conf *c, struct td_err *err);
 /* systemd: "READY=1", "STOPPING=1", ...; and the parent of a daemonised start is let go at READY. */
 void gw_process_ready(struct gw *gw);
 void gw_process_notify(const char *text);
+/* Could the program begin anew from where it is?  False: *why says why not. */
+bool gw_process_may_restart(const char **why);
+/* Do so, after the end: by exec, or under systemd by its status.  Does not return. */
+void gw_process_again(char **argv) __attribute__((noreturn));
+/* Remember where the program is; before the working folder changes. */
+void gw_process_remember(void);
 /* Remove the pid file, let go of the folder. */
 void gw_process_fini(void);
 #endif

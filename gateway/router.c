@@ -164,12 +164,6 @@ host_route(struct xmpp_env *env, struct xmpp_stanza *s)
 
 /* ---- the rest of the host ---- */
 
-static struct td_str
-host_hosted(struct xmpp_env *env)
-{
-	return gw_domains_hosted(gw_worker_of(env)->domains, 0);
-}
-
 static void
 host_presence(struct xmpp_env *env, const struct xmpp_jid *full, int priority, struct td_str show,
 	      struct td_str status, bool available)
@@ -240,6 +234,18 @@ host_post(struct xmpp_env *env, unsigned index, void (*fn)(struct xmpp_env *, vo
 	gw_worker_post(gw_worker_of(env)->gw->workers[index], on_env_call, c);
 }
 
+static struct td_str
+host_hosted(struct xmpp_env *env, size_t i)
+{
+	return gw_domains_hosted(gw_worker_of(env)->domains, i);
+}
+
+static bool
+host_stop(struct xmpp_env *env, bool restart, unsigned delay_s, const char **why)
+{
+	return gw_shutdown_later(gw_worker_of(env)->gw, restart, delay_s, why);
+}
+
 const struct xmpp_host gw_xmpp_host = {
 	.domain = host_domain,
 	.hosted = host_hosted,
@@ -253,5 +259,6 @@ const struct xmpp_host gw_xmpp_host = {
 	.component = host_component,
 	.bytestream_address = gw_proxy65_address,
 	.bytestream_activate = gw_proxy65_activate,
+	.stop = host_stop,
 	.post = host_post,
 };

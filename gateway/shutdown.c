@@ -35,6 +35,62 @@ gw_shutdown(struct gw *gw, const char *why)
 	td_loop_stop(gw->main_loop);
 }
 
+struct later {
+	struct td_mail mail;
+	struct gw *gw;
+	bool restart;
+	unsigned delay_s;
+};
+
+static void
+on_stop_timer(struct td_timer *t)
+{
+	struct gw *gw = (struct gw *)(void *)((char *)t - offsetof(struct gw, stop_timer));
+	struct conf_report report = { 0 };
+	struct conf *next = NULL;
+	int rc = gw->restart ? conf_load(gw->conf_path, NULL, &next, &report) : 0;
+
+	conf_unref(&next);
+	conf_report_fini(&report);
+	if (rc < 0) { /* it would not come back */
+		td_log_error(&gw->log, "restart-refused", "error=%s",
+			     "the configuration has errors");
+		gw->restart = false;
+		return;
+	}
+	if (!atomic_load(&gw->draining))
+		gw_shutdown(gw, gw->restart ? "restart" : "administrator");
+}
+
+static void
+on_later(struct td_mail *m, struct td_loop *loop)
+{
+	struct later *l = (struct later *)m;
+	struct gw *gw = l->gw;
+
+	gw->restart = l->restart;
+	gw->stop_timer.fire = on_stop_timer;
+	/* who asked hears of it first */
+	td_timer_set(loop, &gw->stop_timer, l->delay_s > 0 ? l->delay_s * UINT64_C(1000) : 300);
+	free(l);
+}
+
+bool
+gw_shutdown_later(struct gw *gw, bool restart, unsigned delay_s, const char **why)
+{
+	struct later *l;
+
+	if (restart && !gw_process_may_restart(why))
+		return false;
+	l = td_zalloc(sizeof(*l));
+	l->mail.run = on_later;
+	l->gw = gw;
+	l->restart = restart;
+	l->delay_s = delay_s;
+	td_loop_post(gw->main_loop, &l->mail);
+	return true;
+}
+
 static void
 say_goodbye(struct gw_worker *w, void *arg)
 {
@@ -137,6 +193,7 @@ gw_stop(struct gw *gw)
 	if (calm) {
 		gw_listeners_fini(gw);
 		xmpp_sasl_fini();
+		td_timer_clear(gw->main_loop, &gw->stop_timer);
 		td_loop_free(gw->main_loop);
 		gw->main_loop = NULL;
 		conf_unref(&gw->conf);

@@ -23,6 +23,8 @@ static const char usage_text[] =
 	"stdin\n"
 	"  account password JID        change its password, likewise; its sessions end\n"
 	"  account delete JID          with its roster, messages and settings\n"
+	"  account disable JID         its sessions end, nobody signs in to it until\n"
+	"  account enable JID\n"
 	"  account list [DOMAIN]\n"
 	"  account import              read 'jid TAB password' lines (or an export) from stdin\n"
 	"  account export [DOMAIN]     the accounts with their SCRAM verifiers\n"
@@ -30,6 +32,9 @@ static const char usage_text[] =
 	"  roster import JID           read JSON from stdin; replaces entries of the same address\n"
 	"  session list [JID]          who is connected\n"
 	"  session kick JID            end one session (full JID) or all of an account\n"
+	"  announce [DOMAIN]           a message to everybody online, read from stdin\n"
+	"  motd set DOMAIN             the message of the day, read from stdin: to all, once\n"
+	"  motd show DOMAIN, motd delete DOMAIN\n"
 	"  s2s list | milter list | script list\n"
 	"  outbox list                 mail waiting to be sent\n"
 	"  outbox retry [ID]           now, one or all\n"
@@ -90,7 +95,9 @@ read_input(char **args, int n, struct td_buf *in)
 	struct td_buf again = { 0 };
 	bool password = n >= 2 && strcmp(args[0], "account") == 0 &&
 			(strcmp(args[1], "add") == 0 || strcmp(args[1], "password") == 0);
-	bool data = n >= 2 && strcmp(args[1], "import") == 0;
+	bool data = (n >= 2 && strcmp(args[1], "import") == 0) ||
+		    (n >= 1 && strcmp(args[0], "announce") == 0) ||
+		    (n >= 2 && strcmp(args[0], "motd") == 0 && strcmp(args[1], "set") == 0);
 	bool ok;
 
 	if (!password && !data)

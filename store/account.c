@@ -79,7 +79,7 @@ account_get_run(struct store_op *op, struct store_db *db)
 	int rc = store_db_query(
 		db, &op->err, &q,
 		"SELECT disabled, created, sha1_iter, sha1_salt, sha1_stored, sha1_server,"
-		" sha256_iter, sha256_salt, sha256_stored, sha256_server"
+		" sha256_iter, sha256_salt, sha256_stored, sha256_server, login, logins, counted"
 		" FROM accounts WHERE jid = ?1",
 		SV(sv_text(o->a.jid)));
 
@@ -91,6 +91,12 @@ account_get_run(struct store_op *op, struct store_db *db)
 	o->a.created = (uint64_t)sqlite3_column_int64(q, 1);
 	col_scram(q, 2, &o->a.sha1);
 	col_scram(q, 6, &o->a.sha256);
+	o->a.never = sqlite3_column_type(q, 10) == SQLITE_NULL;
+	o->a.login = (uint64_t)sqlite3_column_int64(q, 10);
+	o->a.logins = (uint64_t)sqlite3_column_int64(q, 11);
+	o->a.counted = sqlite3_column_type(q, 12) == SQLITE_NULL
+			       ? o->a.created
+			       : (uint64_t)sqlite3_column_int64(q, 12);
 	return 0;
 }
 
@@ -189,12 +195,11 @@ account_update_run(struct store_op *op, struct store_db *db)
 		return td_fail(&op->err, TD_E_INVAL, "not an account");
 	rc = store_db_do(
 		db, &op->err,
-		"UPDATE accounts SET disabled = ?2,"
-		" sha1_iter = ?3, sha1_salt = ?4, sha1_stored = ?5, sha1_server = ?6,"
-		" sha256_iter = ?7, sha256_salt = ?8, sha256_stored = ?9, sha256_server = ?10"
+		"UPDATE accounts SET"
+		" sha1_iter = ?2, sha1_salt = ?3, sha1_stored = ?4, sha1_server = ?5,"
+		" sha256_iter = ?6, sha256_salt = ?7, sha256_stored = ?8, sha256_server = ?9"
 		" WHERE jid = ?1",
-		SV(sv_text(o->a.jid), sv_int(o->a.disabled), SV_SCRAM(o->a.sha1),
-		   SV_SCRAM(o->a.sha256)));
+		SV(sv_text(o->a.jid), SV_SCRAM(o->a.sha1), SV_SCRAM(o->a.sha256)));
 	if (rc == 0)
 		return td_fail(&op->err, TD_E_NOTFOUND, "no such account");
 	if (rc > 0) /* whoever got one with the old password is out, too (XEP-0484 section 6) */

@@ -43,7 +43,8 @@ load_account(struct get_op *o, struct store_db *db, int64_t *id)
 		db, &o->op.err, &q,
 		"SELECT id, disabled, roster_ver,"
 		" (SELECT count(*) FROM messages WHERE account = accounts.id),"
-		" EXISTS (SELECT 1 FROM ps_nodes WHERE owner = ?1) FROM accounts WHERE jid = ?1",
+		" EXISTS (SELECT 1 FROM ps_nodes WHERE owner = ?1), login IS NULL"
+		" FROM accounts WHERE jid = ?1",
 		SV(sv_text(o->jid)));
 
 	if (rc < 0 || (rc = store_db_next(db, &o->op.err, q)) <= 0)
@@ -54,6 +55,7 @@ load_account(struct get_op *o, struct store_db *db, int64_t *id)
 	o->ro.ver = (uint64_t)sqlite3_column_int64(q, 2);
 	o->ro.offline_count = (uint64_t)sqlite3_column_int64(q, 3);
 	o->ro.has_nodes = sqlite3_column_int64(q, 4) != 0;
+	o->ro.account_fresh = sqlite3_column_int(q, 5) != 0;
 	return 1;
 }
 

@@ -133,7 +133,7 @@ static const char v4_pubsub[] =
 	" state INTEGER NOT NULL,"
 	" options TEXT NOT NULL,"
 	" PRIMARY KEY (node, jid)) WITHOUT ROWID;";
-static const char v5_muc[] =         /* muc.c */
+static const char v5_muc[] = /* muc.c */
 	"CREATE TABLE muc_rooms ("
 	" id INTEGER PRIMARY KEY,"
 	" jid TEXT NOT NULL UNIQUE,"
@@ -202,10 +202,29 @@ static const char v8_misc[] = /* directory.c */
 	" nick TEXT NOT NULL,"
 	" email TEXT NOT NULL) WITHOUT ROWID;";
 
+/* 9: admin.c.  login: Unix seconds of the last one, NULL = never, 0 = before it was noted; counted: since when <logins>
+ * counts, NULL = since the account was made. */
+static const char v9_admin[] =
+	"ALTER TABLE accounts ADD COLUMN login INTEGER;"
+	"ALTER TABLE accounts ADD COLUMN logins INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE accounts ADD COLUMN counted INTEGER;"
+	"UPDATE accounts SET login = 0, counted = CAST(strftime('%s', 'now') AS INTEGER);"
+	"CREATE TABLE admins ("
+	" domain TEXT NOT NULL,"
+	" jid TEXT NOT NULL REFERENCES accounts (jid) ON DELETE CASCADE,"
+	" PRIMARY KEY (domain, jid)) WITHOUT ROWID;"
+	"CREATE INDEX admins_jid ON admins (jid);"
+	"CREATE TABLE domain_texts ("
+	" domain TEXT NOT NULL,"
+	" kind INTEGER NOT NULL," /* enum store_text */
+	" mark TEXT NOT NULL,"
+	" text TEXT NOT NULL,"
+	" PRIMARY KEY (domain, kind)) WITHOUT ROWID;";
+
 /* steps[v] leads from version v to v + 1 */
 static const char *const steps[] = { v1_chat,   v2_mail, store_schema_archive,
 				     v4_pubsub, v5_muc,  v6_signin,
-				     v7_upload, v8_misc };
+				     v7_upload, v8_misc, v9_admin };
 _Static_assert(sizeof(steps) / sizeof(steps[0]) == STORE_SCHEMA, "one step per version");
 
 static int

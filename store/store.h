@@ -75,6 +75,10 @@ struct store_account {
 	bool disabled;
 	struct store_scram sha1, sha256; /* key_len 0 = none */
 	uint64_t created;                /* Unix seconds */
+	/* of a get only (store/admin.h) */
+	bool never;               /* it never signed in */
+	uint64_t login;           /* when it did last; 0 = not known */
+	uint64_t logins, counted; /* how often since when */
 };
 typedef void store_account_cb(void *arg, const struct store_result *r,
 			      const struct store_account *a);
@@ -84,7 +88,7 @@ void store_account_get(struct store *st, struct td_str jid, struct td_loop *loop
 		       store_account_cb *cb, void *arg);
 /* EXISTS when it is there. */
 void store_account_add(struct store *st, const struct store_account *a, struct store_to to);
-/* Replace verifiers / disabled flag, revoke its tokens; NOTFOUND. */
+/* Replace its verifiers, revoke its tokens; whether it is disabled stays.  NOTFOUND. */
 void store_account_update(struct store *st, const struct store_account *a, struct store_to to);
 /* With its roster, offline messages, settings, tokens; its name is remembered (store_register). */
 void store_account_delete(struct store *st, struct td_str jid, struct store_to to);
@@ -123,11 +127,12 @@ struct store_setting {
 };
 struct store_roster {
 	bool account_exists, account_disabled;
-	uint64_t ver; /* the account's roster version */
+	bool account_fresh; /* it never signed in */
+	uint64_t ver;       /* the account's roster version */
 	const struct store_contact *contacts;
 	size_t n;
-	uint64_t offline_count; /* messages waiting */
-	bool has_nodes;         /* something is published (pubsub.h) */
+	uint64_t offline_count;               /* messages waiting */
+	bool has_nodes;                       /* something is published (pubsub.h) */
 	const struct store_setting *settings; /* of the account, those whose key begins with '+' */
 	size_t n_settings;
 };

@@ -181,7 +181,8 @@ send_header(struct xmpp_c2s *c, struct td_str to)
 		    c->component ? NS_COMPONENT : NS_CLIENT, id);
 	/* 4.7.1: a name of ours even for who asked for another */
 	td_buf_addz(out, "' from='");
-	td_buf_add_xml(out, c->domain != NULL ? td_cstr(c->domain) : c->env->host->hosted(c->env));
+	td_buf_add_xml(out,
+		       c->domain != NULL ? td_cstr(c->domain) : c->env->host->hosted(c->env, 0));
 	if (to.len > 0) {
 		td_buf_addz(out, "' to='");
 		td_buf_add_xml(out, to);

@@ -461,6 +461,7 @@ xmpp_from_client(struct xmpp_session *sess, struct xmpp_stanza *s)
 	struct xmpp_env *env = sess->env;
 
 	s->flags |= XF_FROM_CLIENT;
+	sess->user->stanzas++;
 	if (sess->sm != NULL)
 		xmpp_sm_received(sess, s->kind == XK_MESSAGE ? s : NULL);
 	if (s->flags & XF_BAD_TO) {

@@ -167,15 +167,20 @@ xmpp_form_title(struct td_buf *out, const char *title, const char *instructions)
 		add_text(out, "instructions", td_cstr(instructions));
 }
 
-void
-xmpp_form_add(struct td_buf *out, const char *type, const char *var, const char *label,
-	      const struct td_str *values, size_t n, const struct xmpp_form_option *options)
+static void
+open_field(struct td_buf *out, const char *type, const char *var, const char *label)
 {
 	td_buf_addz(out, "<field");
 	add_attr(out, "type", type);
 	add_attr(out, "var", var);
 	add_attr(out, "label", label);
 	td_buf_addc(out, '>');
+}
+
+static void
+close_field(struct td_buf *out, const struct td_str *values, size_t n,
+	    const struct xmpp_form_option *options)
+{
 	for (size_t i = 0; i < n; i++)
 		add_text(out, "value", values[i]);
 	for (; options != NULL && options->value != NULL; options++) {
@@ -186,6 +191,24 @@ xmpp_form_add(struct td_buf *out, const char *type, const char *var, const char 
 		td_buf_addz(out, "</option>");
 	}
 	td_buf_addz(out, "</field>");
+}
+
+void
+xmpp_form_add(struct td_buf *out, const char *type, const char *var, const char *label,
+	      const struct td_str *values, size_t n, const struct xmpp_form_option *options)
+{
+	open_field(out, type, var, label);
+	close_field(out, values, n, options);
+}
+
+void
+xmpp_form_add_required(struct td_buf *out, const char *type, const char *var, const char *label,
+		       const struct td_str *values, size_t n,
+		       const struct xmpp_form_option *options)
+{
+	open_field(out, type, var, label);
+	td_buf_addz(out, "<required/>");
+	close_field(out, values, n, options);
 }
 
 void
@@ -215,10 +238,7 @@ xmpp_form_add_int(struct td_buf *out, const char *type, const char *var, const c
 void
 xmpp_form_add_lines(struct td_buf *out, const char *var, const char *label, struct td_str text)
 {
-	td_buf_addz(out, "<field type='text-multi'");
-	add_attr(out, "var", var);
-	add_attr(out, "label", label);
-	td_buf_addc(out, '>');
+	open_field(out, "text-multi", var, label);
 	while (text.len > 0) {
 		ptrdiff_t nl = td_str_chr(text, '\n');
 		size_t len = nl < 0 ? text.len : (size_t)nl;

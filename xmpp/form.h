@@ -59,6 +59,10 @@ void xmpp_form_add(struct td_buf *out, const char *type, const char *var, const 
 		   const struct td_str *values, size_t n, const struct xmpp_form_option *options);
 void xmpp_form_add1(struct td_buf *out, const char *type, const char *var, const char *label,
 		    struct td_str value);
+/* As xmpp_form_add, a field that must be filled in. */
+void xmpp_form_add_required(struct td_buf *out, const char *type, const char *var,
+			    const char *label, const struct td_str *values, size_t n,
+			    const struct xmpp_form_option *options);
 void xmpp_form_add_bool(struct td_buf *out, const char *var, const char *label, bool value);
 void xmpp_form_add_int(struct td_buf *out, const char *type, const char *var, const char *label,
 		       int64_t value);

@@ -24,6 +24,7 @@ const struct xmpp_module *const xmpp_modules[] = {
 	&xep_0355_delegation,
 	&xep_0356_privilege,
 	&xep_0050_adhoc,
+	&xep_0133_admin,
 	&xep_0077_register,
 	&xep_0175_anonymous,
 	&xep_0379_pars,

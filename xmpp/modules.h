@@ -29,6 +29,7 @@ extern const struct xmpp_module xep_0198_sm;
 extern const struct xmpp_module xep_0199_ping;
 extern const struct xmpp_module xep_0202_time;
 extern const struct xmpp_module xep_0050_adhoc;
+extern const struct xmpp_module xep_0133_admin;
 extern const struct xmpp_module xep_0077_register;
 extern const struct xmpp_module xep_0175_anonymous;
 extern const struct xmpp_module xep_0379_pars;

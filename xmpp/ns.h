@@ -22,6 +22,7 @@
 #define NS_REGISTER_FEATURE "http://jabber.org/features/iq-register"
 #define NS_PARS "urn:xmpp:pars:0"
 #define NS_IBR_TOKEN "urn:xmpp:ibr-token:0"
+#define NS_ADMIN "http://jabber.org/protocol/admin"
 #define NS_COMMANDS "http://jabber.org/protocol/commands"
 #define NS_SASL_CB "urn:xmpp:sasl-cb:0"
 #define NS_BIND "urn:ietf:params:xml:ns:xmpp-bind"

@@ -155,6 +155,7 @@ on_loaded(void *arg, const struct store_result *r, const struct store_roster *ro
 	if (r->rc == 0 && ro != NULL && ro->account_exists) {
 		u->exists = true;
 		u->disabled = ro->account_disabled;
+		u->fresh = ro->account_fresh;
 		u->offline_count = ro->offline_count;
 		u->has_nodes = ro->has_nodes;
 		xmpp_roster_load(u, ro);

@@ -51,8 +51,8 @@ enum xmpp_hook {
 };
 struct xmpp_host {
 	enum xmpp_domain_kind (*domain)(struct xmpp_env *env, struct td_str domain);
-	/* A domain hosted here, for whoever asked for none of them; valid during the call. */
-	struct td_str (*hosted)(struct xmpp_env *env);
+	/* The i-th domain that has accounts here, valid during the call; TD_STR_NULL: there are no more. */
+	struct td_str (*hosted)(struct xmpp_env *env, size_t i);
 	/* Deliver <s> (sealed) wherever it belongs; takes the reference.  The host calls
 	 * xmpp_deliver on the owner for local accounts. */
 	void (*route)(struct xmpp_env *env, struct xmpp_stanza *s);
@@ -82,6 +82,8 @@ struct xmpp_host {
 				   unsigned *port);
 	/* Join the two connections that wait under <name>: how many there were, and 2 = done. */
 	int (*bytestream_activate)(struct xmpp_env *env, struct td_str domain, const char *name);
+	/* Stop the process in an orderly way, or begin anew, in <delay_s> seconds.  False: it cannot, *why says why. */
+	bool (*stop)(struct xmpp_env *env, bool restart, unsigned delay_s, const char **why);
 	/* Run fn(env of worker <index>, arg) there; FIFO per pair of workers. */
 	void (*post)(struct xmpp_env *env, unsigned index, void (*fn)(struct xmpp_env *, void *),
 		     void *arg);
@@ -132,7 +134,7 @@ enum xmpp_slot {
 	XMPP_SLOT_CONTACT,
 	XMPP_SLOT_SOFTWARE,
 	XMPP_SLOT_SERVERINFO,
-	XMPP_SLOT_SPARE1,
+	XMPP_SLOT_ADMIN,
 	XMPP_SLOT_SPARE2,
 	XMPP_SLOT_COUNT /* must be last */
 };
@@ -244,6 +246,7 @@ struct xmpp_user {
 	struct xmpp_limits *lim; /* of the domain, env's */
 	uint8_t state;
 	bool exists, disabled, failed; /* failed: the store could not say */
+	bool fresh;                    /* it signs in for the first time */
 	bool anonymous; /* a guest (XEP-0175): it exists while it has a session, nothing of it is stored */
 	bool has_nodes;       /* it has published something: pubsub nodes (XEP-0163) */
 	struct td_map roster; /* contact bare JID -> struct xmpp_contact */
@@ -258,6 +261,7 @@ struct xmpp_user {
 	unsigned busy; /* calls in progress that point here: not unloaded while > 0 */
 	uint32_t
 		gone_at; /* when a resource was last seen to go (seconds, wall); 0: not since the load */
+	uint32_t stanzas; /* its sessions sent since it was loaded */
 	LIST_HEAD(xmpp_sub_list, xmpp_sub)
 	subs;                      /* subscription changes being committed, latest first */
 	struct xmpp_user_ext *ext; /* NULL for most (user.c) */

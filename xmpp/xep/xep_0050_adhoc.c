@@ -12,6 +12,7 @@
 #include "gateway/base/err.h"
 #include "xmpp/im.h"
 #include "xmpp/modules.h"
+#include "xmpp/xep/xep_0133_admin.h"
 
 #define SESSION_MS 600000u /* since its last step */
 #define SESSIONS_MAX 2000u /* of a worker */
@@ -82,7 +83,7 @@ find_command(struct xmpp_env *env, struct td_str node)
 /* ---- who may ---- */
 
 bool
-xmpp_is_admin(struct xmpp_env *env, struct td_str domain, struct td_str bare)
+xmpp_is_conf_admin(struct xmpp_env *env, struct td_str domain, struct td_str bare)
 {
 	struct conf_at at = { .protocol = "xmpp", .domain = domain };
 	size_t n;
@@ -95,6 +96,12 @@ xmpp_is_admin(struct xmpp_env *env, struct td_str domain, struct td_str bare)
 		found = xmpp_jid_parse(a, list[i], &j, NULL) == 0 && td_str_eq(j.full, bare);
 	td_arena_free(a);
 	return found;
+}
+
+bool
+xmpp_is_admin(struct xmpp_env *env, struct td_str domain, struct td_str bare)
+{
+	return xmpp_is_conf_admin(env, domain, bare) || xmpp_is_stored_admin(env, domain, bare);
 }
 
 static bool
@@ -347,6 +354,7 @@ run_step(struct xmpp_iq *iq, struct command_session *cs, enum xmpp_command_actio
 	r->iq = xmpp_stanza_ref(iq->s);
 	r->cs = cs;
 	r->cc.env = iq->env;
+	r->cc.command = cs->command;
 	r->cc.arena = td_arena_new(0);
 	r->cc.domain = iq->s->to.domain;
 	r->cc.from = iq->s->from;
@@ -413,7 +421,12 @@ on_command(struct xmpp_iq *iq)
 	if (iq->env->host->domain(iq->env, iq->s->to.domain) != XD_LOCAL)
 		return XMPP_PASS;
 	if (c == NULL) {
-		xmpp_iq_error(iq, XE_ITEM_NOT_FOUND, NULL);
+		/* XEP-0133 table 1 has its own word for it */
+		xmpp_iq_error(iq,
+			      td_str_starts(xmpp_node_attr(iq->payload, "node"), NS_ADMIN "#")
+				      ? XE_FEATURE_NOT_IMPLEMENTED
+				      : XE_ITEM_NOT_FOUND,
+			      NULL);
 	} else if (!may_run(iq->env, c, iq->s)) {
 		xmpp_iq_error(iq, XE_FORBIDDEN, NULL);
 	} else if (!is_action(word)) {

@@ -29,8 +29,10 @@ enum xmpp_command_result {
 	COMMAND_ERROR /* <error>, <condition>, <text> are set; the session goes on when it is a step's bad payload */
 };
 
+struct xmpp_command;
 struct xmpp_command_call {
-	struct xmpp_env *env;   /* in a late callback ask xmpp_command_env first */
+	struct xmpp_env *env; /* in a late callback ask xmpp_command_env first */
+	const struct xmpp_command *command;
 	struct td_arena *arena; /* of this step */
 	struct td_str domain;   /* who is asked */
 	struct xmpp_jid from;   /* who asks, full */
@@ -65,6 +67,6 @@ void xmpp_command_finish(struct xmpp_command_call *call, enum xmpp_command_resul
 void xmpp_command_note(struct xmpp_command_call *call, const char *type, const char *text);
 /* A form without what it must have; returns COMMAND_ERROR. */
 enum xmpp_command_result xmpp_command_bad_payload(struct xmpp_command_call *call, const char *text);
-/* Is <who> (bare) in the option admins of the domain? */
+/* Is <bare> an administrator of the domain: in its option <admins>, or made one since (XEP-0133)? */
 bool xmpp_is_admin(struct xmpp_env *env, struct td_str domain, struct td_str bare);
 #endif

@@ -60,12 +60,10 @@ START_TEST(account_update_replaces)
 
 	ck_assert_int_eq(DO(g, store_account_update(st, &a, to_got(&g))), TD_E_NOTFOUND);
 	OK(g, store_account_add(st, &a, to_got(&g)));
-	a.disabled = true;
 	a.sha1.key_len = 0;
 	a.sha256.iterations = 20000;
 	OK(g, store_account_update(st, &a, to_got(&g)));
 	OK(g, store_account_get(st, ANN, loop, on_account, &g));
-	ck_assert(g.account.disabled);
 	ck_assert_uint_eq(g.account.sha1.key_len, 0);
 	ck_assert_uint_eq(g.account.sha256.iterations, 20000);
 }

@@ -334,10 +334,10 @@ rig_presence(struct xmpp_env *env, const struct xmpp_jid *full, int priority, st
 }
 
 static struct td_str
-rig_hosted(struct xmpp_env *env)
+rig_hosted(struct xmpp_env *env, size_t i)
 {
 	(void)env;
-	return TD_STR("a.test");
+	return i == 0 ? TD_STR("a.test") : TD_STR_NULL;
 }
 
 static const struct xmpp_host rig_host = {
