@@ -67,10 +67,11 @@ npm_fetch()
 	want="{ \"private\": true, \"dependencies\": { $npm_packages } }"
 	[ -d "$npm/node_modules/stanza" ] && [ "$(cat "$npm/package.json" 2>/dev/null)" = "$want" ] && return 0
 	command -v npm >/dev/null 2>&1 || { echo "there is no npm"; return 1; }
-	# from nothing: npm stumbles over what another list of packages left
-	rm -rf "$npm/node_modules" "$npm/package-lock.json"
-	mkdir -p "$npm" && cd "$npm" && printf '%s\n' "$want" >package.json &&
-		npm install --no-audit --no-fund --ignore-scripts --no-package-lock 2>&1
+	# from nothing, npm stumbles over what another list left; and beside it, so that a failure takes nothing away
+	rm -rf "$npm.new" && mkdir -p "$npm.new" && cd "$npm.new" && printf '%s\n' "$want" >package.json &&
+		npm install --no-audit --no-fund --ignore-scripts --no-package-lock --fetch-retries=1 2>&1 || return 1
+	mkdir -p "$npm" && rm -rf "$npm/node_modules" "$npm/package-lock.json" &&
+		mv "$npm.new/node_modules" "$npm.new/package.json" "$npm" && rmdir "$npm.new"
 }
 
 for tool in dpkg-query apt-get; do
