@@ -3,6 +3,9 @@
 Needs node, and both clients from npm: `make setup` fetches them.  What is missing is the reason these tests
 are skipped.
 """
+import base64
+import hashlib
+import hmac
 import tempfile
 import unittest
 
@@ -34,7 +37,8 @@ globalThis.XmppJs = class {
 		c.streamManagement.on("fail", e => this.events.push("failed " + e.attrs.id));
 	}
 	// not by start(): it misses a stream that opens before its own writing of the header is told to be over
-	online() { return new Promise((done, fail) => { this.c.once("online", done); this.c.start().catch(e => { if (e.name !== "TimeoutError") fail(e); }); }); }
+	online() { return new Promise((done, fail) => { this.c.once("online", done);
+		this.c.on("error", e => { if (e.name === "SASLError") fail(e); }); this.c.start().catch(e => { if (e.name !== "TimeoutError") fail(e); }); }); }
 	iq(type, to, payload) { return this.c.iqCaller.request(xml("iq", to ? { type, to } : { type }, payload)); }
 	message(test, text) { return this.in.take(e => e.is("message") && test(e), text); }
 	body(word) { return this.message(e => (e.getChildText("body") || "").includes(word), word); }
@@ -107,6 +111,15 @@ class Base(case.ServerCase):
 
 
 class XmppJs(Base):
+    def user(self):
+        """An account that came from another server with few iterations: xmpp.js derives keys in JavaScript, and slowly."""
+        name, salt, n = lab.token("u"), b"some salt of it", 1000
+        salted = hashlib.pbkdf2_hmac("sha1", PASSWORD.encode(), salt, n)
+        keys = [hmac.digest(salted, word, "sha1") for word in (b"Client Key", b"Server Key")]
+        b64 = [base64.b64encode(x).decode() for x in (salt, hashlib.sha1(keys[0]).digest(), keys[1])]
+        self.d.ctl("account", "import", stdin="%s\t{SCRAM-SHA-1}%d$%s\n" % (case.at(name), n, "$".join(b64)))
+        return name
+
     def start(self, service, user, **options):
         """Signed in and available; returns the name of the client in Node.js and its address."""
         name = lab.token("x")
@@ -118,7 +131,7 @@ class XmppJs(Base):
 
     def session(self, service):
         """What every transport is to carry."""
-        user, peer = self.user(), self.login()
+        user, peer = self.user(), self.login(super().user())
         name, jid = self.start(service, user, resource="js")
         self.assertTrue(jid.startswith(case.at(user) + "/js"), jid)
         # XEP-0388 with XEP-0386: one round for all, by SCRAM
@@ -229,14 +242,14 @@ class XmppJs(Base):
         out = self.js("""const w = g[a[0]]; await w.c.stop(); const v = new XmppJs({ ...a[1], credentials: { username: a[2], password: "forgotten", token: a[3] },
                 userAgent: w.out.find(e => e.is("authenticate")).getChild("user-agent") });
             const j = await v.online(); const out = v.out.map(String); await v.c.stop(); return [j.toString(), out];""",
-                      name, {"service": "xmpp://127.0.0.1:%d" % self.port, "domain": DOMAIN}, user, token)
+                      name, {"service": "xmpp://127.0.0.1:%d" % self.port, "domain": DOMAIN, "timeout": 20000}, user, token)
         self.assertTrue(out[0].startswith(case.at(user) + "/"), out)
         self.assertTrue(any("HT-SHA-256-NONE" in s for s in out[1]), out)
         self.assertFalse(any("SCRAM" in s for s in out[1]), out)
 
     def test_wrong_password(self):
         got = self.js("""const w = new XmppJs(a[0]); const e = await w.online().then(() => null, e => e); await w.c.stop(); return [e.name, e.condition];""",
-                      {"service": "xmpp://127.0.0.1:%d" % self.port, "domain": DOMAIN, "username": self.user(), "password": "wrong"})
+                      {"service": "xmpp://127.0.0.1:%d" % self.port, "domain": DOMAIN, "username": self.user(), "password": "wrong", "timeout": 20000})
         self.assertEqual(got, ["SASLError", "not-authorized"])
 
 
