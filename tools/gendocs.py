@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""gendocs - docs/reference/{config,xeps,events}.md from the tables of the program and its sources.
+"""gendocs - docs/reference/{config,xeps,events}.md and doap.xml from the tables of the program and its sources.
 
     tools/gendocs.py PROGRAM OUTDIR     PROGRAM prints the tables (tools/gendocs.c); see gendocs.sh
 
@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = ("gateway", "conf", "store", "lua", "xmpp", "milter")
@@ -80,17 +81,62 @@ def config_page(program):
 
 # --- xeps.md ------------------------------------------------------------------------------------------------
 
-# What is done without a module of its own: number, what of it, the file that says so.
+# What is done without a module of its own: number, version, what of it, the file that says so.
 OTHERS = (
-    ("0106", "Escaped addresses stand for mail addresses", "xmpp/jid.c"),
-    ("0203", "Delay stamps on messages that waited", "xmpp/xep/xep_0160_offline.c"),
-    ("0237", "Roster versions, now part of RFC 6121", "xmpp/roster.c"),
-    ("0368", "TLS from the first byte: `use_ssl` on a Listen", "gateway/conn.c"),
-    ("0178", "Clients sign in by a certificate that names their account", "xmpp/sasl_external.c"),
-    ("0438", "SCRAM verifiers with random salts and 10000 rounds, made-up ones for unknown names, passwords of a least length", "xmpp/cred.c"),
-    ("0440", "Channel bindings are announced before SASL", "xmpp/c2s.c"),
-    ("0474", "SCRAM proves which mechanisms and bindings were announced", "xmpp/sasl_scram.c"),
+    ("0004", "2.13.2", "Data forms: read within limits, written, what is left out stays", "xmpp/form.c"),
+    ("0048", "1.2", "Older bookmarks are views of those of XEP-0402", "xmpp/xep/xep_0402_bookmarks.c"),
+    ("0059", "1.0", "Pages of results: archives, items, rooms, searches", "xmpp/rsm.c"),
+    ("0068", "1.3.0", "Forms have their type, fields the types of the registry", "xmpp/form.c"),
+    ("0082", "1.1.1", "Times are written in UTC, read with offsets and fractions", "gateway/base/loop.c"),
+    ("0084", "1.1.4", "Avatars of users are published by PEP", "xmpp/xep/xep_0163_pep.c"),
+    ("0085", "2.1", "Chat states pass, and are kept nowhere", "xmpp/message.c"),
+    ("0106", "1.1.1", "Escaped addresses stand for mail addresses", "xmpp/jid.c"),
+    ("0122", "1.0.2", "Open lists in the form of the archive are marked", "xmpp/xep/mam_query.c"),
+    ("0124", "1.11.2", "Streams over HTTP", "gateway/http/bosh.c"),
+    ("0128", "1.0.1", "Forms in disco#info, one of each type", "xmpp/xep/xep_0030_disco.c"),
+    ("0153", "1.1.1", "The hash of the avatar is put into presence", "xmpp/xep/xep_0398_avatar.c"),
+    ("0156", "1.4.0", "host-meta and host-meta.json name WebSocket and BOSH", "gateway/http/hostmeta.c"),
+    ("0170", "1.0", "TLS, SASL, binding, in that order; no compression", "xmpp/c2s.c"),
+    ("0172", "1.1", "Nicknames are published by PEP", "xmpp/xep/xep_0163_pep.c"),
+    ("0178", "1.2", "Clients sign in by a certificate that names their account", "xmpp/sasl_external.c"),
+    ("0182", "1.1", "Conditions of an application stand beside the defined one", "xmpp/stanza.c"),
+    ("0184", "1.4.0", "Receipts are archived and copied; the server makes none", "xmpp/message.c"),
+    ("0201", "1.0", "A conversation by mail is one thread", "gateway/bridge.c"),
+    ("0203", "2.0", "Delay stamps on messages that waited", "xmpp/xep/xep_0160_offline.c"),
+    ("0205", "1.0.2", "Limits before authentication: bytes, depth, time, connections, attempts", "gateway/listener.c"),
+    ("0206", "1.4", "XMPP over BOSH", "gateway/http/bosh.c"),
+    ("0222", "1.0", "Public data of users in nodes that are open", "xmpp/xep/pubsub_publish.c"),
+    ("0223", "1.1.1", "Private data of users: publish-options are preconditions", "xmpp/xep/pubsub_publish.c"),
+    ("0237", "1.3", "Roster versions, now part of RFC 6121", "xmpp/roster.c"),
+    ("0318", "0.2", "Probes of clients are answered to those who may see", "xmpp/presence.c"),
+    ("0333", "1.0.0", "Markers without a body are archived and copied", "xmpp/message.c"),
+    ("0334", "1.0.0", "Hints: store, no-store, no-permanent-store, no-copy", "xmpp/message.c"),
+    ("0353", "0.8.0", "Proposals of calls are archived, copied, and not held back", "xmpp/message.c"),
+    ("0359", "0.7.0", "Ids of the archive on what is delivered; forged ones are taken out", "xmpp/xep/xep_0313_mam.c"),
+    ("0368", "1.1.0", "TLS from the first byte: `use_ssl` on a Listen", "gateway/conn.c"),
+    ("0377", "0.4.1", "Reports with a block are logged", "xmpp/xep/xep_0191_blocking.c"),
+    ("0380", "0.4.0", "Encrypted messages count as content", "xmpp/message.c"),
+    ("0384", "0.9.1", "Device lists and bundles by PEP, open to those who ask", "xmpp/xep/xep_0163_pep.c"),
+    ("0411", "1.1.0", "Bookmarks of private XML and PEP are kept in step", "xmpp/xep/xep_0402_bookmarks.c"),
+    ("0424", "0.4.2", "Retractions are archived; in rooms a tombstone stays", "xmpp/xep/muc_mam.c"),
+    ("0431", "0.2.0", "The text of the archive can be searched", "xmpp/xep/mam_query.c"),
+    ("0438", "0.2.0", "SCRAM verifiers with random salts and 10000 rounds, made-up ones for unknown names, passwords of a least length", "xmpp/cred.c"),
+    ("0440", "1.0.0", "Channel bindings are announced before SASL", "xmpp/c2s.c"),
+    ("0441", "0.2.0", "What is archived: always, never, the roster's", "xmpp/xep/mam_prefs.c"),
+    ("0444", "0.2.1", "Reactions are archived and copied", "xmpp/message.c"),
+    ("0453", "0.1.2", "This list as a description of a project (docs/reference/doap.xml)", "xmpp/modules.c"),
+    ("0474", "0.5.0", "SCRAM proves which mechanisms and bindings were announced", "xmpp/sasl_scram.c"),
 )
+# Not all of the XEP, and why.
+PARTIAL = {
+    "0033": "For clients of this server",
+    "0060": "Collections, digests and several subscriptions of one address are not there",
+    "0122": "Open lists only",
+    "0178": "No streams between servers yet",
+    "0355": "Admin mode",
+    "0368": "No streams between servers yet",
+    "0485": "No streams between servers yet",
+}
 
 
 def modules(program):
@@ -133,15 +179,24 @@ From the descriptors in `xmpp/modules.c` and the files it lists. A feature that 
 """
 
 
-def xeps_page(program):
+def xep_rows(program):
+    """What is implemented: (number or RFC, version, what, file, module), sorted; and the modules."""
     files = sources(".c")
     names = {path for path, _ in files}
-    out = [XEPS_HEAD]
     mods = modules(program)
     rows = [(m["xep"] or "RFC", m["version"], m["doc"], file_of(m["name"], files), m["name"]) for m in mods]
     have = {r[0] for r in rows}
-    rows += [(n, "", what, path, "") for n, what, path in OTHERS if n not in have and path in names]
-    for xep, version, doc, path, name in sorted(rows, key=lambda r: (r[0] != "RFC", r[0], r[4])):
+    for n, _, _, path in OTHERS:
+        if path not in names:
+            sys.exit("gendocs: XEP-%s is said to be in %s, which is not there" % (n, path))
+    rows += [(n, version, what, path, "") for n, version, what, path in OTHERS if n not in have]
+    return sorted(rows, key=lambda r: (r[0] != "RFC", r[0], r[4])), mods
+
+
+def xeps_page(program):
+    out = [XEPS_HEAD]
+    rows, mods = xep_rows(program)
+    for xep, version, doc, path, name in rows:
         which = xep_link(xep) if xep != "RFC" else "RFC 6121"
         out.append("| %s | %s | %s | %s |\n" % (which, version, cell(doc), link(path)))
     out.append("\nBelow all of this: RFC 6120 (streams, TLS, SASL, binding: `xmpp/c2s.c`, `xmpp/sasl*.c`) and RFC 7622 addresses with the\n"
@@ -161,6 +216,42 @@ def xeps_page(program):
         for name, ns, types, to in m["iq"]:
             out.append("| `%s` | `%s` | %s | %s | %s |\n" % (name, ns, ", ".join(types.split()), ", ".join(to.replace("(its own only)", "").split())
                                                         + (" (its owner only)" if "own only" in to else ""), m["name"]))
+    return "".join(out)
+
+
+# --- doap.xml (XEP-0453) ------------------------------------------------------------------------------------
+
+DOAP_HEAD = """<?xml version='1.0' encoding='UTF-8'?>
+<!-- Made by `make docs`; do not edit. -->
+<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'
+         xmlns='http://usefulinc.com/ns/doap#'
+         xmlns:xmpp='https://linkmauve.fr/ns/xmpp-doap#'>
+  <Project>
+    <name>Tandem</name>
+    <shortdesc xml:lang='en'>XMPP server and mail filter in one daemon</shortdesc>
+    <description xml:lang='en'>An XMPP server for clients and a milter for Postfix or Sendmail, with one address for mail and chat.</description>
+    <language>en</language>
+    <programming-language>C</programming-language>
+    <os>Linux</os>
+    <category rdf:resource='https://linkmauve.fr/ns/xmpp-doap#category-server'/>
+"""
+RFCS = ("6120", "6121", "6122", "7395")
+
+
+def doap(program):
+    out = [DOAP_HEAD]
+    out += ["    <implements rdf:resource='https://xmpp.org/rfcs/rfc%s.html'/>\n" % n for n in RFCS]
+    for xep, version, doc, _, _ in xep_rows(program)[0]:
+        if xep == "RFC":
+            continue
+        note = PARTIAL.get(xep, doc).replace("`", "")
+        out.append("    <implements>\n      <xmpp:SupportedXep>\n"
+                   "        <xmpp:xep rdf:resource='https://xmpp.org/extensions/xep-%s.html'/>\n"
+                   "        <xmpp:status>%s</xmpp:status>\n        <xmpp:version>%s</xmpp:version>\n"
+                   "        <xmpp:note xml:lang='en'>%s</xmpp:note>\n"
+                   "      </xmpp:SupportedXep>\n    </implements>\n"
+                   % (xep, "partial" if xep in PARTIAL else "complete", escape(version), escape(note)))
+    out.append("  </Project>\n</rdf:RDF>\n")
     return "".join(out)
 
 
@@ -251,7 +342,8 @@ def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     program, outdir = sys.argv[1], Path(sys.argv[2])
-    for name, text in (("config.md", config_page(program)), ("xeps.md", xeps_page(program)), ("events.md", events_page())):
+    for name, text in (("config.md", config_page(program)), ("xeps.md", xeps_page(program)), ("events.md", events_page()),
+                       ("doap.xml", doap(program))):
         path = outdir / name
         if not path.exists() or path.read_text() != text:
             path.write_text(text)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
@@ -70,7 +71,7 @@ class Reference(unittest.TestCase):
 
     def test_up_to_date(self):
         """docs/reference is what the sources say; make docs mends it."""
-        for name in ("config.md", "xeps.md", "events.md"):
+        for name in ("config.md", "xeps.md", "events.md", "doap.xml"):
             with self.subTest(page=name):
                 diff = difflib.unified_diff((DOCS / "reference" / name).read_text().splitlines(), (Path(self.tmp.name) / name).read_text().splitlines(),
                                             "docs/reference/" + name, "what the sources say", "", "", 0)
@@ -108,6 +109,26 @@ class Reference(unittest.TestCase):
         page = (DOCS / "reference" / "xeps.md").read_text()
         for p in sorted((ROOT / "xmpp" / "xep").glob("xep_*.c")):
             self.assertIn(rel(p), page)
+
+
+class Doap(unittest.TestCase):
+    def test_doap(self):
+        """XEP-0453: RDF/XML with every XEP of the list, its version and its status."""
+        rdf, xmpp, doap = ("{%s}" % n for n in ("http://www.w3.org/1999/02/22-rdf-syntax-ns#", "https://linkmauve.fr/ns/xmpp-doap#",
+                                                "http://usefulinc.com/ns/doap#"))
+        root = ET.parse(DOCS / "reference" / "doap.xml").getroot()
+        self.assertEqual(root.tag, rdf + "RDF")
+        self.assertEqual(root.findtext(doap + "Project/" + doap + "name"), "Tandem")
+        told = {}
+        for x in root.iter(xmpp + "SupportedXep"):
+            url = x.find(xmpp + "xep").get(rdf + "resource")
+            told[re.fullmatch(r"https://xmpp\.org/extensions/xep-(\d{4})\.html", url)[1]] = x.findtext(xmpp + "version")
+            self.assertIn(x.findtext(xmpp + "status"), ("complete", "partial"), url)
+            self.assertRegex(x.findtext(xmpp + "version"), r"^\d+\.\d+(\.\d+)?$", url)
+        page = (DOCS / "reference" / "xeps.md").read_text()
+        listed = dict(re.findall(r"^\| \[(\d{4})\]\S* \| (\S*) \|", page, re.M))
+        self.assertEqual(told, listed)
+        self.assertIn("0453", told)
 
 
 class Links(unittest.TestCase):
