@@ -421,6 +421,7 @@ class Archive(Case):
     def test_result(self):
         room, o, a = self.hall("a", whois="moderators")
         self.say(o, room, "one")
+        self.hear(a, "one")
         id_ = self.say(a, room, "two")
         sid = stanza_id(self.hear(a, "two"), room)
         a.message(room + "/owner", "private", "chat")

@@ -216,7 +216,8 @@ class Details(Pair):
         fence(c, c)
         self.assertTrue(u_bare)
         u = self.session(name)
-        self.assertEqual(u.roster()[c.bare].get("subscription"), "to")
+        # the approval may still be on its way to the worker of <u>
+        lab.wait_until(lambda: u.roster()[c.bare].get("subscription") == "to", text="the approval in the roster")
         u.wait(is_("presence", from_=c.jid, type_=None))
 
     def test_request_to_nobody(self):
