@@ -121,9 +121,10 @@ $(B)/tandemd: $(B)/obj/gateway/main.o $(ALL_A)
 	$(if $(V),,@echo "  LD    $@")
 	$(Q)$(CC) $(ALL_LDFLAGS) -rdynamic -o $@ $< $(ALL_A) $(ALL_LIBS)
 
-$(B)/tandemctl: $(B)/obj/gateway/tandemctl.o $(call lib_of,base)
+# of the libraries it takes what it calls: reading files, hashing passwords
+$(B)/tandemctl: $(B)/obj/gateway/tandemctl.o $(ALL_A)
 	$(if $(V),,@echo "  LD    $@")
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(ALL_LIBS)
 
 define unit_rule
 $(B)/tests/$(1)/test_%: $(B)/obj/tests/unit/$(1)/test_%.o $(call upto,$(1),$(MODULES))

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include "gateway/base/arena.h"
 #include "gateway/base/err.h"
+#include "gateway/move.h"
 #include "gateway/outbox.h"
 #include "gateway/scripts.h"
 #include "milter/milter.h"
@@ -420,127 +421,6 @@ static void
 cmd_account_export(struct ctl_request *r)
 {
 	store_account_list(r->gw->store, arg(r, 0), r->gw->main_loop, on_export_list, r);
-}
-
-/* ---- account import ---- */
-
-struct import {
-	struct ctl_request *r;
-	struct td_str rest;
-	unsigned line, added, failed;
-};
-
-static void next_import(struct import *im);
-
-/* One secret of a line: clear text or {SCRAM-...}. */
-static int
-read_secret(struct store_account *a, struct td_str s, struct td_err *err)
-{
-	const struct {
-		const char *scheme;
-		size_t key_len;
-		struct store_scram *key;
-	} forms[] = { { "{SCRAM-SHA-256}", 32, &a->sha256 }, { "{SCRAM-SHA-1}", 20, &a->sha1 } };
-	const char *why;
-
-	for (size_t i = 0; i < 2; i++) {
-		size_t n = strlen(forms[i].scheme);
-
-		if (!td_str_starts(s, forms[i].scheme))
-			continue;
-		if (!xmpp_scram_parse(td_str(s.p + n, s.len - n), forms[i].key_len, forms[i].key,
-				      &why))
-			return td_fail(err, TD_E_INVAL, "malformed verifier: %s", why);
-		return 0;
-	}
-	return xmpp_scram_derive(s, 0, &a->sha1, &a->sha256, err);
-}
-
-static void
-import_failed(struct import *im, const char *why)
-{
-	im->failed++;
-	td_buf_addf(&im->r->out, "line %u: %s\n", im->line, why);
-}
-
-static void
-on_imported(void *arg_, const struct store_result *res)
-{
-	struct import *im = arg_;
-
-	if (res->rc == 0)
-		im->added++;
-	else
-		import_failed(im,
-			      res->rc == TD_E_EXISTS ? "the account exists already" : res->error);
-	next_import(im);
-}
-
-/* True when the store was asked and will answer. */
-static bool
-import_line(struct import *im, struct td_str line)
-{
-	struct store_account a = { .created = td_wall_ms() / 1000 };
-	ptrdiff_t tab = td_str_chr(line, '\t');
-	struct xmpp_jid j;
-	struct td_err err = { 0 };
-	struct td_str secret;
-
-	if (tab < 0) {
-		import_failed(im, "no TAB between address and password");
-		return false;
-	}
-	if (xmpp_jid_parse(im->r->a, td_str(line.p, (size_t)tab), &j, &err) < 0 ||
-	    j.local.p == NULL || j.resource.p != NULL) {
-		import_failed(im, "not an account address (user@domain)");
-		return false;
-	}
-	a.jid = j.bare;
-	secret = td_str(line.p + tab + 1, line.len - (size_t)tab - 1);
-	tab = td_str_chr(secret, '\t');
-	if (read_secret(&a, tab < 0 ? secret : td_str(secret.p, (size_t)tab), &err) < 0 ||
-	    (tab >= 0 &&
-	     read_secret(&a, td_str(secret.p + tab + 1, secret.len - (size_t)tab - 1), &err) < 0)) {
-		import_failed(im, err.text);
-		return false;
-	}
-	store_account_add(im->r->gw->store, &a,
-			  (struct store_to){ im->r->gw->main_loop, on_imported, im });
-	td_wipe(&a, sizeof(a));
-	return true;
-}
-
-static void
-next_import(struct import *im)
-{
-	struct ctl_request *r = im->r;
-
-	while (im->rest.len > 0) {
-		ptrdiff_t nl = td_str_chr(im->rest, '\n');
-		struct td_str line = nl < 0 ? im->rest : td_str(im->rest.p, (size_t)nl);
-
-		im->rest.p += line.len + (nl >= 0);
-		im->rest.len -= line.len + (nl >= 0);
-		im->line++;
-		if (line.len > 0 && line.p[line.len - 1] == '\r')
-			line.len--;
-		if (line.len == 0 || line.p[0] == '#')
-			continue;
-		if (import_line(im, line))
-			return;
-	}
-	td_buf_addf(&r->out, "%u accounts added, %u lines failed\n", im->added, im->failed);
-	ctl_done(r, im->failed > 0 ? 1 : 0);
-}
-
-static void
-cmd_account_import(struct ctl_request *r)
-{
-	struct import *im = td_arena_zalloc(r->a, sizeof(*im));
-
-	im->r = r;
-	im->rest = r->input;
-	next_import(im);
 }
 
 /* ---- rosters ---- */
@@ -1364,8 +1244,9 @@ static const struct command {
 	{ { "account", "disable" },   1, 1, cmd_account_disable },
 	{ { "account", "enable" },    1, 1, cmd_account_enable },
 	{ { "account", "list" },      0, 1, cmd_account_list },
-	{ { "account", "import" },    0, 0, cmd_account_import },
+	{ { "account", "load" },      0, 0, ctl_account_load },
 	{ { "account", "export" },    0, 1, cmd_account_export },
+	{ { "account", "dump" },      2, 63, ctl_account_dump },
 	{ { "roster", "export" },     1, 1, cmd_roster_export },
 	{ { "roster", "import" },     1, 1, cmd_roster_import },
 	{ { "session", "list" },      0, 1, cmd_session_list },

@@ -1,18 +1,11 @@
 /* tandemctl - the operator's command: sends its words to the control socket and prints the answer.
- * Passwords come from a prompt, a file or standard input, never from the command line.  Over TCP
- * it signs in with SCRAM-SHA-256 (RFC 5802, 7677). */
-#include <errno.h>
+ * Passwords come from a prompt, a file or standard input, never from the command line.  Whole accounts
+ * (account import, account export to a file) are many requests: ctl_import.c, ctl_export.c. */
 #include <getopt.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <termios.h>
 #include <unistd.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-#include "gateway/base/str.h"
+#include "gateway/ctl_client.h"
 
 #define DEFAULT_SOCKET "/run/tandem/control.sock"
 
@@ -26,8 +19,11 @@ static const char usage_text[] =
 	"  account disable JID         its sessions end, nobody signs in to it until\n"
 	"  account enable JID\n"
 	"  account list [DOMAIN]\n"
-	"  account import              read 'jid TAB password' lines (or an export) from stdin\n"
-	"  account export [DOMAIN]     the accounts with their SCRAM verifiers\n"
+	"  account import [--replace] [--rounds N] [--generate] [FILE...]\n"
+	"                              from other servers' exports (XEP-0227), or from lines\n"
+	"                              'jid TAB password' (or an export); without FILE from stdin\n"
+	"  account export [--domain D | JID...] FILE.xml    whole accounts (XEP-0227)\n"
+	"  account export [DOMAIN]     a line for each account, with its SCRAM verifiers\n"
 	"  roster export JID           as JSON\n"
 	"  roster import JID           read JSON from stdin; replaces entries of the same address\n"
 	"  session list [JID]          who is connected\n"
@@ -49,45 +45,6 @@ static const char usage_text[] =
 	".\nFILE holds the password of USER; without it it is asked for.  Exit: 0 done, 1 refused "
 	"or failed, 2 usage.\n";
 
-static int
-fail(const char *what)
-{
-	fprintf(stderr, "tandemctl: %s\n", what);
-	return 1;
-}
-
-static void
-read_all(struct td_buf *b)
-{
-	ssize_t n;
-
-	while ((n = read(0, td_buf_reserve(b, 65536), 65536)) > 0)
-		b->len += (size_t)n;
-}
-
-/* One line without echo. */
-static bool
-ask(const char *prompt, struct td_buf *b)
-{
-	struct termios old, quiet;
-	char line[1024];
-	bool ok;
-
-	fputs(prompt, stderr);
-	if (tcgetattr(0, &old) < 0)
-		return false;
-	quiet = old;
-	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	tcsetattr(0, TCSAFLUSH, &quiet);
-	ok = fgets(line, sizeof(line), stdin) != NULL;
-	tcsetattr(0, TCSAFLUSH, &old);
-	fputc('\n', stderr);
-	if (ok)
-		td_buf_add(b, line, strcspn(line, "\n"));
-	td_wipe(line, sizeof(line));
-	return ok;
-}
-
 /* What the command needs from standard input; false: said why. */
 static bool
 read_input(char **args, int n, struct td_buf *in)
@@ -95,7 +52,7 @@ read_input(char **args, int n, struct td_buf *in)
 	struct td_buf again = { 0 };
 	bool password = n >= 2 && strcmp(args[0], "account") == 0 &&
 			(strcmp(args[1], "add") == 0 || strcmp(args[1], "password") == 0);
-	bool data = (n >= 2 && strcmp(args[1], "import") == 0) ||
+	bool data = (n >= 2 && strcmp(args[0], "roster") == 0 && strcmp(args[1], "import") == 0) ||
 		    (n >= 1 && strcmp(args[0], "announce") == 0) ||
 		    (n >= 2 && strcmp(args[0], "motd") == 0 && strcmp(args[1], "set") == 0);
 	bool ok;
@@ -103,7 +60,7 @@ read_input(char **args, int n, struct td_buf *in)
 	if (!password && !data)
 		return true;
 	if (data || !isatty(0)) {
-		read_all(in);
+		ctl_read_all(in);
 		/* one line: its end does not belong to the password */
 		if (password && in->len > 0 && in->p[in->len - 1] == '\n')
 			in->len--;
@@ -111,9 +68,9 @@ read_input(char **args, int n, struct td_buf *in)
 			in->len--;
 		return true;
 	}
-	ok = ask("Password: ", in) && ask("Again: ", &again);
+	ok = ctl_ask_secret("Password: ", in) && ctl_ask_secret("Again: ", &again);
 	if (ok && !td_str_eq(td_buf_str(in), td_buf_str(&again))) {
-		fail("the passwords differ");
+		ctl_say("the passwords differ");
 		ok = false;
 	}
 	td_wipe(again.p, again.cap);
@@ -121,298 +78,48 @@ read_input(char **args, int n, struct td_buf *in)
 	return ok;
 }
 
-static int
-dial_unix(const char *path)
-{
-	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	int fd;
-
-	if (strlen(path) >= sizeof(un.sun_path)) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	memcpy(un.sun_path, path, strlen(path) + 1);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
-/* "host:port", "[v6]:port" */
-static int
-dial_tcp(const char *where)
-{
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list, *i;
-	const char *colon = strrchr(where, ':');
-	char host[256];
-	size_t n = (size_t)(colon - where);
-	int fd = -1;
-
-	if (n >= 2 && where[0] == '[' && where[n - 1] == ']') {
-		where++;
-		n -= 2;
-	}
-	(void)snprintf(host, sizeof(host), "%.*s", (int)n, where);
-	if (getaddrinfo(host, colon + 1, &hints, &list) != 0) {
-		errno = EADDRNOTAVAIL;
-		return -1;
-	}
-	for (i = list; i != NULL && fd < 0; i = i->ai_next) {
-		fd = socket(i->ai_family, i->ai_socktype | SOCK_CLOEXEC, i->ai_protocol);
-		if (fd >= 0 && connect(fd, i->ai_addr, i->ai_addrlen) < 0) {
-			close(fd);
-			fd = -1;
-		}
-	}
-	freeaddrinfo(list);
-	return fd;
-}
-
 static bool
-send_all(int fd, const char *p, size_t n)
+is_command(char **args, int n, const char *verb)
 {
-	while (n > 0) {
-		ssize_t w = write(fd, p, n);
-
-		if (w < 0 && errno == EINTR)
-			continue;
-		if (w <= 0)
-			return false;
-		p += w;
-		n -= (size_t)w;
-	}
-	return true;
+	return n >= 2 && strcmp(args[0], "account") == 0 && strcmp(args[1], verb) == 0;
 }
 
-/* "<length> <status>\n" and the text, into <b>; -1 when the server went away. */
 static int
-read_reply(int fd, struct td_buf *b)
+ask(int fd, char **args, int n, struct td_str in, bool json)
 {
-	char *nl = NULL;
-	size_t want = 0, head = 0;
-	int status = -1;
+	struct td_buf out = { 0 };
+	int status;
 
-	td_buf_clear(b);
-	for (;;) {
-		ssize_t n = read(fd, td_buf_reserve(b, 65536), 65536);
-
-		if (n <= 0)
-			break;
-		b->len += (size_t)n;
-		if (nl == NULL && (nl = memchr(b->p, '\n', b->len)) != NULL) {
-			*nl = '\0';
-			head = (size_t)(nl - b->p) + 1;
-			want = strtoul(b->p, &nl, 10);
-			status = (int)strtol(nl, NULL, 10);
-		}
-		if (nl != NULL && b->len - head >= want)
-			break;
-	}
-	if (status < 0 || b->len - head < want)
-		return -1;
-	td_buf_drain(b, head);
-	b->len = want;
+	if (!ctl_send(fd, (const char *const *)args, n, in, json) ||
+	    (status = ctl_receive(fd, &out)) < 0)
+		status = ctl_say("the server closed the connection");
+	else if (status > 0)
+		fprintf(stderr, "tandemctl: %.*s", TD_STR_ARG(td_buf_str(&out)));
+	else
+		fwrite(out.p, 1, out.len, stdout);
+	td_buf_fini(&out);
 	return status;
-}
-
-/* ---- signing in ---- */
-
-/* One SASL message there, the decoded answer back in <b>. */
-static int
-sasl_step(int fd, const char *mech, struct td_str data, struct td_buf *b)
-{
-	struct td_buf req = { 0 }, text = { 0 };
-	int status = -1;
-
-	td_buf_addz(&req,
-		    mech != NULL ? "{\"sasl\":\"SCRAM-SHA-256\",\"data\":\"" : "{\"data\":\"");
-	td_buf_add_base64(&req, data.p, data.len);
-	td_buf_addz(&req, "\"}\n");
-	if (send_all(fd, req.p, req.len))
-		status = read_reply(fd, b);
-	if (status == 0 || status == 3) {
-		if (td_base64_decode(td_buf_str(b), &text) < 0)
-			status = -1;
-		td_buf_clear(b);
-		td_buf_adds(b, td_buf_str(&text));
-	}
-	td_buf_fini(&req);
-	td_buf_fini(&text);
-	return status;
-}
-
-/* The value of "k=" in a SCRAM message. */
-static struct td_str
-attr(struct td_str msg, char k)
-{
-	while (msg.len > 1) {
-		ptrdiff_t comma = td_str_chr(msg, ',');
-		size_t n = comma < 0 ? msg.len : (size_t)comma;
-
-		if (msg.p[0] == k && msg.p[1] == '=')
-			return td_str(msg.p + 2, n - 2);
-		n += comma >= 0;
-		msg = td_str(msg.p + n, msg.len - n);
-	}
-	return TD_STR_NULL;
-}
-
-static void
-mac(const unsigned char key[32], struct td_str data, unsigned char out[32])
-{
-	unsigned n = 32;
-
-	(void)HMAC(EVP_sha256(), key, 32, (const unsigned char *)data.p, data.len, out, &n);
-}
-
-/* Append the proof to <final>; what the server must answer in <sign>. */
-static bool
-scram_proof(struct td_str password, struct td_str first, struct td_str challenge,
-	    struct td_buf *final, unsigned char sign[32])
-{
-	unsigned char salted[32], key[32], stored[32], sig[32], server[32];
-	struct td_buf salt = { 0 }, all = { 0 };
-	int64_t rounds = 0;
-	unsigned n = 32;
-	bool ok = td_str_to_i64(attr(challenge, 'i'), 1, 10000000, &rounds) &&
-		  td_base64_decode(attr(challenge, 's'), &salt) == 0 &&
-		  PKCS5_PBKDF2_HMAC(password.p, (int)password.len, (unsigned char *)salt.p,
-				    (int)salt.len, (int)rounds, EVP_sha256(), 32, salted) == 1;
-
-	if (ok) {
-		td_buf_addf(&all, "%.*s,%.*s,%.*s", TD_STR_ARG(first), TD_STR_ARG(challenge),
-			    TD_STR_ARG(td_buf_str(final)));
-		mac(salted, TD_STR("Client Key"), key);
-		(void)EVP_Digest(key, 32, stored, &n, EVP_sha256(), NULL);
-		mac(stored, td_buf_str(&all), sig);
-		for (size_t i = 0; i < 32; i++)
-			key[i] ^= sig[i];
-		td_buf_addz(final, ",p=");
-		td_buf_add_base64(final, key, 32);
-		mac(salted, TD_STR("Server Key"), server);
-		mac(server, td_buf_str(&all), sign);
-		td_wipe(salted, sizeof(salted));
-		td_wipe(key, sizeof(key));
-	}
-	td_buf_fini(&salt);
-	td_buf_fini(&all);
-	return ok;
-}
-
-static bool
-sign_in(int fd, struct td_str user, struct td_str password)
-{
-	struct td_buf first = { 0 }, final = { 0 }, b = { 0 }, sent = { 0 };
-	unsigned char sign[32];
-	struct td_str nonce;
-	char ours[25];
-	bool ok = false;
-
-	td_random_id(ours, sizeof(ours) - 1);
-	td_buf_addf(&first, "n=%.*s,r=%s", TD_STR_ARG(user), ours);
-	td_buf_addf(&sent, "n,,%s", td_buf_cstr(&first));
-	if (sasl_step(fd, "SCRAM-SHA-256", td_buf_str(&sent), &b) != 3)
-		goto out;
-	nonce = attr(td_buf_str(&b), 'r');
-	if (!td_str_starts(nonce, ours))
-		goto out;
-	td_buf_addf(&final, "c=biws,r=%.*s", TD_STR_ARG(nonce));
-	if (!scram_proof(password, td_buf_str(&first), td_buf_str(&b), &final, sign) ||
-	    sasl_step(fd, NULL, td_buf_str(&final), &b) != 0)
-		goto out;
-	/* the server knows the password too, or it is not ours */
-	td_buf_clear(&sent);
-	td_buf_addz(&sent, "v=");
-	td_buf_add_base64(&sent, sign, 32);
-	ok = td_str_eq(td_buf_str(&sent), td_buf_str(&b));
-out:
-	td_buf_fini(&first);
-	td_buf_fini(&final);
-	td_buf_fini(&sent);
-	td_buf_fini(&b);
-	return ok;
-}
-
-/* The password of -p, or from the terminal. */
-static bool
-get_password(const char *file, struct td_buf *b)
-{
-	FILE *f;
-
-	if (file == NULL)
-		return ask("Password: ", b);
-	f = fopen(file, "re");
-	if (f == NULL) {
-		fprintf(stderr, "tandemctl: %s: %s\n", file, strerror(errno));
-		return false;
-	}
-	b->len = fread(td_buf_reserve(b, 1024), 1, 1024, f);
-	(void)fclose(f);
-	b->len = strcspn(td_buf_cstr(b), "\r\n");
-	return true;
-}
-
-/* A connection that takes requests; -1: said why. */
-static int
-connect_to(const char *where, const char *password_file)
-{
-	const char *at = strrchr(where, '@');
-	bool tcp = strchr(where, '/') == NULL && strrchr(where, ':') != NULL;
-	struct td_buf password = { 0 };
-	int fd;
-
-	fd = !tcp ? dial_unix(where) : dial_tcp(at != NULL ? at + 1 : where);
-	if (fd < 0) {
-		fprintf(stderr, "tandemctl: cannot reach the server at %s: %s\n", where,
-			strerror(errno));
-		return -1;
-	}
-	if (!tcp || at == NULL)
-		return fd;
-	if (!get_password(password_file, &password) ||
-	    !sign_in(fd, td_str(where, (size_t)(at - where)), td_buf_str(&password))) {
-		fail("the server does not take these credentials");
-		close(fd);
-		fd = -1;
-	}
-	td_wipe(password.p, password.cap);
-	td_buf_fini(&password);
-	return fd;
 }
 
 static int
 run(const char *path, const char *password_file, char **args, int n, bool json)
 {
-	struct td_buf in = { 0 }, req = { 0 }, out = { 0 };
+	struct td_buf in = { 0 };
 	int fd, status;
 
 	if (!read_input(args, n, &in))
 		return 1;
-	td_buf_addz(&req, "{\"args\":[");
-	for (int i = 0; i < n; i++) {
-		if (i > 0)
-			td_buf_addc(&req, ',');
-		td_buf_add_json(&req, td_cstr(args[i]));
-	}
-	td_buf_addz(&req, "],\"input\":");
-	td_buf_add_json(&req, td_str(in.p != NULL ? in.p : "", in.len));
-	td_buf_addf(&req, ",\"json\":%s}\n", json ? "true" : "false");
-	fd = connect_to(path, password_file);
+	fd = ctl_connect(path, password_file);
 	if (fd < 0)
 		status = 1;
-	else if (!send_all(fd, req.p, req.len) || (status = read_reply(fd, &out)) < 0)
-		status = fail("the server closed the connection");
-	else if (status > 0)
-		fprintf(stderr, "tandemctl: %.*s", TD_STR_ARG(td_buf_str(&out)));
+	else if (is_command(args, n, "import"))
+		status = ctl_import(fd, args + 2, n - 2);
+	else if (is_command(args, n, "export") && ctl_export_is_file(args + 2, n - 2))
+		status = ctl_export(fd, args + 2, n - 2);
 	else
-		fwrite(out.p, 1, out.len, stdout);
-	td_wipe(req.p, req.cap);
+		status = ask(fd, args, n, td_buf_str(&in), json);
 	td_wipe(in.p, in.cap);
-	td_buf_fini(&req);
 	td_buf_fini(&in);
-	td_buf_fini(&out);
 	if (fd >= 0)
 		close(fd);
 	return status;

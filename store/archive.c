@@ -209,6 +209,40 @@ struct add_op {
 };
 
 static int
+insert(struct store_op *op, struct store_db *db, int64_t owner, int64_t peer,
+       const struct store_archived *r)
+{
+	return store_db_do(db, &op->err,
+			   "INSERT INTO archive (owner, id, peer, flags, resource, stanza)"
+			   " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+			   SV(sv_int(owner), sv_int((int64_t)r->id), sv_int(peer), sv_int(r->flags),
+			      sv_opt(r->resource), sv_blob(r->stanza)));
+}
+
+int
+store_archive_insert_at(struct store_op *op, struct store_db *db, const struct store_archived *r,
+			uint64_t when)
+{
+	struct store_archived row = *r;
+	int64_t owner = 0, peer = 0, last = 0;
+	int rc;
+
+	row.id = store_archive_first(when);
+	if ((rc = make_jid(op, db, r->owner, &owner)) < 0 ||
+	    (rc = make_jid(op, db, r->peer, &peer)) < 0)
+		return rc;
+	rc = store_db_int(db, &op->err, &last,
+			  "SELECT max(id) FROM archive WHERE owner = ?1 AND id >= ?2 AND id < ?3",
+			  SV(sv_int(owner), sv_int((int64_t)row.id),
+			     sv_int((int64_t)store_archive_first(when + 1))));
+	if (rc < 0)
+		return rc;
+	if (last > 0)
+		row.id = (uint64_t)last + 1;
+	return insert(op, db, owner, peer, &row);
+}
+
+static int
 add_run(struct store_op *op, struct store_db *db)
 {
 	struct add_op *o = (struct add_op *)op;
@@ -226,12 +260,7 @@ add_run(struct store_op *op, struct store_db *db)
 			return rc;
 		owner_name = r->owner;
 		peer_name = r->peer;
-		rc = store_db_do(db, &op->err,
-				 "INSERT INTO archive (owner, id, peer, flags, resource, stanza)"
-				 " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-				 SV(sv_int(owner), sv_int((int64_t)r->id), sv_int(peer),
-				    sv_int(r->flags), sv_opt(r->resource), sv_blob(r->stanza)));
-		if (rc < 0)
+		if ((rc = insert(op, db, owner, peer, r)) < 0)
 			return rc;
 	}
 	return 0;

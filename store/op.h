@@ -14,6 +14,7 @@
 #include "store/db.h"
 #include "store/directory.h"
 #include "store/muc.h"
+#include "store/pubsub.h"
 #include "store/store.h"
 #include "store/upload.h"
 
@@ -136,6 +137,12 @@ int store_account_insert(struct store_op *op, struct store_db *db, const struct 
 int store_message_insert(struct store_op *op, struct store_db *db, int64_t account,
 			 struct td_str stanza, uint64_t when, unsigned limit, uint64_t *id);
 int store_thread_insert(struct store_op *op, struct store_db *db, const struct store_thread *t);
+/* One verb of a change to an owner's nodes. */
+int store_ps_run(struct store_op *op, struct store_db *db, struct td_str owner,
+		 const struct store_ps_change *c);
+/* Insert what was archived elsewhere: behind all of its millisecond, whatever the id in <r>. */
+int store_archive_insert_at(struct store_op *op, struct store_db *db,
+			    const struct store_archived *r, uint64_t when);
 struct store_thread store_thread_copy(struct td_arena *a, const struct store_thread *t);
 
 /* ---- housekeeping, and hooks for tests ---- */

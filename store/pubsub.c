@@ -163,133 +163,135 @@ node_id(struct store_op *op, struct store_db *db, struct td_str owner, struct td
 }
 
 static int
-add_node(struct change_op *o, struct store_db *db, const struct store_ps_change *c)
+add_node(struct store_op *op, struct store_db *db, struct td_str owner,
+	 const struct store_ps_change *c)
 {
-	int rc = store_db_do(db, &o->op.err,
+	int rc = store_db_do(db, &op->err,
 			     "INSERT INTO ps_nodes (owner, name, config, created)"
 			     " VALUES (?1, ?2, ?3, ?4)",
-			     SV(sv_text(o->owner), sv_text(c->node), sv_text(c->value),
-				sv_int((int64_t)store_now(o->op.st))));
+			     SV(sv_text(owner), sv_text(c->node), sv_text(c->value),
+				sv_int((int64_t)store_now(op->st))));
 
-	return rc == TD_E_EXISTS ? td_fail(&o->op.err, rc, "the node exists already") : rc;
+	return rc == TD_E_EXISTS ? td_fail(&op->err, rc, "the node exists already") : rc;
 }
 
 static int
-set_link(struct change_op *o, struct store_db *db, const struct store_ps_change *c, int64_t node)
+set_link(struct store_op *op, struct store_db *db, const struct store_ps_change *c, int64_t node)
 {
 	if (c->verb == PS_AFFILIATION && c->n == 0)
-		return store_db_do(db, &o->op.err,
+		return store_db_do(db, &op->err,
 				   "DELETE FROM ps_affiliations WHERE node = ?1 AND jid = ?2",
 				   SV(sv_int(node), sv_text(c->key)));
 	if (c->verb == PS_AFFILIATION)
-		return store_db_do(db, &o->op.err,
+		return store_db_do(db, &op->err,
 				   "INSERT INTO ps_affiliations (node, jid, state)"
 				   " VALUES (?1, ?2, ?3)"
 				   " ON CONFLICT (node, jid) DO UPDATE SET state = ?3",
 				   SV(sv_int(node), sv_text(c->key), sv_int(c->n)));
 	if (c->n == 0)
-		return store_db_do(db, &o->op.err,
+		return store_db_do(db, &op->err,
 				   "DELETE FROM ps_subscriptions WHERE node = ?1 AND jid = ?2",
 				   SV(sv_int(node), sv_text(c->key)));
 	return store_db_do(
-		db, &o->op.err,
+		db, &op->err,
 		"INSERT INTO ps_subscriptions (node, jid, state, options) VALUES (?1, ?2, ?3, ?4)"
 		" ON CONFLICT (node, jid) DO UPDATE SET state = ?3, options = ?4",
 		SV(sv_int(node), sv_text(c->key), sv_int(c->n), sv_text(c->value)));
 }
 
 static int
-set_item(struct change_op *o, struct store_db *db, const struct store_ps_change *c, int64_t node)
+set_item(struct store_op *op, struct store_db *db, const struct store_ps_change *c, int64_t node)
 {
 	/* a new row, so that what is published again is the newest (XEP-0060 12.1) */
-	int rc = store_db_do(db, &o->op.err, "DELETE FROM ps_items WHERE node = ?1 AND id = ?2",
+	int rc = store_db_do(db, &op->err, "DELETE FROM ps_items WHERE node = ?1 AND id = ?2",
 			     SV(sv_int(node), sv_text(c->key)));
 
 	if (rc < 0)
 		return rc;
-	return store_db_do(db, &o->op.err,
+	return store_db_do(db, &op->err,
 			   "INSERT INTO ps_items (node, id, at, publisher, payload)"
 			   " VALUES (?1, ?2, ?3, ?4, ?5)",
-			   SV(sv_int(node), sv_text(c->key), sv_int((int64_t)store_now(o->op.st)),
-			      sv_text(c->who), sv_blob(c->value)));
+			   SV(sv_int(node), sv_text(c->key),
+			      sv_int(c->n > 0 ? c->n : (int64_t)store_now(op->st)), sv_text(c->who),
+			      sv_blob(c->value)));
 }
 
 static int
-del_item(struct change_op *o, struct store_db *db, const struct store_ps_change *c, int64_t node)
+del_item(struct store_op *op, struct store_db *db, const struct store_ps_change *c, int64_t node)
 {
 	int64_t foreign = 0;
 	int rc;
 
 	if (c->who.p != NULL) {
-		rc = store_db_int(db, &o->op.err, &foreign,
+		rc = store_db_int(db, &op->err, &foreign,
 				  "SELECT 1 FROM ps_items WHERE node = ?1 AND id = ?2"
 				  " AND publisher <> ?3",
 				  SV(sv_int(node), sv_text(c->key), sv_text(c->who)));
 		if (rc < 0)
 			return rc;
 		if (rc == 1)
-			return td_fail(&o->op.err, TD_E_DENIED, "somebody else published the item");
+			return td_fail(&op->err, TD_E_DENIED, "somebody else published the item");
 	}
-	rc = store_db_do(db, &o->op.err, "DELETE FROM ps_items WHERE node = ?1 AND id = ?2",
+	rc = store_db_do(db, &op->err, "DELETE FROM ps_items WHERE node = ?1 AND id = ?2",
 			 SV(sv_int(node), sv_text(c->key)));
 	if (rc == 0 && c->verb == PS_ITEM_DEL)
-		return td_fail(&o->op.err, TD_E_NOTFOUND, "no such item");
+		return td_fail(&op->err, TD_E_NOTFOUND, "no such item");
 	return rc;
 }
 
 static int
-check_room(struct change_op *o, struct store_db *db, const struct store_ps_change *c, int64_t node)
+check_room(struct store_op *op, struct store_db *db, const struct store_ps_change *c, int64_t node)
 {
 	int64_t count = 0;
-	int rc = store_db_int(db, &o->op.err, &count,
+	int rc = store_db_int(db, &op->err, &count,
 			      "SELECT count(*) FROM ps_items WHERE node = ?1 AND id <> ?2",
 			      SV(sv_int(node), sv_text(c->key)));
 
 	if (rc >= 0 && count >= c->n)
-		return td_fail(&o->op.err, TD_E_LIMIT, "the node is full");
+		return td_fail(&op->err, TD_E_LIMIT, "the node is full");
 	return rc;
 }
 
-static int
-run_change(struct change_op *o, struct store_db *db, const struct store_ps_change *c)
+int
+store_ps_run(struct store_op *op, struct store_db *db, struct td_str owner,
+	     const struct store_ps_change *c)
 {
 	int64_t node = 0;
 	int rc;
 
 	if (c->verb == PS_NODE_ADD)
-		return add_node(o, db, c);
-	if ((rc = node_id(&o->op, db, o->owner, c->node, &node)) < 0)
+		return add_node(op, db, owner, c);
+	if ((rc = node_id(op, db, owner, c->node, &node)) < 0)
 		return rc;
 	switch (c->verb) {
 	case PS_NODE_ADD: break;
 	case PS_NODE_SET:
-		return store_db_do(db, &o->op.err, "UPDATE ps_nodes SET config = ?2 WHERE id = ?1",
+		return store_db_do(db, &op->err, "UPDATE ps_nodes SET config = ?2 WHERE id = ?1",
 				   SV(sv_int(node), sv_text(c->value)));
 	case PS_NODE_DEL:
-		return store_db_do(db, &o->op.err, "DELETE FROM ps_nodes WHERE id = ?1",
+		return store_db_do(db, &op->err, "DELETE FROM ps_nodes WHERE id = ?1",
 				   SV(sv_int(node)));
 	case PS_AFFILIATION:
-	case PS_SUBSCRIPTION: return set_link(o, db, c, node);
-	case PS_ITEM_SET: return set_item(o, db, c, node);
+	case PS_SUBSCRIPTION: return set_link(op, db, c, node);
+	case PS_ITEM_SET: return set_item(op, db, c, node);
 	case PS_ITEM_DEL:
-	case PS_ITEM_DROP: return del_item(o, db, c, node);
-	case PS_ROOM: return check_room(o, db, c, node);
+	case PS_ITEM_DROP: return del_item(op, db, c, node);
+	case PS_ROOM: return check_room(op, db, c, node);
 	case PS_KEEP:
 		return store_db_do(
-			db, &o->op.err,
+			db, &op->err,
 			"DELETE FROM ps_items WHERE node = ?1 AND seq <="
 			" (SELECT seq FROM ps_items WHERE node = ?1 ORDER BY seq DESC LIMIT 1"
 			"  OFFSET ?2)",
 			SV(sv_int(node), sv_int(c->n)));
 	case PS_EXPIRE:
-		return store_db_do(db, &o->op.err,
-				   "DELETE FROM ps_items WHERE node = ?1 AND at < ?2",
+		return store_db_do(db, &op->err, "DELETE FROM ps_items WHERE node = ?1 AND at < ?2",
 				   SV(sv_int(node), sv_int(c->n)));
 	case PS_PURGE:
-		return store_db_do(db, &o->op.err, "DELETE FROM ps_items WHERE node = ?1",
+		return store_db_do(db, &op->err, "DELETE FROM ps_items WHERE node = ?1",
 				   SV(sv_int(node)));
 	}
-	return td_fail(&o->op.err, TD_E_INVAL, "no such change");
+	return td_fail(&op->err, TD_E_INVAL, "no such change");
 }
 
 static int
@@ -300,7 +302,7 @@ change_run(struct store_op *op, struct store_db *db)
 	int rc = 0;
 
 	for (size_t i = 0; rc >= 0 && i < o->n; i++)
-		rc = run_change(o, db, &o->c[i]);
+		rc = store_ps_run(op, db, o->owner, &o->c[i]);
 	if (rc < 0 || o->quota == 0)
 		return rc < 0 ? rc : 0;
 	rc = store_db_int(db, &op->err, &bytes,

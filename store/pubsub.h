@@ -35,7 +35,7 @@ enum store_ps_verb {
 	PS_NODE_DEL,
 	PS_AFFILIATION,  /* key = JID, n = state; 0 removes */
 	PS_SUBSCRIPTION, /* key = JID, n = state (0 removes), value = options */
-	PS_ITEM_SET,     /* key = id, who = publisher, value = payload */
+	PS_ITEM_SET,     /* key = id, who = publisher, value = payload, n = wall ms (0 = now) */
 	PS_ITEM_DEL,     /* key = id, who = only if published by (TD_STR_NULL: by anybody) */
 	PS_ITEM_DROP,    /* the same, but none is no error */
 	PS_ROOM,         /* n = most items there may be; LIMIT unless <key> is one of fewer */

@@ -13,6 +13,13 @@ struct setting_op {
 	struct td_str owner, key, value;
 };
 
+struct list_op {
+	struct store_op op;
+	struct td_str owner;
+	struct store_setting *s;
+	size_t n;
+};
+
 struct house_op {
 	struct store_op op;
 	unsigned pages;
@@ -104,6 +111,54 @@ store_setting_set(struct store *st, struct td_str owner, struct td_str key, stru
 	struct setting_op *o = setting_op_new(st, &setting_set, owner, key, value);
 
 	store_op_to(&o->op, to);
+	store_op_submit(&o->op);
+}
+
+static int
+setting_list_run(struct store_op *op, struct store_db *db)
+{
+	struct list_op *o = (struct list_op *)op;
+	sqlite3_stmt *q;
+	int rc = store_db_query(db, &op->err, &q,
+				"SELECT key, value FROM settings WHERE owner = ?1 ORDER BY key",
+				SV(sv_text(o->owner)));
+
+	o->n = 0;
+	while (rc >= 0 && (rc = store_db_next(db, &op->err, q)) == 1) {
+		o->s = store_op_grow(op, o->s, o->n, sizeof(*o->s));
+		o->s[o->n++] = (struct store_setting){
+			.key = store_db_str(q, 0, op->arena),
+			.value = store_db_str(q, 1, op->arena),
+		};
+	}
+	return rc;
+}
+
+static void
+setting_list_reply(struct store_op *op)
+{
+	struct list_op *o = (struct list_op *)op;
+
+	((store_settings_cb *)op->cb.any)(op->arg, &op->res, o->s, op->res.rc == 0 ? o->n : 0);
+}
+
+static const struct store_opdef setting_list = {
+	.name = "setting-list",
+	.run = setting_list_run,
+	.reply = setting_list_reply,
+};
+
+void
+store_setting_list(struct store *st, struct td_str owner, struct td_loop *loop,
+		   store_settings_cb *cb, void *arg)
+{
+	struct list_op *o = store_op_new(st, &setting_list, sizeof(*o), owner.len);
+
+	o->owner = store_op_str(&o->op, owner);
+	o->op.loop = loop;
+	o->op.cb.any = (void (*)(void))cb;
+	o->op.arg = arg;
+	store_op_key(&o->op, owner);
 	store_op_submit(&o->op);
 }
 

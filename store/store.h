@@ -65,7 +65,7 @@ void store_wait_free(struct store_wait *w);
 /* ---- accounts ---- */
 struct store_scram {
 	unsigned iterations;
-	unsigned char salt[32];
+	unsigned char salt[64]; /* other servers have up to 45 bytes; ours are 16 */
 	size_t salt_len;
 	unsigned char stored_key[64], server_key[64];
 	size_t key_len; /* 20 for SHA-1, 32 for SHA-256 */
@@ -247,6 +247,11 @@ void store_outbox_bounce(struct store *st, uint64_t id, struct td_str to, struct
 typedef void store_value_cb(void *arg, const struct store_result *r, struct td_str value);
 void store_setting_get(struct store *st, struct td_str owner, struct td_str key,
 		       struct td_loop *loop, store_value_cb *cb, void *arg);
+/* All of an owner, by key. */
+typedef void store_settings_cb(void *arg, const struct store_result *r,
+			       const struct store_setting *s, size_t n);
+void store_setting_list(struct store *st, struct td_str owner, struct td_loop *loop,
+			store_settings_cb *cb, void *arg);
 /* value TD_STR_NULL deletes. */
 void store_setting_set(struct store *st, struct td_str owner, struct td_str key,
 		       struct td_str value, struct store_to to);

@@ -148,32 +148,6 @@ sasl_gsasl(void)
 /* ---- secrets ---- */
 
 void
-sasl_free_secret(char **s)
-{
-	if (*s != NULL)
-		td_wipe(*s, strlen(*s));
-	free(*s);
-	*s = NULL;
-}
-
-char *
-sasl_prep_password(struct td_str password, bool query)
-{
-	char buf[SASL_PASSWORD_MAX];
-	const char *why;
-	char *res = NULL;
-	size_t n = 0;
-
-	if (password.len == 0)
-		return NULL;
-	if (xmpp_prep(stringprep_saslprep, query, password, buf, sizeof(buf), &n, &why) == 0 &&
-	    n > 0)
-		res = td_strndup(td_str(buf, n));
-	td_wipe(buf, n);
-	return res;
-}
-
-void
 sasl_stable_salt(const EVP_MD *md, struct td_str name, unsigned char out[CRED_SALT_LEN])
 {
 	unsigned char mac[EVP_MAX_MD_SIZE];
@@ -187,56 +161,6 @@ sasl_stable_salt(const EVP_MD *md, struct td_str name, unsigned char out[CRED_SA
 		td_random(mac, sizeof(mac));
 	memcpy(out, mac, CRED_SALT_LEN);
 	td_buf_fini(&msg);
-}
-
-static bool
-keys_from_salted(const EVP_MD *md, const unsigned char *salted, struct store_scram *key)
-{
-	static const unsigned char ck[] = "Client Key", sk[] = "Server Key";
-	unsigned char client[EVP_MAX_MD_SIZE];
-	int size = EVP_MD_get_size(md);
-	unsigned len;
-	bool ok;
-
-	ok = HMAC(md, salted, size, ck, sizeof(ck) - 1, client, &len) != NULL &&
-	     EVP_Digest(client, len, key->stored_key, &len, md, NULL) == 1 &&
-	     HMAC(md, salted, size, sk, sizeof(sk) - 1, key->server_key, &len) != NULL;
-	key->key_len = ok ? (size_t)size : 0;
-	td_wipe(client, sizeof(client));
-	return ok;
-}
-
-int
-sasl_scram_keys(const EVP_MD *md, const char *password, struct store_scram *key)
-{
-	unsigned char salted[EVP_MAX_MD_SIZE];
-	int size = EVP_MD_get_size(md);
-	bool ok;
-
-	ok = PKCS5_PBKDF2_HMAC(password, (int)strlen(password), key->salt, (int)key->salt_len,
-			       (int)key->iterations, md, size, salted) == 1 &&
-	     keys_from_salted(md, salted, key);
-	td_wipe(salted, sizeof(salted));
-	return ok ? 0 : TD_E_IO;
-}
-
-bool
-xmpp_scram_from_salted(struct td_str salted, struct store_scram *key)
-{
-	return salted.len == (size_t)EVP_MD_get_size(EVP_sha256()) &&
-	       keys_from_salted(EVP_sha256(), (const unsigned char *)salted.p, key);
-}
-
-bool
-sasl_scram_check(const EVP_MD *md, const char *password, const struct store_scram *key)
-{
-	struct store_scram got = *key;
-	bool same;
-
-	same = sasl_scram_keys(md, password, &got) == 0 && got.key_len == key->key_len &&
-	       CRYPTO_memcmp(got.stored_key, key->stored_key, key->key_len) == 0;
-	td_wipe(&got, sizeof(got));
-	return same;
 }
 
 void

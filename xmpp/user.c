@@ -81,9 +81,9 @@ maybe_unload(struct xmpp_user *u)
 	    !STAILQ_EMPTY(&u->waiting))
 		return;
 	/* an account that does not exist may be made at any moment: ask again next time */
-	if (u->exists && !u->failed && u->idle.due == 0)
+	if (u->exists && !u->failed && !u->stale && u->idle.due == 0)
 		td_timer_set(u->env->loop, &u->idle, IDLE_MS);
-	else if (!u->exists || u->failed)
+	else if (!u->exists || u->failed || u->stale)
 		user_free(u);
 }
 
@@ -337,6 +337,7 @@ xmpp_user_kick(struct xmpp_user *u, const char *condition)
 	}
 	u->busy--;
 	/* what we know of the account may be wrong now */
+	u->stale = true;
 	if (u->n_sessions == 0 && u->busy == 0 && u->state == XU_READY &&
 	    STAILQ_EMPTY(&u->waiting) && u->n_in_flight == 0)
 		user_free(u);

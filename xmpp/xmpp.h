@@ -247,6 +247,7 @@ struct xmpp_user {
 	uint8_t state;
 	bool exists, disabled, failed; /* failed: the store could not say */
 	bool fresh;                    /* it signs in for the first time */
+	bool stale; /* what is in memory is not what the store has any more: goes as soon as it can */
 	bool anonymous; /* a guest (XEP-0175): it exists while it has a session, nothing of it is stored */
 	bool has_nodes;       /* it has published something: pubsub nodes (XEP-0163) */
 	struct td_map roster; /* contact bare JID -> struct xmpp_contact */

@@ -82,6 +82,15 @@ void ps_config_metadata(const struct ps_node *n, struct td_buf *out);
 bool ps_config_meets(struct td_arena *a, const struct ps_host *h, const struct xmpp_form *f,
 		     const struct ps_config *c);
 
+/* A node of account <domain>'s as another server had it, in the store's notation.  What <f> (NULL = nothing known) does
+ * not say, and what is not possible here, is as for a new node; but access of a kind unknown here is the owner's
+ * alone.  False: that happened, *why (static) names the option. */
+bool ps_config_take(const struct conf *c, struct td_str domain, struct td_str name,
+		    const struct xmpp_form *f, struct td_buf *out, const char **why);
+/* The form of a node <text> in the store's notation. */
+void ps_config_give(const struct conf *c, struct td_str domain, struct td_str name,
+		    struct td_str text, struct td_buf *out);
+
 /* ---- pubsub_host.c ---- */
 
 enum ps_affiliation {
@@ -354,4 +363,7 @@ void ps_bookmarks_set(struct ps_host *h, struct xmpp_stanza *iq, const struct xm
 
 /* An avatar's metadata were published or retracted by the owner. */
 void ps_avatar_changed(struct ps_host *h);
+/* A <conference/> of the old form (XEP-0048) as an item of the new one; false: it names no room. */
+bool ps_bookmark_from_old(struct td_arena *a, const struct xmpp_node *conference, struct td_str *id,
+			  struct td_buf *payload);
 #endif

@@ -524,3 +524,77 @@ ps_config_metadata(const struct ps_node *n, struct td_buf *out)
 	xmpp_form_add_int(out, "text-single", "pubsub#num_subscribers", NULL, n->n_subs);
 	xmpp_form_close(out);
 }
+
+/* ---- from and to other servers ---- */
+
+/* As much of an account's host as configuration asks for: there may be none in memory, and its worker is not here. */
+struct paper_host {
+	struct xmpp_env env;
+	struct xmpp_user user;
+	struct ps_host host;
+};
+
+static struct ps_host *
+paper_host(struct td_arena *a, const struct conf *c, struct td_str domain)
+{
+	struct paper_host *p = td_arena_zalloc(a, sizeof(*p));
+
+	p->env.conf = (struct conf *)(uintptr_t)c;
+	p->user.domain = domain;
+	p->host.env = &p->env;
+	p->host.user = &p->user;
+	p->host.pep = true;
+	return &p->host;
+}
+
+bool
+ps_config_take(const struct conf *conf, struct td_str domain, struct td_str name,
+	       const struct xmpp_form *f, struct td_buf *out, const char **why)
+{
+	struct td_arena *a = td_arena_new(sizeof(struct paper_host) + 4096);
+	struct ps_host *h = paper_host(a, conf, domain);
+	bool whole = true;
+	struct ps_config c;
+
+	ps_config_default(h, name, &c);
+	for (size_t i = 0; f != NULL && i < f->n; i++) {
+		const struct option *o = find_option(f->fields[i].var);
+
+		/* Prosody writes every field, those it has nothing to say about without a value */
+		if (o == NULL || f->fields[i].n == 0 || f->fields[i].values[0].len == 0 ||
+		    set_values(a, o, f->fields[i].values, f->fields[i].n, &c) ||
+		    o->at != AT(access))
+			continue;
+		c.access = PSA_WHITELIST;
+		whole = false;
+	}
+	if (c.max_items > ps_limit(h, "pubsub_max_items"))
+		c.max_items = PS_MAX;
+	if (c.max_payload > ps_limit(h, "pubsub_max_item_size"))
+		c.max_payload = ps_limit(h, "pubsub_max_item_size");
+	if (!allowed(h, name, &c)) {
+		c.access = PSA_WHITELIST;
+		whole = false;
+	}
+	*why = "pubsub#access_model";
+	ps_config_write(&c, out);
+	td_arena_free(a);
+	return whole;
+}
+
+void
+ps_config_give(const struct conf *conf, struct td_str domain, struct td_str name,
+	       struct td_str text, struct td_buf *out)
+{
+	struct td_arena *a = td_arena_new(sizeof(struct paper_host) + 4096);
+	struct ps_host *h = paper_host(a, conf, domain);
+	struct ps_config c;
+
+	ps_config_default(h, name, &c);
+	ps_config_read(a, text, &c);
+	xmpp_form_open(out, FORM_FORM, NS_PUBSUB "#node_config");
+	for (size_t i = 0; i < N_OPTIONS; i++)
+		form_field(out, &c, &options[i], true); /* nobody is to choose */
+	xmpp_form_close(out);
+	td_arena_free(a);
+}

@@ -100,6 +100,19 @@ write_conference(struct td_buf *b, const struct bookmark *m, bool old)
 	td_buf_addz(b, "</conference>");
 }
 
+bool
+ps_bookmark_from_old(struct td_arena *a, const struct xmpp_node *conference, struct td_str *id,
+		     struct td_buf *payload)
+{
+	struct bookmark m = read_conference(a, conference);
+
+	if (!room_of(a, xmpp_node_attr(conference, "jid"), id))
+		return false;
+	m.extensions = NULL; /* the old form has none */
+	write_conference(payload, &m, false);
+	return true;
+}
+
 static bool
 same(const struct bookmark *x, const struct bookmark *y)
 {
