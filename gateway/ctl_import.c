@@ -30,6 +30,7 @@
 #define ROUNDS_MAX 1000000
 #define LINE_MAX_BYTES 8192u
 #define SCRAM_MAX 8u  /* verifiers of one account */
+#define SHA1_KEY 40u  /* characters of its base64, even of base64 of base64 */
 #define GENERATED 20u /* characters of [a-z2-7]: 100 bits */
 #define THREADS_MAX 64
 
@@ -63,7 +64,7 @@ struct import {
 	struct account user; /* the one being read from a document; jid NULL = none */
 	unsigned n_creds;
 	char *gone; /* the account whose rest is not wanted; NULL = none */
-	uint64_t added, replaced, existing, failed, left_out, no_password;
+	uint64_t added, replaced, existing, failed, left_out, no_password, sha1_only;
 	struct {
 		char name[24];
 		uint64_t n;
@@ -231,6 +232,26 @@ cut_number(struct td_str *s, size_t *n)
 	return true;
 }
 
+/* Characters of the longest <stored-key/>. */
+static size_t
+longest_key(struct td_str creds)
+{
+	static const char open[] = "<stored-key>";
+	const char *p = creds.p, *end = creds.p + creds.len;
+	size_t most = 0;
+
+	while ((p = memmem(p, (size_t)(end - p), open, sizeof(open) - 1)) != NULL) {
+		const char *close;
+		size_t n;
+
+		p += sizeof(open) - 1;
+		close = memchr(p, '<', (size_t)(end - p));
+		n = (size_t)((close != NULL ? close : end) - p);
+		most = n > most ? n : most;
+	}
+	return most;
+}
+
 static void
 take_status(struct import *im, const struct account *a, struct td_str s)
 {
@@ -250,6 +271,9 @@ take_status(struct import *im, const struct account *a, struct td_str s)
 		done = false;
 	if (done) {
 		im->no_password += a->end && !a->secret;
+		/* 32 bytes of base64 would be SCRAM-SHA-256, whatever it is called */
+		im->sha1_only += a->end && a->password == NULL && a->creds.len > 0 &&
+				 longest_key(td_buf_str(&a->creds)) <= SHA1_KEY;
 		if (a->generated)
 			printf("%s\t%s\n", a->jid, a->password);
 		return;
@@ -723,6 +747,11 @@ summary(const struct import *im)
 			"%" PRIu64
 			" came without a password (tandemctl account password sets one)\n",
 			im->no_password);
+	if (im->sha1_only > 0)
+		fprintf(out,
+			"%" PRIu64 " have a password for SCRAM-SHA-1 only: clients that choose "
+			"SCRAM-SHA-256 cannot sign in;\n  docs/guide/moving.md says what to do\n",
+			im->sha1_only);
 	for (size_t i = 0; i < im->n_counts; i++)
 		fprintf(out, "  %s %" PRIu64 "\n", im->counts[i].name, im->counts[i].n);
 	if (im->left_out > 0)

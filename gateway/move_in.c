@@ -171,30 +171,41 @@ salt_of(struct td_str b64, bool twice, struct store_scram *key)
 	return ok;
 }
 
+/* Both keys of <len> bytes. */
+static bool
+keys_of(struct incoming *u, const struct xmpp_node *n, size_t len, struct store_scram *key,
+	bool *twice)
+{
+	bool too = false;
+
+	key->key_len = len;
+	return key_of(kid_text(u, n, "stored-key"), len, key->stored_key, twice) &&
+	       key_of(kid_text(u, n, "server-key"), len, key->server_key, &too) && too == *twice;
+}
+
 static void
 take_scram(struct incoming *u, const struct xmpp_node *n)
 {
 	struct td_str mech = xmpp_node_attr(n, "mechanism");
-	bool sha1 = td_str_eqc(mech, "SCRAM-SHA-1"), sha256 = td_str_eqc(mech, "SCRAM-SHA-256");
-	struct store_scram key = { .key_len = sha1 ? 20 : 32 };
-	bool twice = false, twice_too = false;
+	struct store_scram key = { 0 };
+	bool twice = false;
 	int64_t rounds = 0;
 
-	if (!sha1 && !sha256) {
+	if (!td_str_eqc(mech, "SCRAM-SHA-1") && !td_str_eqc(mech, "SCRAM-SHA-256")) {
 		note(u, "password for %s: no such mechanism here", td_esc(mech));
 		return;
 	}
+	/* the length says which of the two it is: prosody-migrator calls either SCRAM-SHA-1 */
 	if (!td_str_to_i64(kid_text(u, n, "iter-count"), 1, 1000000, &rounds))
 		note(u, "%s: the iteration count is not in 1..1000000", td_esc(mech));
-	else if (!key_of(kid_text(u, n, "stored-key"), key.key_len, key.stored_key, &twice) ||
-		 !key_of(kid_text(u, n, "server-key"), key.key_len, key.server_key, &twice_too))
-		note(u, "%s: a key is not base64 of %zu bytes", td_esc(mech), key.key_len);
+	else if (!keys_of(u, n, 20, &key, &twice) && !keys_of(u, n, 32, &key, &twice))
+		note(u, "%s: the keys are not base64 of 20 or 32 bytes", td_esc(mech));
 	else if (!salt_of(kid_text(u, n, "salt"), twice, &key))
 		note(u, "%s: the salt is not base64 of 1 to %zu bytes", td_esc(mech),
 		     sizeof(key.salt));
 	else {
 		key.iterations = (unsigned)rounds;
-		*(sha1 ? &u->m.account.sha1 : &u->m.account.sha256) = key;
+		*(key.key_len == 20 ? &u->m.account.sha1 : &u->m.account.sha256) = key;
 	}
 	td_wipe(&key, sizeof(key));
 }
@@ -749,9 +760,12 @@ load_end(struct load *l)
 	ctl_done(r, 0);
 }
 
+/* The last of <u>: the request may be gone after this. */
 static void
 say(struct incoming *u, const char *status, const char *text)
 {
+	td_wipe(&u->m.account.sha1, sizeof(u->m.account.sha1));
+	td_wipe(&u->m.account.sha256, sizeof(u->m.account.sha256));
 	td_buf_addf(&u->l->notes, "= %u %s %s\n", u->index, status, text != NULL ? text : "");
 	load_end(u->l);
 }
@@ -816,8 +830,6 @@ on_put(void *arg, const struct store_result *res)
 			unload(u);
 		say(u, !u->m.begin ? "going" : res->id != 0 ? "replaced" : "added", NULL);
 	}
-	td_wipe(&u->m.account.sha1, sizeof(u->m.account.sha1));
-	td_wipe(&u->m.account.sha256, sizeof(u->m.account.sha256));
 }
 
 static bool

@@ -132,15 +132,6 @@ add_verifier(struct td_buf *b, const char *mech, const struct store_scram *k)
 	td_buf_addz(b, "</stored-key></scram-credentials>");
 }
 
-/* The part of the key behind <prefix>; TD_STR_NULL: another key. */
-static struct td_str
-behind(struct td_str key, const char *prefix)
-{
-	size_t n = strlen(prefix);
-
-	return td_str_starts(key, prefix) ? td_str(key.p + n, key.len - n) : TD_STR_NULL;
-}
-
 static void
 add_blocked(struct td_buf *b, struct td_str text)
 {
@@ -166,34 +157,29 @@ add_blocked(struct td_buf *b, struct td_str text)
 static void
 add_settings(struct td_buf *b, const struct store_setting *s, size_t n)
 {
-	bool open = false;
+	size_t documents = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		struct td_str rest = TD_STR_NULL;
-		bool links = td_str_eqc(s[i].key, "bookmarks-rest");
-
 		if (td_str_eqc(s[i].key, "vcard") || td_str_eqc(s[i].key, "+mam"))
 			td_buf_adds(b, s[i].value);
 		else if (td_str_eqc(s[i].key, "+block"))
 			add_blocked(b, s[i].value);
-		else
-			rest = behind(s[i].key, "private:");
-		if (rest.p == NULL && !links)
+	}
+	for (size_t i = 0; i < n; i++) {
+		bool links = td_str_eqc(s[i].key, "bookmarks-rest");
+
+		if (!links && !td_str_starts(s[i].key, "private:"))
 			continue;
-		if (!open)
+		if (documents++ == 0)
 			td_buf_addz(b, "<query xmlns='jabber:iq:private'>");
-		open = true;
 		if (links)
 			td_buf_addz(b, "<storage xmlns='" NS_BOOKMARKS_OLD "'>");
 		td_buf_adds(b, s[i].value);
 		if (links)
 			td_buf_addz(b, "</storage>");
-		/* the keys come in order: what is private stands together, links before it */
-		if (i + 1 == n || behind(s[i + 1].key, "private:").p == NULL) {
-			td_buf_addz(b, "</query>");
-			open = false;
-		}
 	}
+	if (documents > 0)
+		td_buf_addz(b, "</query>");
 }
 
 static void

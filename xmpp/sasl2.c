@@ -117,8 +117,7 @@ xmpp_sasl2_features(struct xmpp_c2s *c, unsigned bindings, struct td_buf *out)
 	struct xmpp_sasl2_offer **at = xmpp_signin_offers(c->env), *o;
 	unsigned offered = c->nego->offered, fast = 0;
 	/* whoever asks sees the same: which accounts lack the verifier shows after sign-in only */
-	bool upgrade =
-		(offered & SASL_M_SCRAM_SHA256) != 0 && xmpp_cred_source_is_store(c->cc->creds);
+	bool upgrade = xmpp_cred_source_is_store(c->cc->creds);
 
 	if (xmpp_signin_of(c->env, td_cstr(c->domain))->token_life > 0)
 		fast = SASL_M_HT_NONE | (bindings & XB_TLS_SERVER_END_POINT ? SASL_M_HT_ENDP : 0) |
@@ -559,9 +558,9 @@ is_upgraded(const struct xmpp_c2s *c)
 {
 	const struct xmpp_sasl *s = c->nego->sasl;
 
+	/* also where SCRAM-SHA-256 is not offered yet, because of those who lack it (docs/guide/moving.md) */
 	return (xmpp_sasl_mechanism_bit(s) & (SASL_M_PLUS | SASL_M_PLAIN)) != 0 &&
-	       (c->nego->offered & SASL_M_SCRAM_SHA256) != 0 && xmpp_sasl_lacks(s) != 0 &&
-	       asked_for_upgrade(c->nego->sasl2);
+	       xmpp_sasl_lacks(s) != 0 && asked_for_upgrade(c->nego->sasl2);
 }
 
 static void

@@ -9,6 +9,7 @@
 #define OPENSSL_SUPPRESS_DEPRECATED /* the block functions have no other name */
 #include "xmpp/sasl_priv.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <openssl/crypto.h>
 #include <openssl/hmac.h>
@@ -49,142 +50,158 @@ sasl_prep_password(struct td_str password, bool query)
 
 /* ---- PBKDF2 ---- */
 
-/* The two hashes by what PBKDF2 needs of them.  <words> of state, big-endian in the digest. */
+/* The two hashes by what PBKDF2 needs of them: chaining values of <words> words, and the block function. */
 union state {
 	SHA_CTX sha1;
 	SHA256_CTX sha256;
 };
-struct hash {
-	size_t words;
-	void (*init)(union state *s);
-	void (*block)(union state *s, const unsigned char *block);
-	uint32_t *(*chain)(union state *s);
-};
 
-static void
-init1(union state *s)
-{
-	(void)SHA1_Init(&s->sha1);
-}
+/* SHA-1's h0 to h4 stand one after the other, in front of all else. */
+_Static_assert(offsetof(SHA_CTX, h0) == 0 && offsetof(SHA_CTX, h4) == 16 && sizeof(SHA_LONG) == 4 &&
+		       offsetof(SHA256_CTX, h) == 0,
+	       "the chaining values come first");
 
-static void
-block1(union state *s, const unsigned char *b)
+static inline uint32_t *
+chain(union state *s)
 {
-	SHA1_Transform(&s->sha1, b);
-}
-
-/* h0 to h4 stand one after the other, in front of all else. */
-static uint32_t *
-chain1(union state *s)
-{
-	_Static_assert(offsetof(SHA_CTX, h4) == 16 && sizeof(SHA_LONG) == 4, "five words");
 	return (uint32_t *)(void *)s;
 }
 
-static void
-init256(union state *s)
+static inline void
+block(size_t words, union state *s, const unsigned char *b)
 {
-	(void)SHA256_Init(&s->sha256);
+	if (words == 5)
+		SHA1_Transform(&s->sha1, b);
+	else
+		SHA256_Transform(&s->sha256, b);
 }
 
-static void
-block256(union state *s, const unsigned char *b)
+static inline void
+put_words(size_t words, union state *s, unsigned char *out)
 {
-	SHA256_Transform(&s->sha256, b);
-}
+	for (size_t i = 0; i < words; i++) {
+		uint32_t w = htonl(chain(s)[i]);
 
-static uint32_t *
-chain256(union state *s)
-{
-	return s->sha256.h;
-}
-
-static const struct hash hash1 = { 5, init1, block1, chain1 };
-static const struct hash hash256 = { 8, init256, block256, chain256 };
-
-static void
-put_words(const struct hash *h, union state *s, unsigned char *out)
-{
-	const uint32_t *w = h->chain(s);
-
-	for (size_t i = 0; i < h->words; i++) {
-		out[4 * i] = (unsigned char)(w[i] >> 24);
-		out[4 * i + 1] = (unsigned char)(w[i] >> 16);
-		out[4 * i + 2] = (unsigned char)(w[i] >> 8);
-		out[4 * i + 3] = (unsigned char)w[i];
+		memcpy(out + 4 * i, &w, 4);
 	}
 }
 
 /* The state after the block of the key xored with <pad>. */
 static void
-keyed(const struct hash *h, const unsigned char key[BLOCK], unsigned char pad, union state *out)
+keyed(size_t words, const unsigned char key[BLOCK], unsigned char pad, union state *out)
 {
 	unsigned char b[BLOCK];
 
 	for (size_t i = 0; i < BLOCK; i++)
 		b[i] = key[i] ^ pad;
-	h->init(out);
-	h->block(out, b);
+	if (words == 5)
+		(void)SHA1_Init(&out->sha1);
+	else
+		(void)SHA256_Init(&out->sha256);
+	block(words, out, b);
 	td_wipe(b, sizeof(b));
 }
 
-/* One digest as the last block of a message of a block and a digest. */
-static void
-pad_digest(const struct hash *h, unsigned char b[BLOCK])
-{
-	unsigned bits = (unsigned)(BLOCK + 4 * h->words) * 8;
+/* Hi() of RFC 5802, which is PBKDF2 with HMAC, one block long, on its way. */
+struct hi {
+	union state inner, outer, s;
+	unsigned char b
+		[BLOCK]; /* the last digest, padded as the end of a message of a block and a digest */
+	uint32_t acc[8];
+};
 
-	memset(b + 4 * h->words, 0, BLOCK - 4 * h->words);
-	b[4 * h->words] = 0x80;
-	b[BLOCK - 2] = (unsigned char)(bits >> 8);
-	b[BLOCK - 1] = (unsigned char)bits;
+static void
+hi_wipe(struct hi *h)
+{
+	td_wipe(h, sizeof(*h));
 }
 
-/* Hi() of RFC 5802: PBKDF2 with HMAC, one block long. */
+/* The first round. */
 static bool
-hi(const EVP_MD *md, const char *password, const struct store_scram *key, unsigned char *out)
+hi_begin(struct hi *h, const EVP_MD *md, const char *password, const struct store_scram *key)
 {
-	const struct hash *h = md == EVP_sha1() ? &hash1 : &hash256;
-	unsigned char k[BLOCK] = { 0 }, b[BLOCK], first[sizeof(key->salt) + 4];
-	union state inner, outer, s;
-	uint32_t acc[8];
-	unsigned len = (unsigned)strlen(password);
-	bool ok = true;
+	size_t words = md == EVP_sha1() ? 5 : 8;
+	unsigned char k[BLOCK] = { 0 }, first[sizeof(key->salt) + 4];
+	unsigned len = (unsigned)strlen(password), bits = (unsigned)(BLOCK + 4 * words) * 8;
+	bool ok = key->iterations > 0 && key->salt_len <= sizeof(key->salt);
 
+	*h = (struct hi){ 0 };
+	if (!ok)
+		return false;
 	if (len > BLOCK)
 		ok = EVP_Digest(password, len, k, &len, md, NULL) == 1;
 	else
 		memcpy(k, password, len);
-	keyed(h, k, 0x36, &inner);
-	keyed(h, k, 0x5c, &outer);
+	keyed(words, k, 0x36, &h->inner);
+	keyed(words, k, 0x5c, &h->outer);
+	h->s = h->inner;
 	memcpy(first, key->salt, key->salt_len);
 	memcpy(first + key->salt_len, "\0\0\0\1", 4);
-	len = 0;
-	ok = ok && HMAC(md, k, BLOCK, first, key->salt_len + 4, b, &len) != NULL &&
-	     len == 4 * h->words;
-	for (size_t i = 0; i < h->words; i++)
-		acc[i] = (uint32_t)b[4 * i] << 24 | (uint32_t)b[4 * i + 1] << 16 |
-			 (uint32_t)b[4 * i + 2] << 8 | b[4 * i + 3];
-	for (unsigned round = 1; ok && round < key->iterations; round++) {
-		pad_digest(h, b);
-		s = inner;
-		h->block(&s, b);
-		put_words(h, &s, b);
-		s = outer;
-		h->block(&s, b);
-		put_words(h, &s, b);
-		for (size_t i = 0; i < h->words; i++)
-			acc[i] ^= h->chain(&s)[i];
+	ok = ok && HMAC(md, k, BLOCK, first, key->salt_len + 4, h->b, &len) != NULL &&
+	     len == 4 * words;
+	for (size_t i = 0; i < words; i++) {
+		uint32_t w;
+
+		memcpy(&w, h->b + 4 * i, 4);
+		h->acc[i] = ntohl(w);
 	}
-	memcpy(h->chain(&s), acc, 4 * h->words);
-	put_words(h, &s, out);
+	h->b[4 * words] = 0x80;
+	h->b[BLOCK - 2] = (unsigned char)(bits >> 8);
+	h->b[BLOCK - 1] = (unsigned char)bits;
 	td_wipe(k, sizeof(k));
-	td_wipe(b, sizeof(b));
-	td_wipe(acc, sizeof(acc));
-	td_wipe(&inner, sizeof(inner));
-	td_wipe(&outer, sizeof(outer));
-	td_wipe(&s, sizeof(s));
 	return ok;
+}
+
+static inline void
+half_round(size_t words, struct hi *h, const union state *from)
+{
+	memcpy(&h->s, from, 4 * words);
+	block(words, &h->s, h->b);
+}
+
+static inline void
+sum(size_t words, struct hi *h)
+{
+	put_words(words, &h->s, h->b);
+	for (size_t i = 0; i < words; i++)
+		h->acc[i] ^= chain(&h->s)[i];
+}
+
+static inline void
+more_rounds(size_t words, struct hi *h, unsigned rounds)
+{
+	for (unsigned round = 1; round < rounds; round++) {
+		half_round(words, h, &h->inner);
+		put_words(words, &h->s, h->b);
+		half_round(words, h, &h->outer);
+		sum(words, h);
+	}
+}
+
+/* Both hashes side by side: the processor works on one while it waits for the other. */
+static void
+rounds_of_both(struct hi *h1, struct hi *h256, unsigned rounds)
+{
+	for (unsigned round = 1; round < rounds; round++) {
+		half_round(5, h1, &h1->inner);
+		half_round(8, h256, &h256->inner);
+		put_words(5, &h1->s, h1->b);
+		put_words(8, &h256->s, h256->b);
+		half_round(5, h1, &h1->outer);
+		half_round(8, h256, &h256->outer);
+		sum(5, h1);
+		sum(8, h256);
+	}
+}
+
+static void
+hi_end(struct hi *h, size_t words, unsigned char *out)
+{
+	for (size_t i = 0; i < words; i++) {
+		uint32_t w = htonl(h->acc[i]);
+
+		memcpy(out + 4 * i, &w, 4);
+	}
 }
 
 /* ---- SCRAM ---- */
@@ -210,11 +227,40 @@ int
 sasl_scram_keys(const EVP_MD *md, const char *password, struct store_scram *key)
 {
 	unsigned char salted[EVP_MAX_MD_SIZE];
-	bool ok;
+	struct hi h;
+	bool ok = hi_begin(&h, md, password, key);
 
-	ok = key->iterations > 0 && key->salt_len <= sizeof(key->salt) &&
-	     hi(md, password, key, salted) && keys_from_salted(md, salted, key);
+	/* two calls, so that each is compiled for its number of words */
+	if (ok && md == EVP_sha1())
+		more_rounds(5, &h, key->iterations);
+	else if (ok)
+		more_rounds(8, &h, key->iterations);
+	hi_end(&h, md == EVP_sha1() ? 5 : 8, salted);
+	ok = ok && keys_from_salted(md, salted, key);
 	td_wipe(salted, sizeof(salted));
+	hi_wipe(&h);
+	return ok ? 0 : TD_E_IO;
+}
+
+/* Of as many rounds. */
+static int
+both_keys(const char *password, struct store_scram *sha1, struct store_scram *sha256)
+{
+	unsigned char salted1[EVP_MAX_MD_SIZE], salted256[EVP_MAX_MD_SIZE];
+	struct hi h1, h256;
+	bool ok = hi_begin(&h1, EVP_sha1(), password, sha1);
+
+	ok = hi_begin(&h256, EVP_sha256(), password, sha256) && ok;
+	if (ok)
+		rounds_of_both(&h1, &h256, sha1->iterations);
+	hi_end(&h1, 5, salted1);
+	hi_end(&h256, 8, salted256);
+	ok = ok && keys_from_salted(EVP_sha1(), salted1, sha1) &&
+	     keys_from_salted(EVP_sha256(), salted256, sha256);
+	td_wipe(salted1, sizeof(salted1));
+	td_wipe(salted256, sizeof(salted256));
+	hi_wipe(&h1);
+	hi_wipe(&h256);
 	return ok ? 0 : TD_E_IO;
 }
 
@@ -256,8 +302,7 @@ xmpp_scram_derive(struct td_str password, unsigned iterations, struct store_scra
 	*sha256 = *sha1;
 	td_random(sha1->salt, sha1->salt_len);
 	td_random(sha256->salt, sha256->salt_len);
-	if (sasl_scram_keys(EVP_sha1(), prepared, sha1) < 0 ||
-	    sasl_scram_keys(EVP_sha256(), prepared, sha256) < 0)
+	if (both_keys(prepared, sha1, sha256) < 0)
 		rc = td_fail(err, TD_E_IO, "key derivation failed");
 	sasl_free_secret(&prepared);
 	return rc;

@@ -572,7 +572,7 @@ ps_config_take(const struct conf *conf, struct td_str domain, struct td_str name
 		c.max_items = PS_MAX;
 	if (c.max_payload > ps_limit(h, "pubsub_max_item_size"))
 		c.max_payload = ps_limit(h, "pubsub_max_item_size");
-	if (!allowed(h, name, &c)) {
+	if (!access_allowed(h, name, &c)) {
 		c.access = PSA_WHITELIST;
 		whole = false;
 	}

@@ -85,6 +85,10 @@ START_TEST(refused)
 	ck_assert_int_eq(xmpp_scram_derive(TD_STR("x"), 4096, &a, &b, &err), 0);
 	ck_assert_uint_eq(a.iterations, 4096);
 	ck_assert_uint_eq(b.iterations, 4096);
+	/* made together or each by itself: the same */
+	ck_assert(sasl_scram_check(EVP_sha1(), "x", &a));
+	ck_assert(sasl_scram_check(EVP_sha256(), "x", &b));
+	ck_assert(!sasl_scram_check(EVP_sha256(), "y", &b));
 }
 END_TEST
 
