@@ -245,7 +245,7 @@ class Commands(unittest.TestCase):
                     check = getattr(self, "check_" + name, None)
                     if check:
                         check(words)
-                    elif words[0] in ("sqlite3", "journalctl"):     # not installed for the tests
+                    elif words[0] in ("sqlite3", "journalctl", "prosody-migrator", "ejabberdctl"):     # not installed for the tests
                         pass
                     else:
                         self.assertEqual(run("sh", "-c", "command -v " + words[0], env={"PATH": PATH}).returncode, 0, "no such program")
@@ -273,7 +273,7 @@ class Commands(unittest.TestCase):
     def test_every_ctl_command_is_explained(self):
         """docs/guide/tandemctl.md has what the server understands, no more and no less."""
         table = re.findall(r'^\t\{ \{ "(\w+)", (?:"(\w+)"|NULL) \}', (ROOT / "gateway" / "commands.c").read_text(), re.M)
-        known = {" ".join(w for w in row if w) for row in table} | {"help"}
+        known = {" ".join(w for w in row if w) for row in table} | {"help", "account import"}  # these two are tandemctl's own
         page = (DOCS / "guide" / "tandemctl.md").read_text()
         told = {" ".join(re.match(r"([a-z0-9]+(?: [a-z]+)?)", c)[0].split()) for c in re.findall(r"^\| `([^`]*)` \|", page, re.M)}
         self.assertEqual(known, told)
