@@ -73,7 +73,7 @@ START_TEST(account_refuses_impossible_lengths)
 {
 	struct store_account a = full_account(ANN);
 
-	a.sha1.salt_len = 33;
+	a.sha1.salt_len = sizeof(a.sha1.salt) + 1;
 	ck_assert_int_eq(DO(g, store_account_add(st, &a, to_got(&g))), TD_E_INVAL);
 	a = full_account(TD_STR_NULL);
 	ck_assert_int_eq(DO(g, store_account_add(st, &a, to_got(&g))), TD_E_INVAL);
