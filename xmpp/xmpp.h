@@ -257,7 +257,7 @@ struct xmpp_user {
 	TAILQ_HEAD(xmpp_user_sessions, xmpp_session) sessions;
 	STAILQ_HEAD(xmpp_waiting_list, xmpp_waiting) waiting;
 	uint64_t *in_flight; /* rows being delivered to a session now */
-	size_t n_in_flight, cap_in_flight;
+	uint32_t n_in_flight, cap_in_flight;
 	struct td_timer idle;
 	unsigned busy; /* calls in progress that point here: not unloaded while > 0 */
 	uint32_t
