@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """bench - CPU and memory of the daemon against programs that do the least possible.
 
-  bench.py --build DIR [--quick] [--reps N] [--only NAME[,NAME]] [--json FILE] [--keep]
+  bench.py --build DIR [--quick] [--reps N] [--only NAME[,NAME]] [--against DIR] [--json FILE] [--keep]
 
 The server under measurement is pinned to core 0, the load to core 1.  Every figure is CPU time of
 the server process (all threads) or its anonymous memory, never wall time.  Daemon and floor take
@@ -28,20 +28,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOMAIN = "bench.test"
+ROOMS = "rooms." + DOMAIN
 PASSWORD = "bench-password"  # as in loadgen.c
 SERVER_CORE, LOAD_CORE = 0, 1
 
-# figure, what it is, target of the ratio (or bytes); None = for information
+# Highest ratio, or bytes; for copies nanoseconds, or the ratio where the floor leaves no room for that
 TARGETS = {
     "chat-plain": 2.0, "chat-tls": 2.2, "login-tls": 1.4, "idle-plain": 2048, "idle-tls": 2560,
     "scale": 1.10, "milter-nobody": 1.3, "milter-notify": 3.0,
+    "presence": (6000, 1.5), "room": (6000, 1.5), "archive": 2.0, "sm": 1.15, "storm": 1.2, "before": 1.05,
 }
 
 SIZES = {
     False: dict(reps=5, sessions=200, window=100, chat=50000, logins=1000, idle=(1000, 10000), scale_chat=50000,
-                scale_reps=3, mails=5000),
+                scale_reps=3, mails=5000, fan=100, quiet=200, loaded=1500, archive=40000, storm=3000),
     True: dict(reps=3, sessions=100, window=50, chat=12000, logins=200, idle=(200, 1500), scale_chat=15000,
-               scale_reps=1, mails=1500),
+               scale_reps=1, mails=1500, fan=50, quiet=60, loaded=400, archive=10000, storm=500),
 }
 
 
@@ -68,6 +70,16 @@ def wait_for(what, seconds, text):
         if time.monotonic() > end:
             raise CannotMeasure("not within %d s: %s" % (seconds, text))
         time.sleep(0.05)
+
+
+def peak(pid, reset=False):
+    """Highest resident memory since the last reset, in bytes; it includes files."""
+    if reset:
+        Path("/proc/%d/clear_refs" % pid).write_text("5")
+    for line in Path("/proc/%d/status" % pid).read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise CannotMeasure("no VmHWM")
 
 
 def anonymous(pid):
@@ -118,8 +130,9 @@ class Server:
 class Floor(Server):
     load_args = ("--floor",)
 
-    def __init__(self, bench, expat=False, tls=False, bare=False):
+    def __init__(self, bench, expat=False, tls=False, bare=False, fan=False):
         args = [bench.tool("floor")] + (["--expat"] if expat else []) + (["--tls", bench.cert] if tls else [])
+        args += ["--fan"] if fan else []
         self.spawn(args, stdout=subprocess.PIPE, text=True)
         line = self.proc.stdout.readline().strip()
         if not line.isdigit():
@@ -131,8 +144,9 @@ class Floor(Server):
 class Daemon(Server):
     """tandemd; .plain, .direct: ports without and with TLS from the first byte."""
 
-    def __init__(self, bench, name, milter=False, scripts=None):
+    def __init__(self, bench, name, milter=False, scripts=None, archive=False, rooms=False, build=None):
         self.bench = bench
+        self.build = build or bench.build
         self.dir = bench.dir / name
         self.plain, self.direct = free_port(), free_port()
         self.milter = self.dir / "milter.sock"
@@ -147,7 +161,10 @@ class Daemon(Server):
                 '  Listen "127.0.0.1:%d" {}' % self.plain,
                 '  Listen "127.0.0.1:%d" { use_ssl = true }' % self.direct, "}",
                 'control_listener { Listen "%s" {} }' % (self.dir / "ctl"),
-                'domain "%s" { XMPP_Role = "server"  archive = false }' % DOMAIN]
+                'domain "%s" { XMPP_Role = "server"  archive = %s }' % (DOMAIN, "true" if archive else "false")]
+        if rooms:
+            conf.append('domain "%s" { XMPP_Role = "server"  service = "muc"  archive = %s }' %
+                        (ROOMS, "true" if archive else "false"))
         if milter:
             conf.append('milter_listener { Listen "%s" {} }' % self.milter)
         if scripts is not None:
@@ -159,7 +176,7 @@ class Daemon(Server):
     def start(self):
         self.log.unlink(missing_ok=True)
         out = open(self.dir / "out", "ab")
-        self.spawn([self.bench.build / "tandemd", "-f", "-c", self.dir / "tandem.conf"], stdout=out, stderr=out)
+        self.spawn([self.build / "tandemd", "-f", "-c", self.dir / "tandem.conf"], stdout=out, stderr=out)
         out.close()
         try:
             wait_for(self.is_ready, 20, "event=ready of tandemd")
@@ -178,11 +195,24 @@ class Daemon(Server):
         """n accounts with one salt; a fresh process afterwards, so the import leaves no heap behind."""
         lines = subprocess.run([self.bench.tool("loadgen"), "--accounts", str(n), "--domain", DOMAIN],
                                stdout=subprocess.PIPE, check=True).stdout
-        r = subprocess.run([self.bench.build / "tandemctl", "-s", self.dir / "ctl", "account", "import"], input=lines,
+        self.ctl(lines, "account", "import")
+        self.restart()
+
+    def ctl(self, text, *command):
+        r = subprocess.run([self.build / "tandemctl", "-s", self.dir / "ctl", *command], input=text,
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if r.returncode != 0:
-            raise CannotMeasure("account import: " + r.stdout.decode()[-300:])
-        self.restart()
+            raise CannotMeasure("%s: %s" % (" ".join(command), r.stdout.decode()[-300:]))
+        return r.stdout.decode()
+
+    def befriend(self, n):
+        """The first account and the n after it are in each other's rosters."""
+        def both(*numbers):
+            return json.dumps({"u%06d@%s" % (i, DOMAIN): {"name": "", "groups": [], "subscription": "both",
+                                                          "pending_requests": {}} for i in numbers}).encode()
+        self.ctl(both(*range(1, n + 1)), "roster", "import", "u000000@" + DOMAIN)
+        for i in range(1, n + 1):
+            self.ctl(both(0), "roster", "import", "u%06d@%s" % (i, DOMAIN))
 
 
 # A policy that looks at addresses only: nothing needs headers or bodies.
@@ -342,7 +372,14 @@ class Load:
         """CPU nanoseconds per message."""
         r = self.do("chat %d %d %d" % (count, window, burst))
         self.cipher = r["cipher"]
+        self.rate = r["messages"] / r["wall_ns"] * 1e9
         return r["cpu_ns"] / r["messages"]
+
+    def fan(self, command):
+        """CPU nanoseconds per delivered copy; .copy: bytes of one."""
+        r = self.do(command)
+        self.copy = r["bytes_in"] // r["copies"]
+        return r["cpu_ns"] / r["copies"]
 
 
 # --- the table -------------------------------------------------------------------------------
@@ -373,6 +410,14 @@ class Table:
         ok = None if target is None else statistics.median(ratios) <= target
         self.add(figure, unit, spread(values, scale, digits), spread(floors, scale, digits), spread(ratios, 1, 2),
                  "" if target is None else "x%.2f" % target, ok, values=values, floors=floors)
+
+    def limit(self, figure, unit, values, floors, scale, target, ratio, digits=2):
+        """The value is judged; where the floor alone takes most of the target, the ratio."""
+        ratios = [v / f for v, f in zip(values, floors)]
+        self.add(figure, unit, spread(values, scale, digits), spread(floors, scale, digits), spread(ratios, 1, 2),
+                 "%g or x%.2f" % (target / scale, ratio),
+                 statistics.median(values) <= target or statistics.median(ratios) <= ratio,
+                 values=values, floors=floors)
 
     def info(self, figure, unit, values, scale, digits=1):
         self.add(figure, unit, spread(values, scale, digits), "", "", "", None, values=values)
@@ -412,6 +457,7 @@ class Bench:
         if args.reps:
             self.size["reps"] = self.size["scale_reps"] = args.reps
         (self.build / "bench-run").mkdir(parents=True, exist_ok=True)
+        self.against = Path(args.against).resolve() if args.against else None
         self.dir = Path(tempfile.mkdtemp(prefix="b", dir=self.build / "bench-run"))
         if len(str(self.dir)) > 80:  # sockets live here
             self.dir.rmdir()
@@ -518,6 +564,122 @@ class Bench:
         self.table.ratio("scale: " + label, "us/msg", got["many"], got["few"], 1e3, TARGETS["scale"])
         self.table.ratio("scale: the relay + expat itself", "us/msg", got["floor many"], got["floor few"], 1e3)
 
+    # one to many
+
+    def fan_out(self, name, label, daemon, load, shapes):
+        """shapes: (label, command of loadgen, window, gap in us).  The floor writes as many bytes as often."""
+        n, reps = self.size["fan"], self.size["reps"]
+        with Floor(self, fan=True) as f, self.floor_load(f) as lf:
+            lf.connect(2 * n)
+            for shape, command, count, window, gap in shapes:
+                values, floors = [], []
+                for _ in range(reps):
+                    values.append(load.fan(command % (count, window, gap)))
+                    floors.append(lf.fan("fan %d %d %d %d" % (count, window, gap, load.copy)))
+                self.table.limit("%s: %d %s, %s" % (name, n, label, shape), "us/copy", values, floors, 1e3,
+                                 *TARGETS[name])
+
+    def presence(self):
+        z, n = self.size, self.size["fan"]
+        with Daemon(self, "presence") as d:
+            d.accounts(n + 1)
+            d.befriend(n)
+            d.restart()
+            with self.xmpp(d) as load:
+                load.connect(n + 1)
+                command = "news %d %d %d " + str(n)
+                self.fan_out("presence", "subscribers", d, load, (
+                    ("one at a time", command, z["quiet"], 1, 500), ("busy", command, z["loaded"], 10, 0)))
+
+    def room(self):
+        z, n = self.size, self.size["fan"]
+        with Daemon(self, "room", rooms=True) as d:
+            d.accounts(n)
+            with self.xmpp(d) as load:
+                load.connect(n)
+                load.do("join bench@%s %d" % (ROOMS, n))
+                command = "room %d %d %d"
+                self.fan_out("room", "occupants", d, load, (
+                    ("one at a time", command, z["quiet"], 1, 500), ("busy", command, z["loaded"], 10, 0)))
+
+    # what a feature adds to a message
+
+    def turns(self, a, b, count, window, burst=1):
+        """Two loads in turns: CPU per message of both servers, and messages a second of the first."""
+        got, rates = ([], []), []
+        for _ in range(self.size["reps"]):
+            for values, load in zip(got, (a, b)):
+                values.append(load.chat(count, window, burst))
+            rates.append(a.rate)
+        return got[0], got[1], rates
+
+    def archive(self):
+        """The commits behind the last message count too (--settle)."""
+        z, n = self.size, self.size["archive"]
+        with Daemon(self, "archive-on", archive=True) as on, Daemon(self, "archive-off") as off:
+            for d in (on, off):
+                d.accounts(z["sessions"])
+            with self.xmpp(on, False, "--settle") as lon, self.xmpp(off, False, "--settle") as loff:
+                for load in (lon, loff):
+                    load.connect(z["sessions"])
+                w, wo, rates = self.turns(lon, loff, n, z["window"])
+                w16, wo16, _ = self.turns(lon, loff, n, z["window"] * 16, 16)
+        self.table.ratio("archive: on against off", "us/msg", w, wo, 1e3, TARGETS["archive"])
+        self.table.ratio("archive: on against off, 16 in one write", "us/msg", w16, wo16, 1e3)
+        self.table.info("archive: messages a second, two rows each", "/s", rates, 1, 0)
+
+    def sm(self):
+        z = self.size
+        with Daemon(self, "sm-on") as on, Daemon(self, "sm-off") as off:
+            for d in (on, off):
+                d.accounts(z["sessions"])
+            with self.xmpp(on, False, "--sm", "--settle") as lon, self.xmpp(off, False, "--settle") as loff:
+                for load in (lon, loff):
+                    load.connect(z["sessions"])
+                w, wo, _ = self.turns(lon, loff, z["chat"], z["window"])
+        self.table.ratio("sm: on against off", "us/msg", w, wo, 1e3, TARGETS["sm"])
+
+    def storm(self):
+        """All at once, TLS from the first byte, against the same number, 32 at a time."""
+        z, n = self.size, self.size["storm"]
+        calm, storm, rates, p99, memory = [], [], [], [], []
+        with Daemon(self, "storm") as d:
+            d.accounts(n)
+            for rep in range(min(z["reps"], 3) + 1):
+                got = {}
+                for window in (n, 32):
+                    time.sleep(1)  # those of the last round are gone
+                    before = peak(d.pid, reset=True)
+                    with Load(self, d, d.direct, "--tls", "--login-window", str(window)) as load:
+                        got[window] = load.do("connect %d" % n)
+                    got[window]["peak"] = peak(d.pid) - before
+                if rep == 0:  # to warm up; but memory is what a fresh process needs
+                    memory.append(got[n]["peak"] / n)
+                    continue
+                calm.append(got[32]["cpu_ns"] / n)
+                storm.append(got[n]["cpu_ns"] / n)
+                rates.append(n / got[n]["wall_ns"] * 1e9)
+                p99.append(got[n]["p99_ns"])
+        self.table.ratio("storm: %d logins at once, against 32" % n, "us/login", storm, calm, 1e3, TARGETS["storm"], 0)
+        self.table.info("storm: logins a second", "/s", rates, 1, 0)
+        self.table.info("storm: 99 of 100 were in after", "ms", p99, 1e6, 0)
+        self.table.info("storm: memory at the peak", "B/login", memory, 1, 0)
+
+    def before(self):
+        """The plain message path of this build against another one's (--against)."""
+        z = self.size
+        for name, tls in (("chat-plain", False), ("chat-tls", True)):
+            with Daemon(self, "now-" + name) as now, Daemon(self, "then-" + name, build=self.against) as then:
+                for d in (now, then):
+                    d.accounts(z["sessions"])
+                with self.xmpp(now, tls) as ln, self.xmpp(then, tls) as lt:
+                    for load in (ln, lt):
+                        load.connect(z["sessions"])
+                    w, wo, _ = self.turns(ln, lt, z["chat"], z["window"])
+                    self.table.ratio("before: %s" % name, "us/msg", w, wo, 1e3, TARGETS["before"])
+                    w, wo, _ = self.turns(ln, lt, z["chat"], z["window"] * 16, 16)
+                    self.table.ratio("before: %s, 16 in one write" % name, "us/msg", w, wo, 1e3, digits=2)
+
     def milt(self, server, *args):
         r = subprocess.run([self.tool("miltload"), "--socket", server.milter, "--pid", str(server.pid), "--domain", DOMAIN,
                             *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -579,7 +741,8 @@ class Bench:
 
 FIGURES = {
     "chat-plain": lambda b: b.chat(False), "chat-tls": lambda b: b.chat(True), "login": Bench.login, "idle": Bench.idle,
-    "scale": Bench.scale, "milter": Bench.milter, "peers": Bench.peers,
+    "scale": Bench.scale, "presence": Bench.presence, "room": Bench.room, "archive": Bench.archive, "sm": Bench.sm,
+    "storm": Bench.storm, "milter": Bench.milter, "peers": Bench.peers, "before": Bench.before,
 }
 
 
@@ -617,12 +780,15 @@ def main():
     p.add_argument("--quick", action="store_true", help="a minute instead of a quarter of an hour")
     p.add_argument("--reps", type=int, help="turns per figure")
     p.add_argument("--only", help="comma-separated: " + ", ".join(FIGURES))
+    p.add_argument("--against", metavar="DIR", help="the build folder of another commit, for the figure 'before'")
     p.add_argument("--json", help="write everything measured to this file")
     p.add_argument("--keep", action="store_true", help="keep the folder with configurations and logs")
     args = p.parse_args()
-    wanted = args.only.split(",") if args.only else list(FIGURES)
+    wanted = args.only.split(",") if args.only else [f for f in FIGURES if f != "before" or args.against]
     if set(wanted) - set(FIGURES):
         p.error("--only: choose from " + ", ".join(FIGURES))
+    if "before" in wanted and not args.against:
+        p.error("before: --against says which build")
     signal.signal(signal.SIGTERM, lambda *a: sys.exit(1))
     files = raise_limits()
     b = Bench(args)

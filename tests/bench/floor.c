@@ -1,12 +1,15 @@
 /* floor - the least a chat server could do: hand the same bytes from one socket to another.
  *
- *   bench-floor [--expat] [--tls CERT.pem]
+ *   bench-floor [--expat] [--fan] [--tls CERT.pem]
  *
  * Binds a free port of 127.0.0.1 and prints it.  The first ten bytes of a connection are its role:
  * 'S' or 'R' and eight digits.  What S of a number sends goes to R of that number, as it came.
  * With --expat the bytes of each sender also pass a parser that is kept open, with handlers that
  * do nothing.  With --tls the connections speak TLS from the first byte, set up as the daemon
  * sets up its own.  Each role line is answered by "ok\n".
+ *
+ * With --fan what any S sends goes to every R: all that came in one turn of the loop, in one write
+ * per R.
  *
  * Plain epoll, one thread, one shared read buffer, nothing queued: senders are expected to keep a
  * window smaller than a socket buffer, and a full socket is waited for. */
@@ -42,7 +45,10 @@ struct link {
 
 static struct link *senders[PAIRS_MAX], *receivers[PAIRS_MAX];
 static SSL_CTX *ctx;
-static bool with_expat;
+static bool with_expat, fan;
+static unsigned numbers; /* above the highest of a link */
+static char *turn;       /* --fan: what came in this turn */
+static size_t turn_len, turn_cap;
 static int ep;
 static char buf[65536];
 
@@ -175,10 +181,34 @@ take_role(struct link *l, const char *p, size_t n)
 	if (l->number >= PAIRS_MAX)
 		bench_die("pair %u", l->number);
 	(l->role[0] == 'S' ? senders : receivers)[l->number] = l;
+	if (l->number >= numbers)
+		numbers = l->number + 1;
 	if (with_expat)
 		l->xp = parser_new();
 	put(l, "ok\n", 3);
 	return want;
+}
+
+static void
+keep_for_all(const char *p, size_t n)
+{
+	if (turn_len + n > turn_cap) {
+		turn_cap = (turn_len + n) * 2;
+		turn = realloc(turn, turn_cap);
+		if (turn == NULL)
+			bench_die("memory");
+	}
+	memcpy(turn + turn_len, p, n);
+	turn_len += n;
+}
+
+static void
+to_all(void)
+{
+	for (unsigned i = 0; turn_len > 0 && i < numbers; i++)
+		if (receivers[i] != NULL)
+			put(receivers[i], turn, turn_len);
+	turn_len = 0;
 }
 
 static void
@@ -190,7 +220,11 @@ relay(struct link *l, const char *p, size_t n)
 		p += used;
 		n -= used;
 	}
-	if (n == 0 || l->role[0] != 'S' || receivers[l->number] == NULL)
+	if (n == 0 || l->role[0] != 'S')
+		return;
+	if (fan)
+		keep_for_all(p, n);
+	if (fan || receivers[l->number] == NULL)
 		return;
 	if (l->xp != NULL && XML_Parse(l->xp, p, (int)n, 0) != XML_STATUS_OK)
 		bench_die("not well-formed");
@@ -272,10 +306,12 @@ main(int argc, char **argv)
 	for (int i = 1; i < argc; i++)
 		if (strcmp(argv[i], "--expat") == 0)
 			with_expat = true;
+		else if (strcmp(argv[i], "--fan") == 0)
+			fan = true;
 		else if (strcmp(argv[i], "--tls") == 0 && i + 1 < argc)
 			ctx = server_ctx(argv[++i]);
 		else
-			bench_die("usage: bench-floor [--expat] [--tls CERT.pem]");
+			bench_die("usage: bench-floor [--expat] [--fan] [--tls CERT.pem]");
 	signal(SIGPIPE, SIG_IGN);
 	bench_files();
 	ep = epoll_create1(EPOLL_CLOEXEC);
@@ -296,6 +332,7 @@ main(int argc, char **argv)
 				on_tls(got[i].data.ptr);
 			else
 				on_plain(got[i].data.ptr);
+		to_all();
 		if (n < 0 && errno != EINTR)
 			bench_die("epoll: %s", strerror(errno));
 	}

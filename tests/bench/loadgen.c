@@ -1,7 +1,8 @@
 /* loadgen - thousands of chat clients in one process, against a server or the floor program.
  *
  *   bench-loadgen --port N [--pid PID] [--floor [--bare]] [--tls|--starttls] [--plain-auth]
- *                 [--presence] [--domain D] [--body N] [--timeout SEC] [--login-window N]
+ *                 [--presence] [--sm] [--settle] [--domain D] [--body N] [--timeout SEC]
+ *                 [--login-window N]
  *   bench-loadgen --accounts N [--domain D]     lines for "tandemctl account import"
  *
  * It does what lines on standard input say and answers each with one line of JSON:
@@ -9,6 +10,13 @@
  *   chat COUNT WINDOW [BURST [RATE]]
  *                          COUNT messages, at most WINDOW unanswered, BURST in one write, RATE a
  *                          second (0 = as fast as they come back)
+ *   join ROOM N            the first N sessions enter ROOM; the first of them makes it
+ *   room COUNT WINDOW GAP  COUNT messages to the room, from its occupants in turn, GAP microseconds
+ *                          of silence before each when it is not 0
+ *   news COUNT WINDOW GAP N
+ *                          COUNT changes of the first session's presence, which N others see
+ *   fan COUNT WINDOW GAP LEN
+ *                          against the floor program: COUNT messages of LEN bytes to every R
  *   quit
  *
  * Session 2i sends to session 2i+1; messages go to the pairs in turn, so that every session is
@@ -17,6 +25,9 @@
  * the server would pay for waking it up.  CPU time is that of PID, read at both ends.
  *
  * --floor --bare connects (and shakes hands) and says no more.
+ * --sm turns stream management on: every <r/> is answered at once, and a sender asks after every
+ * tenth message.  --settle goes on measuring until the server has nothing more to do: what it
+ * writes to disk behind the messages counts.
  *
  * SCRAM-SHA-256 with one salt for all accounts: the client key is derived once.  Connects only to
  * 127.0.0.1, from addresses of 127/8. */
@@ -43,9 +54,15 @@
 #define HASH 32
 #define PER_ADDRESS 5000 /* sessions from one source address */
 #define SETTLE_NS 100000000
+#define QUIET_NS 50000000   /* a server that used next to nothing for so long ... */
+#define QUIET_CPU_NS 500000 /* ... is done */
+#define SM_EVERY 10
 
 #define NS_SASL "urn:ietf:params:xml:ns:xmpp-sasl"
 #define NS_BIND "urn:ietf:params:xml:ns:xmpp-bind"
+#define NS_SM "urn:xmpp:sm:3"
+#define NS_MUC "http://jabber.org/protocol/muc"
+#define SM_REQUEST "<r xmlns='" NS_SM "'/>"
 
 struct client;
 
@@ -59,7 +76,9 @@ struct client {
 	int fd;
 	unsigned number;
 	bool shaking, ready;
-	uint8_t matched; /* bytes of "</message>" seen */
+	uint8_t matched, matched_r; /* bytes of <mark>, of an <r/>, seen */
+	uint32_t got, since_r;      /* SM: stanzas counted; sent since we asked */
+	int64_t began;
 	SSL *ssl;
 	const struct step *step;
 	struct td_buf in;    /* while logging in */
@@ -70,7 +89,7 @@ struct client {
 static struct {
 	uint16_t port;
 	pid_t pid;
-	bool floor, bare, tls, starttls, plain_auth, presence;
+	bool floor, bare, tls, starttls, plain_auth, presence, sm, settle;
 	const char *domain;
 	size_t body;
 	long timeout;
@@ -79,8 +98,12 @@ static struct {
 
 static struct client *clients;
 static unsigned n_started, n_ready;
-static uint64_t received;
+static const char *mark = "</message>"; /* the end of what is counted */
+static uint64_t received, bytes_in;
 static size_t text_len; /* of one message */
+static int64_t *took;   /* by a login, in the order they came */
+static char *room;
+static unsigned joined; /* sessions in it */
 static int ep;
 static SSL_CTX *ctx;
 static unsigned char client_key[HASH], stored_key[HASH], server_key[HASH];
@@ -181,7 +204,7 @@ get(struct client *c)
 /* ---- a login, step by step ---- */
 
 static const struct step steps_floor[1], steps_starttls[2], steps_scram[3], steps_plain[2],
-	steps_bind[2], steps_presence[1];
+	steps_bind[2], steps_presence[1], steps_sm[1];
 
 static void
 send_header(struct client *c)
@@ -211,7 +234,7 @@ ready(struct client *c)
 	td_buf_fini(&c->in);
 	c->step = NULL;
 	c->ready = true;
-	n_ready++;
+	took[n_ready++] = bench_now() - c->began;
 }
 
 static void
@@ -355,10 +378,23 @@ send_bind(struct client *c)
 }
 
 static void
+enable_sm(struct client *c)
+{
+	static const char text[] = "<enable xmlns='" NS_SM "'/>";
+
+	if (!opt.sm) {
+		ready(c);
+		return;
+	}
+	put(c, text, sizeof(text) - 1);
+	c->step = steps_sm;
+}
+
+static void
 on_bound(struct client *c)
 {
 	if (!opt.presence) {
-		ready(c);
+		enable_sm(c);
 		return;
 	}
 	put(c, "<presence/>", 11);
@@ -377,7 +413,8 @@ static const struct step steps_plain[2] = { { "</stream:features>", send_plain }
 					    { "<success", on_success } };
 static const struct step steps_bind[2] = { { "</stream:features>", send_bind },
 					   { "</iq>", on_bound } };
-static const struct step steps_presence[1] = { { "<presence", ready } };
+static const struct step steps_presence[1] = { { "<presence", enable_sm } };
+static const struct step steps_sm[1] = { { "<enabled", ready } };
 
 static void
 login_input(struct client *c, size_t n)
@@ -407,6 +444,7 @@ connect_one(unsigned i)
 	int on = 1;
 
 	c->number = i;
+	c->began = bench_now();
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
 		bench_die("socket: %s", strerror(errno));
@@ -440,30 +478,48 @@ connect_one(unsigned i)
 
 /* ---- what comes in ---- */
 
-/* Count "</message>" in a stream cut anywhere. */
-static void
-count_messages(struct client *c, const char *p, size_t n)
+/* How often <what> ends in a stream that is cut anywhere.  Its first byte appears in it once. */
+static unsigned
+count(const char *what, uint8_t *matched, const char *p, size_t n)
 {
-	static const char mark[] = "</message>";
 	const char *end = p + n;
+	size_t len = strlen(what);
+	unsigned found = 0;
 
 	while (p < end) {
-		if (c->matched == 0) {
-			p = memchr(p, '<', (size_t)(end - p));
+		if (*matched == 0) {
+			p = memchr(p, what[0], (size_t)(end - p));
 			if (p == NULL)
-				return;
+				break;
 		}
-		if (*p == mark[c->matched]) {
+		if (*p == what[*matched]) {
 			p++;
-			if (++c->matched == sizeof(mark) - 1) {
-				c->matched = 0;
-				received++;
+			if (++*matched == len) {
+				*matched = 0;
+				found++;
 			}
 		} else {
-			c->matched = *p == '<' ? 1 : 0;
+			*matched = *p == what[0] ? 1 : 0;
 			p++;
 		}
 	}
+	return found;
+}
+
+static void
+on_stanzas(struct client *c, const char *p, size_t n)
+{
+	unsigned got = count(mark, &c->matched, p, n);
+	char ack[64];
+
+	received += got;
+	bytes_in += n;
+	if (!opt.sm)
+		return;
+	c->got += got;
+	if (count(SM_REQUEST, &c->matched_r, p, n) > 0)
+		put(c, ack,
+		    (size_t)snprintf(ack, sizeof(ack), "<a xmlns='" NS_SM "' h='%u'/>", c->got));
 }
 
 static void
@@ -482,7 +538,7 @@ on_readable(struct client *c)
 		if (!c->ready)
 			login_input(c, n);
 		else
-			count_messages(c, buf, n);
+			on_stanzas(c, buf, n);
 	} while (c->ssl != NULL && !c->shaking && SSL_has_pending(c->ssl));
 }
 
@@ -515,14 +571,37 @@ begin(void)
 	deadline = bench_now() + opt.timeout * 1000000000;
 	cpu_at = bench_cpu(opt.pid);
 	wall_at = bench_now();
+	bytes_in = 0;
 }
 
 static void
 in_time(const char *what)
 {
 	if (bench_now() > deadline)
-		bench_die("%s: not done in %ld s (%u of %u sessions, %llu messages)", what,
+		bench_die("%s: not done in %ld s (%u of %u sessions, %llu stanzas)", what,
 			  opt.timeout, n_ready, n_started, (unsigned long long)received);
+}
+
+static int
+by_time(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Let what goes on behind the answers come to its end. */
+static void
+settle(void)
+{
+	int64_t before, now = bench_cpu(opt.pid);
+
+	do {
+		before = now;
+		turns_until(bench_now() + QUIET_NS);
+		now = bench_cpu(opt.pid);
+		in_time("settle");
+	} while (opt.settle && now - before > QUIET_CPU_NS);
 }
 
 static void
@@ -530,10 +609,16 @@ say_result(const char *what, uint64_t n, int64_t wall)
 {
 	const char *cipher = clients[0].ssl != NULL ? SSL_get_cipher(clients[0].ssl) : "";
 
-	printf("{\"%s\": %llu, \"cpu_ns\": %lld, \"wall_ns\": %lld, \"bytes\": %zu, \"cipher\": "
-	       "\"%s\"}\n",
+	printf("{\"%s\": %llu, \"cpu_ns\": %lld, \"wall_ns\": %lld, \"bytes\": %zu, \"bytes_in\": "
+	       "%llu, \"cipher\": \"%s\"",
 	       what, (unsigned long long)n, (long long)(bench_cpu(opt.pid) - cpu_at),
-	       (long long)wall, text_len, cipher);
+	       (long long)wall, text_len, (unsigned long long)bytes_in, cipher);
+}
+
+static void
+say_end(void)
+{
+	puts("}");
 	fflush(stdout);
 }
 
@@ -556,6 +641,12 @@ cmd_connect(unsigned n)
 	turns_until(bench_now() +
 		    SETTLE_NS); /* what the server does after its last answer counts too */
 	say_result("logins", n - before, wall);
+	qsort(took + before, n - before, sizeof(*took), by_time);
+	if (n > before)
+		printf(", \"p50_ns\": %lld, \"p99_ns\": %lld, \"max_ns\": %lld",
+		       (long long)took[before + (n - before) / 2],
+		       (long long)took[before + (n - before) * 99 / 100], (long long)took[n - 1]);
+	say_end();
 }
 
 static void
@@ -603,6 +694,10 @@ run_chat(uint64_t count, unsigned window, unsigned burst, uint64_t rate)
 			struct client *c = &clients[2 * next];
 
 			put(c, c->text.p, c->text.len);
+			if (opt.sm && (c->since_r += burst) >= SM_EVERY) {
+				put(c, SM_REQUEST, sizeof(SM_REQUEST) - 1);
+				c->since_r = 0;
+			}
 			sent += burst;
 			next = (next + 1) % pairs;
 		}
@@ -613,32 +708,209 @@ run_chat(uint64_t count, unsigned window, unsigned burst, uint64_t rate)
 }
 
 static void
-cmd_chat(uint64_t count, unsigned window, unsigned burst, uint64_t rate)
+cmd_chat(uint64_t n, unsigned window, unsigned burst, uint64_t rate)
 {
+	int64_t wall;
+
 	if (n_ready < 2 || window < burst || burst == 0)
 		bench_die("chat: nothing to do");
-	count -= count % burst;
+	n -= n % burst;
 	make_texts(burst);
 	deadline = bench_now() + opt.timeout * 1000000000;
-	run_chat((count / 10 + n_ready / 2 * burst) / burst * burst, window, burst,
-		 rate); /* warm up */
+	run_chat((n / 10 + n_ready / 2 * burst) / burst * burst, window, burst, rate); /* warm up */
 	turns_until(bench_now() + SETTLE_NS);
+	settle();
 	begin();
-	run_chat(count, window, burst, rate);
-	say_result("messages", count, bench_now() - wall_at);
+	run_chat(n, window, burst, rate);
+	wall = bench_now() - wall_at;
+	if (opt.settle)
+		settle();
+	say_result("messages", n, wall);
+	say_end();
+}
+
+/* ---- one to many ---- */
+
+static const struct step steps_join[1], steps_unlock[1];
+
+static void
+entered(struct client *c)
+{
+	td_buf_fini(&c->in);
+	c->step = NULL;
+	c->ready = true;
+}
+
+/* A room that was just made opens when its maker accepts the defaults (XEP-0045 10.1.2). */
+static void
+on_joined(struct client *c)
+{
+	struct td_buf b = { 0 };
+
+	if (c->number > 0) {
+		entered(c);
+		return;
+	}
+	td_buf_addf(&b,
+		    "<iq to='%s' type='set' id='own1'><query xmlns='" NS_MUC "#owner'>"
+		    "<x xmlns='jabber:x:data' type='submit'/></query></iq>",
+		    room);
+	put_buf(c, &b);
+	c->step = steps_unlock;
+}
+
+static const struct step steps_join[1] = { { "code='110'", on_joined } };
+static const struct step steps_unlock[1] = { { "own1", entered } };
+
+/* One after the other: who comes later would only be told of more people. */
+static void
+cmd_join(const char *name, unsigned n)
+{
+	if (n > n_ready || n == 0)
+		bench_die("join: %u of %u sessions", n, n_ready);
+	free(room);
+	room = td_strdup(name);
+	joined = n;
+	begin();
+	for (unsigned i = 0; i < n; i++) {
+		struct client *c = &clients[i];
+		struct td_buf b = { 0 };
+
+		td_buf_addf(&b,
+			    "<presence to='%s/u%06u'><x xmlns='" NS_MUC
+			    "'><history maxstanzas='0'/></x></presence>",
+			    room, i);
+		c->step = steps_join;
+		c->ready = false;
+		put_buf(c, &b);
+		while (!c->ready)
+			if (!turn(0))
+				in_time("join");
+	}
+	turns_until(bench_now() + SETTLE_NS);
+	say_result("joins", n, bench_now() - wall_at);
+	say_end();
+}
+
+static void
+add_words(struct td_buf *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		td_buf_addc(b, i % 6 == 5 ? ' ' : (char)('a' + i % 26));
+}
+
+static void
+say_in_room(unsigned from, uint64_t number)
+{
+	struct td_buf b = { 0 };
+
+	td_buf_addf(&b, "<message to='%s' type='groupchat' id='g%llu'><body>", room,
+		    (unsigned long long)number);
+	add_words(&b, opt.body);
+	td_buf_addz(&b, "</body></message>");
+	text_len = b.len;
+	put_buf(&clients[from], &b);
+}
+
+static void
+say_news(unsigned from, uint64_t number)
+{
+	struct td_buf b = { 0 };
+
+	td_buf_addf(&b, "<presence><show>%s</show><status>", number % 2 == 0 ? "away" : "dnd");
+	add_words(&b, opt.body);
+	td_buf_addz(&b, "</status></presence>");
+	text_len = b.len;
+	put_buf(&clients[from], &b);
+}
+
+static void
+say_bytes(unsigned from, uint64_t number)
+{
+	static const char head[] = "<message>", tail[] = "</message>";
+	struct td_buf b = { 0 };
+
+	(void)number;
+	td_buf_addz(&b, head);
+	if (text_len > sizeof(head) + sizeof(tail))
+		add_words(&b, text_len - sizeof(head) - sizeof(tail) + 2);
+	td_buf_addz(&b, tail);
+	put_buf(&clients[from], &b);
+}
+
+/* <n> times <say>, from <froms> sessions in turn (every <stride>th); each is answered by <copies>. */
+struct fan {
+	void (*say)(unsigned from, uint64_t number);
+	unsigned froms, stride, copies;
+};
+
+static void
+run_fan(const struct fan *f, uint64_t n, unsigned window, int64_t gap_ns)
+{
+	uint64_t sent = 0, from = received;
+	int64_t may = 0;
+
+	while (received - from < n * f->copies) {
+		uint64_t open = sent - (received - from) / f->copies;
+
+		if (gap_ns > 0 && open == 0 && may == 0)
+			may = bench_now() + gap_ns;
+		if (open <= window / 2 && bench_now() >= may) {
+			may = 0;
+			for (; sent < n && open < window; sent++, open++)
+				f->say((unsigned)(sent % f->froms) * f->stride, sent);
+		}
+		if (!turn(0))
+			in_time("fan");
+	}
+}
+
+static void
+cmd_fan(const struct fan *f, const char *what, uint64_t n, unsigned window, int64_t gap_us)
+{
+	int64_t wall;
+
+	if (f->copies == 0 || f->froms == 0 || window == 0 || n == 0)
+		bench_die("%s: nothing to do", what);
+	mark = what;
+	for (unsigned i = 0; i < n_ready; i++)
+		clients[i].matched = 0;
+	deadline = bench_now() + opt.timeout * 1000000000;
+	run_fan(f, n / 10 + window, window, gap_us * 1000);
+	turns_until(bench_now() + SETTLE_NS);
+	settle();
+	begin();
+	run_fan(f, n, window, gap_us * 1000);
+	wall = bench_now() - wall_at;
+	turns_until(bench_now() + SETTLE_NS / 10);
+	if (opt.settle)
+		settle();
+	say_result("copies", n * f->copies, wall);
+	say_end();
 }
 
 static bool
 obey(char *line)
 {
 	unsigned long a[4] = { 0, 0, 1, 0 };
-	char word[16] = "";
+	char word[16] = "", name[128] = "";
 	int n = sscanf(line, "%15s %lu %lu %lu %lu", word, &a[0], &a[1], &a[2], &a[3]);
+	struct fan in_room = { say_in_room, joined, 1, joined };
+	struct fan news = { say_news, 1, 1, (unsigned)a[3] + 1 };
+	struct fan bytes = { say_bytes, n_ready / 2, 2, n_ready / 2 };
 
 	if (n == 2 && strcmp(word, "connect") == 0)
 		cmd_connect((unsigned)a[0]);
 	else if (n >= 3 && strcmp(word, "chat") == 0)
 		cmd_chat(a[0], (unsigned)a[1], (unsigned)a[2], a[3]);
+	else if (sscanf(line, "join %127s %lu", name, &a[0]) == 2)
+		cmd_join(name, (unsigned)a[0]);
+	else if (n == 4 && strcmp(word, "room") == 0)
+		cmd_fan(&in_room, "</message>", a[0], (unsigned)a[1], (int64_t)a[2]);
+	else if (n == 5 && strcmp(word, "news") == 0)
+		cmd_fan(&news, "</presence>", a[0], (unsigned)a[1], (int64_t)a[2]);
+	else if (n == 5 && strcmp(word, "fan") == 0 && (text_len = a[3]) > 0)
+		cmd_fan(&bytes, "</message>", a[0], (unsigned)a[1], (int64_t)a[2]);
 	else if (strcmp(word, "quit") == 0)
 		return false;
 	else
@@ -685,9 +957,14 @@ static unsigned
 read_options(int argc, char **argv)
 {
 	const struct flag flags[] = {
-		{ "--floor", &opt.floor },       { "--tls", &opt.tls },
-		{ "--starttls", &opt.starttls }, { "--plain-auth", &opt.plain_auth },
-		{ "--presence", &opt.presence }, { "--bare", &opt.bare },
+		{ "--floor", &opt.floor },
+		{ "--tls", &opt.tls },
+		{ "--starttls", &opt.starttls },
+		{ "--plain-auth", &opt.plain_auth },
+		{ "--presence", &opt.presence },
+		{ "--bare", &opt.bare },
+		{ "--sm", &opt.sm },
+		{ "--settle", &opt.settle },
 	};
 	unsigned accounts = 0;
 
@@ -741,6 +1018,7 @@ main(int argc, char **argv)
 	bench_files();
 	ep = epoll_create1(EPOLL_CLOEXEC);
 	clients = td_zalloc(SESSIONS_MAX * sizeof(*clients));
+	took = td_zalloc(SESSIONS_MAX * sizeof(*took));
 	ctx = SSL_CTX_new(TLS_client_method());
 	if (ep < 0 || ctx == NULL)
 		bench_die("epoll or TLS");
