@@ -198,12 +198,67 @@ like(struct td_arena *a, struct xmpp_stanza *s)
 	return n;
 }
 
+static inline void
+add_attr(struct td_buf *out, const char *name, struct td_str value)
+{
+	if (value.p == NULL)
+		return;
+	td_buf_addz(out, name);
+	td_buf_add_xml(out, value);
+	td_buf_addc(out, '\'');
+}
+
+/* Is it none of those the stanza struct holds? */
+static bool
+is_other_attr(const struct xmpp_attr *at)
+{
+	static const char *const held[] = { "from", "to", "id", "type" };
+
+	if (at->ns != NULL)
+		return strcmp(at->ns, NS_XML) != 0 || strcmp(at->name, "lang") != 0;
+	for (size_t i = 0; i < sizeof(held) / sizeof(held[0]); i++)
+		if (at->name[0] == held[i][0] && strcmp(at->name, held[i]) == 0)
+			return false;
+	return true;
+}
+
+/* What stands behind 'to'. */
+static void
+write_attrs(const struct xmpp_stanza *s, struct td_buf *out)
+{
+	const struct xmpp_attr *at = s->root->attrs;
+
+	if (xmpp_type_name((enum xmpp_type)s->type) != NULL)
+		add_attr(out, " type='", td_cstr(xmpp_type_name((enum xmpp_type)s->type)));
+	add_attr(out, " id='", s->id);
+	add_attr(out, " xml:lang='", s->lang);
+	while (at != NULL && !is_other_attr(at))
+		at = at->next;
+	if (at != NULL)
+		xmpp_node_write_attrs(out, at, is_other_attr);
+}
+
+/* Once for all copies. */
+static void
+fix_attrs(struct xmpp_stanza *s)
+{
+	struct td_buf b = { 0 };
+
+	if (s->attrs.p != NULL)
+		return;
+	write_attrs(s, &b);
+	s->attrs = td_arena_str(s->arena, td_str(b.p != NULL ? b.p : "", b.len));
+	td_buf_fini(&b);
+}
+
 struct xmpp_stanza *
 xmpp_stanza_share(struct xmpp_stanza *s, const struct xmpp_jid *to)
 {
 	struct td_arena *a = td_arena_new(sizeof(*s) + to->full.len + 32);
-	struct xmpp_stanza *n = like(a, s);
+	struct xmpp_stanza *n;
 
+	fix_attrs(s);
+	n = like(a, s);
 	n->promise = NULL;
 	n->row = 0;
 	xmpp_jid_copy(a, to, &n->to);
@@ -269,6 +324,7 @@ void
 xmpp_stanza_set_id(struct xmpp_stanza *s, struct td_str id)
 {
 	s->id = td_arena_str(s->arena, id);
+	s->attrs = TD_STR_NULL;
 }
 
 void
@@ -276,6 +332,7 @@ xmpp_stanza_touch(struct xmpp_stanza *s)
 {
 	s->inner_raw = false;
 	s->partial = false;
+	s->attrs = TD_STR_NULL;
 }
 
 /* The content as bytes, written from the tree unless it is there already. */
@@ -315,30 +372,6 @@ xmpp_stanza_seal(struct xmpp_stanza *s)
 	s->sealed = true;
 }
 
-static void
-add_attr(struct td_buf *out, const char *name, struct td_str value)
-{
-	if (value.p == NULL)
-		return;
-	td_buf_addz(out, name);
-	td_buf_add_xml(out, value);
-	td_buf_addc(out, '\'');
-}
-
-/* Is it none of those the stanza struct holds? */
-static bool
-is_other_attr(const struct xmpp_attr *at)
-{
-	static const char *const held[] = { "from", "to", "id", "type" };
-
-	if (at->ns != NULL)
-		return strcmp(at->ns, NS_XML) != 0 || strcmp(at->name, "lang") != 0;
-	for (size_t i = 0; i < sizeof(held) / sizeof(held[0]); i++)
-		if (strcmp(at->name, held[i]) == 0)
-			return false;
-	return true;
-}
-
 void
 xmpp_stanza_write(struct xmpp_stanza *s, bool ns, struct td_buf *out)
 {
@@ -353,12 +386,10 @@ xmpp_stanza_write(struct xmpp_stanza *s, bool ns, struct td_buf *out)
 		td_buf_addz(out, " xmlns='" NS_CLIENT "'");
 	add_attr(out, " from='", s->from.full);
 	add_attr(out, " to='", s->to.full);
-	if (xmpp_type_name((enum xmpp_type)s->type) != NULL)
-		add_attr(out, " type='", td_cstr(xmpp_type_name((enum xmpp_type)s->type)));
-	add_attr(out, " id='", s->id);
-	add_attr(out, " xml:lang='", s->lang);
-	if (s->root->attrs != NULL)
-		xmpp_node_write_attrs(out, s->root->attrs, is_other_attr);
+	if (s->attrs.p != NULL)
+		td_buf_adds(out, s->attrs);
+	else
+		write_attrs(s, out);
 	if (s->inner.len == 0) {
 		td_buf_add(out, "/>", 2);
 		return;

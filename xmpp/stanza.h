@@ -51,8 +51,8 @@ const char *xmpp_type_name(enum xmpp_type t); /* "chat"; NULL for NONE and UNKNO
 #define XF_BAD_FROM 0x40u    /* likewise 'from' */
 #define XF_ARCHIVED 0x80u    /* in the archive of the account it is for, and says so */
 #define XF_COPY 0x100u       /* for one session only: dies with it, waits for nothing */
-#define XF_EVENT 0x200u      /* a PEP event to a bare address: for resources that asked for its node */
-#define XF_FROM_STORE 0x10u  /* an offline message being replayed; row is set */
+#define XF_EVENT 0x200u /* a PEP event to a bare address: for resources that asked for its node */
+#define XF_FROM_STORE 0x10u /* an offline message being replayed; row is set */
 
 #define XF_PRIVILEGED 0x1000u /* by a component on behalf of our domain (XEP-0356) */
 
@@ -75,6 +75,8 @@ struct xmpp_stanza {
 	uint64_t row;      /* its row in the message store; 0 = none */
 	struct xmpp_promise *promise; /* settled at the last unref (sm.h); NULL = none */
 	struct xmpp_stanza *base; /* whose tree and strings this one shares; held; NULL = none */
+	struct td_str
+		attrs; /* those behind 'to' as bytes, once copies were made; .p NULL = not yet */
 };
 
 /* Empty stanza of <kind>; one reference. */

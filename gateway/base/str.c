@@ -331,45 +331,15 @@ td_buf_fini(struct td_buf *b)
 }
 
 char *
-td_buf_reserve(struct td_buf *b, size_t n)
+td_buf_grow(struct td_buf *b, size_t n)
 {
-	if (b->cap - b->len < n) {
-		size_t cap = b->cap > 0 ? b->cap : 128;
+	size_t cap = b->cap > 0 ? b->cap : 128;
 
-		while (cap - b->len < n)
-			cap *= 2;
-		b->p = td_realloc(b->p, cap);
-		b->cap = cap;
-	}
+	while (cap - b->len < n)
+		cap *= 2;
+	b->p = td_realloc(b->p, cap);
+	b->cap = cap;
 	return b->p + b->len;
-}
-
-void
-td_buf_add(struct td_buf *b, const void *p, size_t n)
-{
-	if (n == 0)
-		return;
-	memcpy(td_buf_reserve(b, n), p, n);
-	b->len += n;
-}
-
-void
-td_buf_adds(struct td_buf *b, struct td_str s)
-{
-	td_buf_add(b, s.p, s.len);
-}
-
-void
-td_buf_addc(struct td_buf *b, char c)
-{
-	*td_buf_reserve(b, 1) = c;
-	b->len++;
-}
-
-void
-td_buf_addz(struct td_buf *b, const char *s)
-{
-	td_buf_add(b, s, strlen(s));
 }
 
 void

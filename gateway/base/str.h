@@ -79,11 +79,36 @@ td_buf_clear(struct td_buf *b)
 	b->len = 0;
 }
 /* Make room for <n> more bytes; return where to write them. */
-char *td_buf_reserve(struct td_buf *b, size_t n);
-void td_buf_add(struct td_buf *b, const void *p, size_t n);
-void td_buf_adds(struct td_buf *b, struct td_str s);
-void td_buf_addc(struct td_buf *b, char c);
-void td_buf_addz(struct td_buf *b, const char *s);
+char *td_buf_grow(struct td_buf *b, size_t n);
+static inline char *
+td_buf_reserve(struct td_buf *b, size_t n)
+{
+	return b->cap - b->len < n ? td_buf_grow(b, n) : b->p + b->len;
+}
+static inline void
+td_buf_add(struct td_buf *b, const void *p, size_t n)
+{
+	if (n == 0)
+		return;
+	memcpy(td_buf_reserve(b, n), p, n);
+	b->len += n;
+}
+static inline void
+td_buf_adds(struct td_buf *b, struct td_str s)
+{
+	td_buf_add(b, s.p, s.len);
+}
+static inline void
+td_buf_addc(struct td_buf *b, char c)
+{
+	*td_buf_reserve(b, 1) = c;
+	b->len++;
+}
+static inline void
+td_buf_addz(struct td_buf *b, const char *s)
+{
+	td_buf_add(b, s, strlen(s));
+}
 void td_buf_addf(struct td_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void td_buf_vaddf(struct td_buf *b, const char *fmt, va_list ap)
 	__attribute__((format(printf, 2, 0)));
