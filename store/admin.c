@@ -129,7 +129,7 @@ store_account_login(struct store *st, struct td_str jid, struct store_to to)
 	struct admin_op *o = admin_op_new(st, &login_def, jid, TD_STR_NULL, TD_STR_NULL);
 
 	store_op_to(&o->op, to);
-	o->op.lazy = to.cb == NULL;
+	o->op.lazy_ms = to.cb == NULL ? STORE_LAZY_MS : 0;
 	store_op_submit(&o->op);
 }
 

@@ -1,7 +1,8 @@
 /* archive - kept messages: one table ordered by (owner, id), one index for conversations.
  *
- * Addresses are numbers in both (archive_jids), looked up once and remembered per connection, so
- * that a row costs two insertions into trees whose entries are small beside the stanza. */
+ * Addresses are numbers in both (archive_jids), looked up once and remembered by the writer, so that
+ * a row costs two insertions into trees whose entries are small beside the stanza.  Rows may wait a
+ * little for others: the more share a commit, the more share a page of it. */
 #include "store/archive.h"
 
 #include <pthread.h>
@@ -175,6 +176,56 @@ store_archive_named(const struct store *st, struct td_str owner, struct td_str n
 
 /* ---- addresses as numbers ---- */
 
+#define JIDS_MAX 16384u
+
+struct known_jid {
+	int64_t id;
+	char text[];
+};
+
+/* Rows of archive_jids stay for ever, so what was found once is so, unless its insertion is rolled back. */
+struct store_jids {
+	struct td_map ids;
+};
+
+struct store_jids *
+store_jids_new(void)
+{
+	return td_zalloc(sizeof(struct store_jids));
+}
+
+void
+store_jids_drop(struct store_jids *j)
+{
+	struct known_jid *k;
+	size_t i = 0;
+
+	while ((k = td_map_next(&j->ids, &i)) != NULL)
+		free(k);
+	td_map_fini(&j->ids);
+}
+
+void
+store_jids_free(struct store_jids *j)
+{
+	if (j == NULL)
+		return;
+	store_jids_drop(j);
+	free(j);
+}
+
+static void
+remember_jid(struct store_jids *j, struct td_str jid, int64_t id)
+{
+	struct known_jid *k = td_alloc(sizeof(*k) + jid.len);
+
+	if (j->ids.len >= JIDS_MAX)
+		store_jids_drop(j);
+	k->id = id;
+	memcpy(k->text, jid.p, jid.len);
+	free(td_map_set(&j->ids, td_str(k->text, jid.len), k));
+}
+
 /* 0 = not there. */
 static int
 find_jid(struct store_op *op, struct store_db *db, struct td_str jid, int64_t *id)
@@ -184,20 +235,32 @@ find_jid(struct store_op *op, struct store_db *db, struct td_str jid, int64_t *i
 			    SV(sv_text(jid)));
 }
 
+/* On the writer only. */
 static int
 make_jid(struct store_op *op, struct store_db *db, struct td_str jid, int64_t *id)
 {
+	struct store_jids *jids = store_jids_of(op->st);
+	const struct known_jid *known = td_map_find(&jids->ids, jid);
 	ptrdiff_t at = td_str_chr(jid, '@');
 	struct td_str domain = td_str(jid.p + at + 1, jid.len - (size_t)(at + 1));
-	int rc = find_jid(op, db, jid, id);
+	int rc;
 
-	if (rc != 0)
+	if (known != NULL) {
+		*id = known->id;
+		return 0;
+	}
+	if ((rc = find_jid(op, db, jid, id)) < 0)
 		return rc;
-	rc = store_db_do(db, &op->err, "INSERT INTO archive_jids (jid, domain) VALUES (?1, ?2)",
-			 SV(sv_text(jid), sv_text(domain)));
-	if (rc >= 0)
+	if (rc == 0) {
+		rc = store_db_do(db, &op->err,
+				 "INSERT INTO archive_jids (jid, domain) VALUES (?1, ?2)",
+				 SV(sv_text(jid), sv_text(domain)));
+		if (rc < 0)
+			return rc;
 		*id = sqlite3_last_insert_rowid(store_db_handle(db));
-	return rc;
+	}
+	remember_jid(jids, jid, *id);
+	return 0;
 }
 
 /* ---- add ---- */
@@ -274,7 +337,8 @@ static const struct store_opdef archive_add = {
 };
 
 void
-store_archive_add(struct store *st, const struct store_archived *rows, size_t n, struct store_to to)
+store_archive_add(struct store *st, const struct store_archived *rows, size_t n, unsigned lazy_ms,
+		  struct store_to to)
 {
 	struct add_op *o;
 	size_t bytes = 0;
@@ -285,6 +349,7 @@ store_archive_add(struct store *st, const struct store_archived *rows, size_t n,
 	o = store_op_new(st, &archive_add, sizeof(*o), bytes);
 	o->rows = td_arena_alloc(o->op.arena, (n + 1) * sizeof(*rows));
 	o->n = n;
+	o->op.lazy_ms = (uint16_t)lazy_ms;
 	store_op_room(&o->op, n);
 	for (size_t i = 0; i < n; i++) {
 		struct store_archived *r = &o->rows[i];

@@ -32,9 +32,9 @@ void store_archive_name(const struct store *st, struct td_str owner, uint64_t id
 bool store_archive_named(const struct store *st, struct td_str owner, struct td_str name,
 			 uint64_t *id);
 
-/* All in one transaction. */
+/* All in one transaction, which they may wait for so long. */
 void store_archive_add(struct store *st, const struct store_archived *rows, size_t n,
-		       struct store_to to);
+		       unsigned lazy_ms, struct store_to to);
 
 struct store_archive_query {
 	struct td_str owner;

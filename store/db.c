@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -15,6 +16,8 @@
 #define SLOTS 128u /* power of two, twice the statements there are */
 #define LIVE 8u
 #define VALUE_MAX (64 * 1024 * 1024)
+
+static pthread_once_t library_once = PTHREAD_ONCE_INIT;
 
 struct cached {
 	const char *sql;
@@ -41,7 +44,9 @@ static const struct {
 
 static const char setup_all[] = "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;"
 				"PRAGMA temp_store = MEMORY;";
-static const char setup_writer[] = "PRAGMA synchronous = FULL; PRAGMA cache_size = -16384;"
+/* A page that is written again before a checkpoint is copied to the file once: 48 MB of log. */
+static const char setup_writer[] = "PRAGMA synchronous = FULL; PRAGMA cache_size = -65536;"
+				   "PRAGMA wal_autocheckpoint = 12000;"
 				   "PRAGMA journal_size_limit = 67108864;";
 static const char setup_reader[] = "PRAGMA query_only = ON;";
 
@@ -347,6 +352,13 @@ explain(const char *path, struct td_err *err)
 	return td_wrap(err, "%.100s", path);
 }
 
+/* Counting SQLite's memory takes a mutex at each allocation, and nobody asks. */
+static void
+set_up_library(void)
+{
+	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 int
 store_db_open(const char *path, enum store_db_mode mode, unsigned busy_ms, struct store_db **out,
 	      struct td_err *err)
@@ -358,6 +370,7 @@ store_db_open(const char *path, enum store_db_mode mode, unsigned busy_ms, struc
 
 	if (err == NULL)
 		err = &local;
+	pthread_once(&library_once, set_up_library);
 	if (!memory && mode == STORE_DB_WRITER && (rc = make_file(path, err)) < 0)
 		return rc;
 	db = td_zalloc(sizeof(*db));

@@ -189,7 +189,7 @@ store_message_del(struct store *st, const uint64_t *ids, size_t n, struct store_
 		memcpy(o->ids, ids, n * sizeof(*ids));
 	o->n = n;
 	/* most are of messages just delivered: a commit for each would double the commits */
-	o->op.lazy = to.cb == NULL;
+	o->op.lazy_ms = to.cb == NULL ? STORE_LAZY_MS : 0;
 	store_op_to(&o->op, to);
 	store_op_topic(&o->op, STORE_ALL_MESSAGES);
 	store_op_submit(&o->op);

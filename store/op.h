@@ -18,6 +18,8 @@
 #include "store/store.h"
 #include "store/upload.h"
 
+#define STORE_LAZY_MS 50u /* for what nobody waits for */
+
 struct store_op;
 struct store_token; /* store/signin.h */
 struct store_invite;
@@ -68,8 +70,8 @@ struct store_op {
 	void *arg;
 	struct store_result res;
 	struct td_err err;
-	size_t bytes; /* counted against the queue's limit */
-	bool lazy;    /* a write that nobody waits for: may wait for others to share its commit */
+	size_t bytes;     /* counted against the queue's limit */
+	uint16_t lazy_ms; /* a write may wait so long for others to share its commit */
 	/* What it touches: ops that share a key run and answer in the order made. */
 	uint16_t *keys;
 	size_t n_keys, max_keys;
@@ -110,6 +112,13 @@ void store_wait_give(struct store_wait *w, struct store_op *op);
 /* Schema steps that live with their file. */
 extern const char store_schema_archive[];
 const unsigned char *store_archive_key(const struct store *st); /* 16 bytes */
+
+/* What the writer remembers of archive_jids: to be dropped when something is rolled back. */
+struct store_jids;
+struct store_jids *store_jids_new(void);
+void store_jids_free(struct store_jids *j);
+void store_jids_drop(struct store_jids *j);
+struct store_jids *store_jids_of(struct store *st);
 
 uint64_t store_now(const struct store *st); /* wall ms, plus the tests' shift */
 unsigned store_max_offline(const struct store *st);

@@ -7,7 +7,7 @@
  * has reads under way at a reader stays in the queue, with all behind it that share a key.
  * What a loop asks for in one turn wakes the threads once, at its end: a wake per op would let
  * them run for one op at a time, each time in place of the loop when cores are few.
- * Lazy ops do not make it begin by themselves, for LAZY_MS; they keep their place.
+ * Lazy ops do not make it begin by themselves, for as long as each may wait; they keep their place.
  *
  * When a transaction breaks (disk full, I/O), its ops are run again one by one: what still
  * can succeed does, the others get their own error, and nothing was answered too early. */
@@ -27,8 +27,7 @@
 #define QUEUE_BYTES (256u << 20) /* then callers are told BUSY */
 #define READERS_MAX 16u
 #define WAKE_MAX 16u  /* ops that wait for the end of a loop's turn */
-#define LAZY_MS 50u   /* how long a lazy op may wait for others */
-#define LAZY_MAX 256u /* and how many may */
+#define LAZY_MAX 256u /* lazy ops that may wait for others */
 #define WARY 100u     /* batches with savepoints after an op failed */
 #define PURGE_FIRST_MS 60000u
 #define PURGE_EVERY_MS 3600000u
@@ -54,6 +53,7 @@ struct store {
 	_Atomic int64_t dedup_ms;
 	struct store_db *db; /* the writer's */
 	struct store_known *known;
+	struct store_jids *jids; /* writer only */
 	pthread_t writer;
 	bool started; /* the writer runs */
 	unsigned n_started;
@@ -66,7 +66,7 @@ struct store {
 	bool parked;            /* ops wait for reads to end */
 	bool urgent;            /* <ops> has one that is not lazy, or was not taken */
 	unsigned n_lazy;        /* those that came since the last take() */
-	uint64_t lazy_at;       /* mono ms: the first of them has waited enough */
+	uint64_t lazy_at;       /* mono ms: one of them has waited enough */
 	bool closing, readers_stop, hold_readers, hold_writer;
 	uint64_t purge_at; /* mono ms */
 	struct reader readers[READERS_MAX];
@@ -262,17 +262,20 @@ draws(const struct store_op *op, size_t i)
 	return op->def->write || i == 0 || op->keys[i] >= STORE_TOPIC_COUNT;
 }
 
-/* May <op> wake the writer?  The first lazy one does, to set its clock. */
+/* May <op> wake the writer?  The first lazy one does, to set its clock, and one that waits less. */
 static bool
 wakes(struct store *st, const struct store_op *op)
 {
-	if (!op->lazy || ++st->n_lazy >= LAZY_MAX) {
+	uint64_t at;
+
+	if (op->lazy_ms == 0 || ++st->n_lazy >= LAZY_MAX) {
 		st->urgent = true;
 		return true;
 	}
-	if (st->n_lazy > 1)
+	at = td_mono_ms() + op->lazy_ms;
+	if (st->n_lazy > 1 && at >= st->lazy_at)
 		return false;
-	st->lazy_at = td_mono_ms() + LAZY_MS;
+	st->lazy_at = at;
 	return true;
 }
 
@@ -490,6 +493,7 @@ begin(struct store *st, struct td_err *err)
 static void
 rollback(struct store *st)
 {
+	store_jids_drop(st->jids);
 	/* SQLite may have done so itself */
 	if (!sqlite3_get_autocommit(store_db_handle(st->db)))
 		(void)store_db_do(st->db, NULL, "ROLLBACK", SV_NONE);
@@ -581,8 +585,11 @@ run_together(struct store *st, struct store_ops *batch, bool savepoints, struct 
 			*err = op->err;
 			goto broken;
 		}
-		if (rc < 0 && (rc = store_db_do(st->db, err, "ROLLBACK TO op", SV_NONE)) < 0)
-			goto broken;
+		if (rc < 0) {
+			store_jids_drop(st->jids);
+			if ((rc = store_db_do(st->db, err, "ROLLBACK TO op", SV_NONE)) < 0)
+				goto broken;
+		}
 		if (savepoints && (rc = store_db_do(st->db, err, "RELEASE op", SV_NONE)) < 0)
 			goto broken;
 	}
@@ -864,6 +871,7 @@ store_open(const struct store_conf *sc, struct store **out, struct td_err *err)
 	st->patience = busy_ms + 5000;
 	st->purge_at = td_mono_ms() + PURGE_FIRST_MS;
 	st->known = store_known_new();
+	st->jids = store_jids_new();
 	rc = store_db_open(sc->path, STORE_DB_WRITER, busy_ms, &st->db, err);
 	if (rc == 0)
 		rc = read_archive_key(st, err);
@@ -912,6 +920,7 @@ store_close(struct store **stp)
 	/* the last connection to close checkpoints and removes the log */
 	store_db_close(&st->db);
 	store_known_free(st->known);
+	store_jids_free(st->jids);
 	pthread_cond_destroy(&st->more);
 	for (unsigned i = 0; i < READERS_MAX; i++)
 		pthread_cond_destroy(&st->readers[i].more);
@@ -968,6 +977,12 @@ struct store_known *
 store_known_of(struct store *st)
 {
 	return st->known;
+}
+
+struct store_jids *
+store_jids_of(struct store *st)
+{
+	return st->jids;
 }
 
 void

@@ -2,8 +2,8 @@
  *
  * A message is kept once per archive: in the sender's when it leaves the client, in the
  * recipient's when it arrives.  Its id is made at once and goes out with the message; the rows of
- * one turn are committed together, and an acknowledgement to the sender (sm.h) waits for the
- * archive and for nothing slower.
+ * one turn are one call of the store, which commits the calls of some milliseconds together.  An
+ * acknowledgement to the sender (sm.h) waits for the archive and for nothing slower.
  *
  * Asking is mam_query.c, preferences (XEP-0441) mam_prefs.c. */
 #include <stdlib.h>
@@ -15,6 +15,9 @@
 #include "xmpp/sm.h"
 #include "xmpp/xep/mam_priv.h"
 
+/* How long rows may wait for others, to share a commit: when an acknowledgement waits for them, when none does. */
+#define HELD_MS 10u
+#define LAZY_MS 100u
 #define EXPIRE_FIRST_MS 60000u
 #define EXPIRE_MS 3600000u
 #define EXPIRE_AGAIN_MS 1000u
@@ -96,7 +99,7 @@ mam_flush(struct mam *m)
 	b->n = m->n;
 	b->n_held = m->n_held;
 	mam_call_begin(&b->call, m);
-	store_archive_add(m->env->store, m->rows, m->n,
+	store_archive_add(m->env->store, m->rows, m->n, b->n_held > 0 ? HELD_MS : LAZY_MS,
 			  (struct store_to){ m->env->loop, on_committed, b });
 	m->held = NULL;
 	m->n = m->cap = m->n_held = 0;
@@ -238,7 +241,7 @@ with_tree(struct xmpp_stanza *s)
 	struct xmpp_node *n;
 	struct td_buf b = { 0 };
 
-	if (s->root->first != NULL || s->inner.len == 0)
+	if (!s->partial)
 		return xmpp_stanza_dup(s);
 	a = td_arena_new(s->inner.len * 2 + 512);
 	xmpp_stanza_write(s, true, &b);
@@ -253,13 +256,21 @@ with_tree(struct xmpp_stanza *s)
 	return out;
 }
 
-/* Could it carry an id that only we may give (XEP-0359 section 3, rule 4)?  Looked for in the bytes: it is rare. */
+/* Does it carry an id that only we may give (XEP-0359 section 3, rule 4)?  Copies for many may have bytes only;
+ * we wrote those ourselves, so an address stands in them as it is. */
 static bool
 may_have_own_id(const struct xmpp_stanza *s, struct td_str bare)
 {
-	return s->inner.len > 0 &&
-	       memmem(s->inner.p, s->inner.len, NS_SID, strlen(NS_SID)) != NULL &&
-	       memmem(s->inner.p, s->inner.len, "stanza-id", 9) != NULL && bare.len > 0;
+	const struct xmpp_node *n;
+
+	if (s->partial)
+		return s->inner.len > bare.len &&
+		       memmem(s->inner.p, s->inner.len, bare.p, bare.len) != NULL &&
+		       memmem(s->inner.p, s->inner.len, NS_SID, strlen(NS_SID)) != NULL;
+	for (n = xmpp_node_child(s->root, NULL, NULL); n != NULL; n = xmpp_node_next_elem(n))
+		if (is_own_id(n, bare))
+			return true;
+	return false;
 }
 
 static void
@@ -299,7 +310,7 @@ mam_sent(struct xmpp_session *sess, struct xmpp_stanza *s)
 
 	/* what one sends to oneself is kept when it arrives, once */
 	if (s->kind != XK_MESSAGE || s->to.full.p == NULL || td_str_eq(s->to.bare, u->bare) ||
-	    !is_kept(s) || !mam_is_on(m, u->domain) || !mam_prefs_allow(u, &s->to))
+	    !mam_is_on(m, u->domain) || !is_kept(s) || !mam_prefs_allow(u, &s->to))
 		return XMPP_PASS;
 	s->archived = xmpp_mam_keep(sess->env, u->bare, &s->to, STORE_ARCHIVED_OUT, s);
 	return XMPP_PASS;
@@ -318,7 +329,7 @@ mam_arrived(struct xmpp_user *u, struct xmpp_stanza **sp)
 		return XMPP_PASS;
 	strip_own_ids(u, sp);
 	s = *sp;
-	if (!is_kept(s) || !mam_is_on(m, u->domain) || !mam_prefs_allow(u, &s->from))
+	if (!mam_is_on(m, u->domain) || !is_kept(s) || !mam_prefs_allow(u, &s->from))
 		return XMPP_PASS;
 	at = xmpp_mam_keep(env, u->bare, &s->from, 0, s);
 	xmpp_mam_stanza_id(env, u->bare, at, &id);
