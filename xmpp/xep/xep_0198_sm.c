@@ -3,9 +3,11 @@
  * In:  messages carry a struct xmpp_promise, settled when the last reference of the stanza
  *      goes, on whatever thread that is; h counts the unbroken run of settled ones, and an
  *      <r/> is answered when everything before it is settled.
- * Out: sent stanzas wait in a ring until the client acknowledges them.  One that is under
- *      somebody's promise and still waiting at the next tick is committed to the message
- *      store, which settles it; its row goes when the acknowledgement comes. */
+ * Out: sent stanzas wait in a ring until the client acknowledges them.  It is asked at once after
+ *      a pause, in a busy time after every tenth stanza or at the next tick: an answer is a read,
+ *      which costs as much as a message.  When it does not answer within a tick, what is under
+ *      somebody's promise is committed to the message store, which settles it; its row goes when
+ *      the acknowledgement comes. */
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -18,7 +20,9 @@
 #include "xmpp/sasl2.h"
 #include "xmpp/sm.h"
 
-#define KEEP_AFTER_MS 100u
+#define KEEP_AFTER_MS 100u /* without an answer */
+#define ASK_AFTER_MS 100u  /* a client that was not asked for so long is asked at once */
+#define ASK_EVERY 10u      /* stanzas */
 
 struct xmpp_promise {
 	struct td_mail mail; /* carries the settling to the owner */
@@ -55,6 +59,8 @@ struct xmpp_sm {
 	uint64_t bytes;
 	uint32_t acked; /* the client's h */
 	bool asked;     /* an <r/> is on its way */
+	uint32_t since; /* stanzas sent after the last <r/> */
+	uint64_t asked_at;
 	struct td_task ask;
 	struct td_timer keep, expire;
 };
@@ -165,6 +171,14 @@ drop_entry(struct xmpp_sm *sm, struct sm_entry *e)
 	xmpp_stanza_unref(&e->s);
 }
 
+/* At the next tick: to ask, or to keep what was asked about in vain. */
+static void
+look_later(struct xmpp_sm *sm)
+{
+	if (sm->keep.due == 0)
+		td_timer_set(sm->sess->env->loop, &sm->keep, KEEP_AFTER_MS);
+}
+
 static void
 on_ask(struct td_task *t)
 {
@@ -172,14 +186,21 @@ on_ask(struct td_task *t)
 
 	if (sm->sess->stream == NULL || sm->asked || sm->len == 0)
 		return;
-	sm->asked = true;
-	xmpp_c2s_write_raw(sm->sess->stream, "<r xmlns='" NS_SM "'/>");
+	if (sm->since >= ASK_EVERY ||
+	    td_loop_now(sm->sess->env->loop) - sm->asked_at >= ASK_AFTER_MS)
+		xmpp_sm_request(sm->sess);
+	else
+		look_later(sm);
 }
 
 void
 xmpp_sm_request(struct xmpp_session *sess)
 {
-	sess->sm->asked = true;
+	struct xmpp_sm *sm = sess->sm;
+
+	sm->asked = true;
+	sm->asked_at = td_loop_now(sess->env->loop);
+	sm->since = 0;
 	xmpp_c2s_write_raw(sess->stream, "<r xmlns='" NS_SM "'/>");
 }
 
@@ -203,9 +224,10 @@ xmpp_sm_sent(struct xmpp_session *sess, struct xmpp_stanza *s)
 	}
 	*entry(sm, sm->len++) = (struct sm_entry){ xmpp_stanza_ref(s), s->row, size, false };
 	sm->bytes += size;
+	sm->since++;
 	td_loop_defer(sess->env->loop, &sm->ask);
-	if (s->promise != NULL && s->row == 0 && sess->user->lim->ack_stored && sm->keep.due == 0)
-		td_timer_set(sess->env->loop, &sm->keep, KEEP_AFTER_MS);
+	if (s->promise != NULL && s->row == 0 && sess->user->lim->ack_stored)
+		look_later(sm);
 	return sm->len <= lim->sm_max_queue && (sm->len == 1 || sm->bytes <= lim->sm_max_bytes);
 }
 
@@ -327,15 +349,39 @@ leave_to_archive(struct sm_entry *e)
 	e->s = copy;
 }
 
+static bool
+is_owed(const struct sm_entry *e)
+{
+	return e->s->promise != NULL && e->row == 0 && !e->keeping && e->s->kind == XK_MESSAGE;
+}
+
+/* Has the client a little time left to answer?  Then look again. */
+static bool
+may_answer(struct xmpp_sm *sm)
+{
+	const struct xmpp_session *sess = sm->sess;
+
+	if (sess->stream == NULL || sm->len == 0)
+		return false;
+	if (!sm->asked)
+		xmpp_sm_request(sm->sess);
+	else if (td_loop_now(sess->env->loop) - sm->asked_at >= KEEP_AFTER_MS)
+		return false;
+	look_later(sm);
+	return true;
+}
+
 static void
 on_keep(struct td_timer *t)
 {
 	struct xmpp_sm *sm = (struct xmpp_sm *)((char *)t - offsetof(struct xmpp_sm, keep));
 
+	if (may_answer(sm) || !sm->sess->user->lim->ack_stored)
+		return;
 	for (uint32_t i = 0; i < sm->len; i++) {
 		struct sm_entry *e = entry(sm, i);
 
-		if (e->s->promise == NULL || e->row != 0 || e->keeping || e->s->kind != XK_MESSAGE)
+		if (!is_owed(e))
 			continue;
 		if (sm->sess->mam && (e->s->flags & XF_ARCHIVED))
 			leave_to_archive(e);
@@ -593,6 +639,7 @@ finish_resume(struct xmpp_sm *sm)
 	for (uint32_t i = 0; i < sm->len; i++)
 		xmpp_c2s_write(c, entry(sm, i)->s);
 	sm->asked = false;
+	sm->asked_at = 0;
 	if (sm->len > 0)
 		td_loop_defer(sess->env->loop, &sm->ask);
 	td_log_info(xmpp_c2s_log(c), "session-resume", "sid=%s replayed=%u", sess->sid, sm->len);
