@@ -41,7 +41,7 @@ TARGETS = {
 
 SIZES = {
     False: dict(reps=5, sessions=200, window=100, chat=50000, logins=1000, idle=(1000, 10000), scale_chat=50000,
-                scale_reps=3, mails=5000, fan=100, quiet=200, loaded=1500, archive=40000, storm=3000),
+                scale_reps=3, mails=5000, fan=100, quiet=200, loaded=1500, archive=40000, storm=2000),
     True: dict(reps=3, sessions=100, window=50, chat=12000, logins=200, idle=(200, 1500), scale_chat=15000,
                scale_reps=1, mails=1500, fan=50, quiet=60, loaded=400, archive=10000, storm=500),
 }

@@ -477,6 +477,74 @@ START_TEST(chats_blocking)
 }
 END_TEST
 
+/* ---- archives ---- */
+
+static void
+on_archived(void *arg, const struct store_result *r, const struct store_archived *rows, size_t n,
+	    bool complete)
+{
+	struct got *to = keep(arg, r);
+
+	to->n = n;
+	ck_assert(complete);
+	for (size_t i = 0; i < n; i++)
+		ck_assert(td_str_eq(rows[i].peer, BOB));
+}
+
+static void
+archive_one(uint64_t id, unsigned lazy_ms, struct store_to to)
+{
+	struct store_archived row = {
+		.id = id, .owner = ANN, .peer = BOB, .stanza = S("<message/>")
+	};
+
+	store_archive_add(st, &row, 1, lazy_ms, to);
+}
+
+/* The numbers of addresses are remembered, but not those of a transaction that was taken back. */
+START_TEST(archive_addresses_after_a_rollback)
+{
+	struct store_archive_query q = { .owner = ANN, .with = BOB, .max = 10 };
+	struct got added = { 0 }, refused = { 0 };
+
+	store_hold_writer(st, true);
+	archive_one(7, 0, to_got(&added));
+	/* nobody of that name: all of the batch is undone and run again */
+	store_message_add(st, ANN, S("<m/>"), 1, to_got(&refused));
+	archive_one(8, 0, (struct store_to){ 0 });
+	store_hold_writer(st, false);
+	OK(g, store_archive_get(st, &q, loop, on_archived, &g));
+	ck_assert_uint_eq(g.n, 2);
+	ck_assert_int_eq(added.calls, 1);
+	ck_assert_int_eq(added.rc, 0);
+	ck_assert_int_eq(refused.rc, TD_E_NOTFOUND);
+	OK(g, archive_one(7 + 2, 0, to_got(&g)));
+	ck_assert_int_eq(DO(g, archive_one(7, 0, to_got(&g))), TD_E_EXISTS); /* alone */
+	OK(g, archive_one(10, 0, to_got(&g)));
+	OK(g, store_archive_get(st, &q, loop, on_archived, &g));
+	ck_assert_uint_eq(g.n, 4);
+}
+END_TEST
+
+/* Who may wait a second goes with who may wait 20 ms. */
+START_TEST(lazy_writes_share_a_commit)
+{
+	struct store_stats before, now;
+	uint64_t began = td_mono_ms();
+
+	store_get_stats(st, &before);
+	archive_one(1, 5000, (struct store_to){ 0 });
+	archive_one(2, 20, (struct store_to){ 0 });
+	archive_one(3, 5000, (struct store_to){ 0 });
+	do
+		store_get_stats(st, &now);
+	while (now.writes - before.writes < 3);
+	ck_assert_uint_eq(now.commits - before.commits, 1);
+	ck_assert_uint_ge(td_mono_ms() - began, 20);
+	ck_assert_uint_lt(td_mono_ms() - began, 4000);
+}
+END_TEST
+
 /* ---- threads ---- */
 
 START_TEST(threads_both_ways)
@@ -748,6 +816,8 @@ main(void)
 	tcase_add_test(tc, chats_repeat_is_not_stored_again);
 	tcase_add_test(tc, chats_all_or_nothing);
 	tcase_add_test(tc, chats_blocking);
+	tcase_add_test(tc, archive_addresses_after_a_rollback);
+	tcase_add_test(tc, lazy_writes_share_a_commit);
 	tcase_add_test(tc, threads_both_ways);
 	tcase_add_test(tc, outbox_life_of_a_mail);
 	tcase_add_test(tc, outbox_bounce_is_one_step);
