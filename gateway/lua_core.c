@@ -8,10 +8,13 @@
 #include "gateway/scripts.h"
 #include "gateway/smtp_reply.h"
 
+#define FAULT_AGAIN_MS 60000u
+
 static const struct td_logctx core_log = { .domain = "lua" };
 
 /* Arguments: a ac, v vctx, s text of the phase, m message, l list of recipients, u auth info,
- * p "pass", c scope, b writable string, n now, x session, t stanza.
+ * p "pass", c scope, b writable string, n now, x session, t stanza, A account, j an address,
+ * k its subscription before, K after, q a count, y available, f first, i facts of a stream.
  * self: a table kept for the session (mail), or the module itself (chat). */
 static const struct {
 	const char *name, *args;
@@ -42,14 +45,21 @@ static const struct {
 	[GH_BEFORE_SEND] = { "before_stanza_send", "xt" },
 	[GH_SESSION_START] = { "session_start", "x" },
 	[GH_SESSION_END] = { "session_end", "x" },
+	[GH_SERVER_MESSAGE] = { "server_message_recv", "xt" },
+	[GH_SERVER_PRESENCE] = { "server_presence_recv", "xt" },
+	[GH_SERVER_IQ] = { "server_iq_recv", "xt" },
+	[GH_ARRIVED] = { "stanza_arrived", "At" },
+	[GH_DELIVERED] = { "message_delivered", "Atq" },
+	[GH_PRESENCE] = { "presence_changed", "xtyf" },
+	[GH_SUBSCRIPTION] = { "subscription_changed", "AjkK" },
+	[GH_SIGN_IN] = { "sign_in", "i" },
+	[GH_STREAM_OPEN] = { "stream_open", "i" },
+	[GH_ACCOUNT_REMOVED] = { "account_removed", "j" },
 };
 
 /* Names that exist in Momentum and are called by nobody here: worth a word in the log. */
 static const char *const never[] = {
 	"validate_accept",
-	"server_message_recv",
-	"server_presence_recv",
-	"server_iq_recv",
 	"core_ec_message_mcmt_pre_fixup",
 	"core_ec_message_mcmt_fixup",
 	"core_log_reception_v1",
@@ -137,12 +147,6 @@ keep(lua_State *L, int i, struct gwl_conn *gc, const char *name)
 
 /* ---- calling ---- */
 
-struct invocation {
-	struct gwl_state *st;
-	struct gwl_module *m;
-	struct gwl_call *call;
-};
-
 static void
 push_list(lua_State *L, struct milt_mail *m)
 {
@@ -182,6 +186,17 @@ push_text(lua_State *L, const struct gwl_call *call)
 	tlua_pushstr(L, s.p != NULL ? s : TD_STR(""));
 }
 
+static const char *
+subscription(unsigned sub)
+{
+	static const char *const names[] = { [STORE_SUB_NONE] = "none",
+					     [STORE_SUB_TO] = "to",
+					     [STORE_SUB_FROM] = "from",
+					     [STORE_SUB_BOTH] = "both" };
+
+	return names[sub & 3];
+}
+
 static void
 push_arg(lua_State *L, const struct gwl_call *call, char what)
 {
@@ -196,6 +211,14 @@ push_arg(lua_State *L, const struct gwl_call *call, char what)
 	case 'n': lua_pushinteger(L, (lua_Integer)(td_wall_ms() / 1000)); break;
 	case 'x': gwl_push_session(L, call->sess); break;
 	case 't': gwl_push_stanza(L, call->stanza); break;
+	case 'A': gwl_push_account(L, call->hc->user); break;
+	case 'j': gwl_push_jid(L, call->hc->jid); break;
+	case 'k': lua_pushstring(L, subscription(call->hc->before)); break;
+	case 'K': lua_pushstring(L, subscription(call->hc->after)); break;
+	case 'q': lua_pushinteger(L, (lua_Integer)call->hc->count); break;
+	case 'y': lua_pushboolean(L, call->hc->available); break;
+	case 'f': lua_pushboolean(L, call->hc->first); break;
+	case 'i': gwl_push_info(L, call->hc); break;
 	case 'b':
 		tlua_require(L, "msys.string");
 		lua_call(L, 0, 1);
@@ -219,16 +242,17 @@ take_routing_domain(lua_State *L, struct gwl_call *call, int buf)
 static int
 do_invoke(lua_State *L)
 {
-	struct invocation *iv = lua_touserdata(L, 1);
-	struct gwl_call *call = iv->call;
+	struct gwl_job *job = lua_touserdata(L, 1);
+	const struct gwl_module *m = job->arg;
+	struct gwl_call *call = job->call;
 	struct gwl_conn *gc = call->conn != NULL ? call->conn->user : NULL;
 	const char *args = hooks[call->hook].args;
 	int n = (int)strlen(args);
 
 	lua_settop(L, 0);
-	lua_rawgeti(L, LUA_REGISTRYINDEX, iv->m->ref); /* 1 */
+	lua_rawgeti(L, LUA_REGISTRYINDEX, m->ref); /* 1 */
 	if (gc != NULL) {
-		push_kept(L, gc, iv->m->name); /* 2: self, its methods are the module's */
+		push_kept(L, gc, m->name); /* 2: self, its methods are the module's */
 		lua_newtable(L);
 		lua_pushvalue(L, 1);
 		lua_setfield(L, -2, "__index");
@@ -249,6 +273,11 @@ do_invoke(lua_State *L)
 		lua_pushvalue(L, -1);
 		lua_insert(L, 5); /* the buffer stays at 5 */
 	}
+	if (call->hc != NULL) {
+		lua_call(L, n + 1, 2);
+		gwl_take_verdict(L, call);
+		return 0;
+	}
 	lua_call(L, n + 1, 1);
 	/* validate_x that returns nothing goes on (momentum.md 6.2) */
 	call->result = lua_isinteger(L, -1)  ? (int)lua_tointeger(L, -1)
@@ -256,7 +285,7 @@ do_invoke(lua_State *L)
 					     : 0;
 	if (call->hook == GH_ROUTING_DOMAIN)
 		take_routing_domain(L, call, 5);
-	keep(L, 2, gc, iv->m->name);
+	keep(L, 2, gc, m->name);
 	if (gc != NULL) {
 		lua_getglobal(L, "_TLS");
 		keep(L, lua_gettop(L), gc, "_TLS");
@@ -268,27 +297,67 @@ do_invoke(lua_State *L)
 static int
 raise_place(lua_State *L)
 {
-	struct invocation *iv = lua_touserdata(L, 1);
+	struct gwl_job *job = lua_touserdata(L, 1);
+	const struct gwl_module *m = job->arg;
 	lua_Debug ar;
 
-	lua_rawgeti(L, LUA_REGISTRYINDEX, iv->m->ref);
-	if (lua_getfield(L, -1, hooks[iv->call->hook].name) != LUA_TFUNCTION)
+	lua_rawgeti(L, LUA_REGISTRYINDEX, m->ref);
+	if (lua_getfield(L, -1, hooks[job->call->hook].name) != LUA_TFUNCTION)
 		return 0;
 	lua_getinfo(L, ">S", &ar);
 	return luaL_error(L, "%s:%d", ar.short_src, ar.linedefined);
 }
 
-static void
-log_fault(struct invocation *iv, const struct gwl_script *sc, const struct td_err *err)
+/* A stanza may fail as often as somebody sends it: the same fault is logged once a minute.  Returns how often it
+ * came in silence, < 0: be silent. */
+static int
+repeated(struct gwl_state *st, const char *what, const char *text)
 {
-	struct td_err place = { 0 };
-	const char *trace = tlua_last_trace(iv->st->t);
+	uint64_t hash = td_str_hash(td_cstr(what)) * 31 + td_str_hash(td_cstr(text));
+	uint64_t now = td_mono_ms();
+	struct gwl_fault *f = &st->faults[0];
 
-	if (trace[0] == '\0' && tlua_run(iv->st->t, NULL, raise_place, iv, &place) < 0)
+	for (unsigned i = 0; i < GWL_FAULTS; i++) {
+		if (st->faults[i].hash == hash) {
+			f = &st->faults[i];
+			break;
+		}
+		if (st->faults[i].at < f->at)
+			f = &st->faults[i];
+	}
+	if (f->hash != hash) {
+		*f = (struct gwl_fault){ hash, now, 0 };
+		return 0;
+	}
+	if (now - f->at < FAULT_AGAIN_MS) {
+		f->again++;
+		return -1;
+	}
+	f->at = now;
+	now = f->again;
+	f->again = 0;
+	return (int)now;
+}
+
+static void
+log_fault(struct gwl_job *job, const struct gwl_script *sc, const char *module,
+	  const struct td_err *err)
+{
+	struct gwl_state *st = job->st;
+	struct td_err place = { 0 };
+	const char *trace = tlua_last_trace(st->t);
+	/* a mail's faults are as many as its refusals */
+	int again = job->call->env != NULL ? repeated(st, job->what, err->text) : 0;
+
+	if (again < 0)
+		return;
+	if (trace[0] == '\0' && job->place != NULL &&
+	    tlua_run(st->t, NULL, job->place, job, &place) < 0)
 		trace = place.text;
-	td_log_warn(&core_log, "script-fault", "script=%s module=%s callout=%s text=%s trace=%s",
-		    td_escz(sc->name), td_escz(iv->m->name), hooks[iv->call->hook].name,
-		    td_escz(err->text), td_escz(trace));
+	td_log_warn(&core_log, "script-fault",
+		    "script=%s module=%s callout=%s text=%s trace=%s repeated=%d",
+		    td_escz(sc->name), td_escz(module), job->what, td_escz(err->text),
+		    td_escz(trace), again);
 }
 
 static int
@@ -298,25 +367,26 @@ end_stanza(lua_State *L)
 	return 0;
 }
 
-int
-gwl_invoke(struct gwl_state *st, struct gwl_module *m, struct gwl_call *call, struct td_err *err)
+static int
+run_job(struct gwl_job *job, const char *module, struct td_err *err)
 {
-	struct gwl_script *sc = &st->set->scripts[m->script];
-	struct invocation iv = { st, m, call };
-	struct gwl_call *outer = st->call;
+	struct gwl_state *st = job->st;
+	struct gwl_call *call = job->call, *outer = st->call;
+	struct gwl_script *sc = &st->set->scripts[job->script];
 	int rc;
 
 	/* a stanza sent from a callout may come back to us at once: its callouts are left out */
 	if (outer != NULL)
 		return td_fail(err, TD_E_BUSY, "a callout is running");
 	st->call = call;
+	st->script_now = job->script;
 	st->epoch++;
 	tlua_set_script(st->t, sc->name);
 	tlua_set_compat(st->t, sc->compat);
 	tlua_next_limits(st->t, sc->instructions, sc->time_ms);
-	rc = tlua_run(st->t, sc->stats, do_invoke, &iv, err);
+	rc = tlua_run(st->t, sc->stats, job->run, job, err);
 	if (rc < 0)
-		log_fault(&iv, sc, err);
+		log_fault(job, sc, module, err);
 	if (call->stanza != NULL) {
 		struct td_err ignored = { 0 };
 
@@ -327,6 +397,21 @@ gwl_invoke(struct gwl_state *st, struct gwl_module *m, struct gwl_call *call, st
 	return rc;
 }
 
+int
+gwl_run(struct gwl_job *job, struct td_err *err)
+{
+	return run_job(job, job->st->set->scripts[job->script].name, err);
+}
+
+int
+gwl_invoke(struct gwl_state *st, struct gwl_module *m, struct gwl_call *call, struct td_err *err)
+{
+	struct gwl_job job = { st,        call,        m->script, hooks[call->hook].name,
+			       do_invoke, raise_place, m };
+
+	return run_job(&job, m->name, err);
+}
+
 /* ---- registering ---- */
 
 /* register(name, table) */
@@ -335,7 +420,7 @@ c_register(lua_State *L)
 {
 	struct gwl_state *st = gwl_state_of(L);
 	const char *name = luaL_checkstring(L, 1);
-	uint32_t mask = 0;
+	uint64_t mask = 0;
 	struct gwl_module *m;
 	bool life;
 	int ref;
@@ -346,7 +431,7 @@ c_register(lua_State *L)
 				  "modules are registered while their script is loaded, not later");
 	for (int h = 0; h < GH_COUNT; h++) {
 		if (lua_getfield(L, 2, hooks[h].name) == LUA_TFUNCTION)
-			mask |= 1u << h;
+			mask |= UINT64_C(1) << h;
 		lua_pop(L, 1);
 	}
 	life = lua_getfield(L, 2, "init") == LUA_TFUNCTION;
@@ -593,6 +678,8 @@ gwl_open_core(lua_State *L)
 
 	luaL_newlib(L, fns);
 	gwl_open_xmpp(L);
+	gwl_open_hook(L);
+	gwl_open_iq(L);
 	gwl_open_mail(L);
 	return 1;
 }

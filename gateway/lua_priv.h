@@ -15,6 +15,7 @@
 #include "lua/vm.h"
 #include "milter/milter.h"
 #include "milter/mime.h"
+#include "xmpp/script.h"
 
 /* ---- callouts a module may have ---- */
 enum gwl_hook {
@@ -44,7 +45,19 @@ enum gwl_hook {
 	GH_BEFORE_SEND,
 	GH_SESSION_START,
 	GH_SESSION_END,
-	GH_COUNT /* must be last */
+	GH_SERVER_MESSAGE,
+	GH_SERVER_PRESENCE,
+	GH_SERVER_IQ,
+	GH_ARRIVED,
+	GH_DELIVERED,
+	GH_PRESENCE,
+	GH_SUBSCRIPTION,
+	GH_SIGN_IN,
+	GH_STREAM_OPEN,
+	GH_ACCOUNT_REMOVED,
+	GH_COUNT,              /* of those a module may have */
+	GH_REQUEST = GH_COUNT, /* a function of register_iq */
+	GH_ANSWER,             /* a function of tandem.request */
 };
 const char *gwl_hook_name(enum gwl_hook h);
 
@@ -65,6 +78,7 @@ struct gwl_script {
 	unsigned time_ms;
 	bool compat;
 	bool accept; /* lua_error_action = accept */
+	bool adds;   /* it registered requests, features or identities */
 };
 
 struct gwl_set {
@@ -77,7 +91,10 @@ struct gwl_set {
 	size_t n_scripts;
 	char *gateway_domain; /* of service "gateway"; NULL = none */
 	char *hostname;
-	uint32_t hooks;       /* bits 1 << enum gwl_hook, over all modules */
+	uint64_t hooks; /* bits 1 << enum gwl_hook, over all modules */
+	/* what the scripts add to the server, and whose each request is; from the first state */
+	struct xmpp_additions additions;
+	unsigned *iq_scripts;
 	bool known;           /* the first state was made: say nothing twice */
 	pthread_mutex_t lock; /* guards the pool: idle, n_idle */
 	struct gwl_state *idle;
@@ -90,10 +107,23 @@ struct gwl_module {
 	char *name;
 	unsigned script; /* index */
 	int ref;         /* of its table */
-	uint32_t hooks;
+	uint64_t hooks;
 };
+/* A function of register_iq. */
+struct gwl_iq {
+	unsigned script;
+	int ref;
+};
+/* A fault that was logged: not again for a while. */
+struct gwl_fault {
+	uint64_t hash, at; /* at: td_mono_ms */
+	unsigned again;    /* times since */
+};
+#define GWL_FAULTS 8u
 
 struct gwl_call;
+struct gwl_answering;
+struct gwl_ask;
 
 struct gwl_state {
 	struct tlua *t;
@@ -103,7 +133,17 @@ struct gwl_state {
 	size_t n_modules;
 	unsigned loading; /* script being loaded: index + 1; 0 = none */
 	uint64_t epoch;
-	struct gwl_call *call; /* NULL outside a callback */
+	struct gwl_call *call;    /* NULL outside a callback */
+	struct gw_worker *worker; /* whose it is; NULL: the pool's */
+	struct gwl_iq *iqs;       /* by the ids of set->additions */
+	size_t n_iqs;
+	unsigned script_now;             /* whose callout runs: index */
+	struct gwl_answering *answering; /* the request being looked at (lua_iq.c) */
+	uint64_t request_no;
+	unsigned n_later; /* requests whose answer comes later */
+	LIST_HEAD(gwl_asks, gwl_ask) asks;
+	unsigned n_asks;
+	struct gwl_fault faults[GWL_FAULTS];
 };
 
 /* A state of the set's pool, made when none is idle; NULL with err when its scripts fail. */
@@ -167,6 +207,8 @@ struct gwl_call {
 	struct xmpp_env *env; /* xmpp: */
 	struct xmpp_session *sess;
 	struct xmpp_stanza *stanza;
+	struct xmpp_hook_call *hc; /* what is asked; NULL for requests and answers */
+	enum xmpp_verdict verdict;
 	int result;               /* what the callout returned; 0 = go on */
 	unsigned routed, refused; /* stanzas in this callback */
 	unsigned tarpit_ms;       /* to wait afterwards */
@@ -179,6 +221,17 @@ void gwl_conn_free(struct gwl_conn *gc); /* NULL is fine */
 /* Call <module>'s <call->hook>.  0 or TD_E_SCRIPT (logged, counted). */
 int gwl_invoke(struct gwl_state *st, struct gwl_module *m, struct gwl_call *call,
 	       struct td_err *err);
+/* The same for anything else a script has: run(L) with a struct gwl_job at 1. */
+struct gwl_job {
+	struct gwl_state *st;
+	struct gwl_call *call;
+	unsigned script;
+	const char *what; /* for the log */
+	int (*run)(lua_State *L);
+	int (*place)(lua_State *L); /* raises where the function begins; may be NULL */
+	void *arg;
+};
+int gwl_run(struct gwl_job *job, struct td_err *err);
 
 /* ---- openers and pushers, by file ---- */
 
@@ -189,6 +242,11 @@ int gwl_open_core(lua_State *L);
 int gwl_open_xml(lua_State *L);
 /* The stanza's root; it raises once gwl_end_stanza was called.  Writable when not sealed. */
 void gwl_push_stanza(lua_State *L, struct xmpp_stanza *s);
+/* The sealed <s>, read-only, for as long as Lua keeps it. */
+void gwl_push_view(lua_State *L, struct xmpp_stanza *s);
+int gwl_node_child(lua_State *L); /* the method */
+/* Is the node at <i> the root of <s>, as it was pushed? */
+bool gwl_is_stanza(lua_State *L, int i, const struct xmpp_stanza *s);
 void gwl_end_stanza(lua_State *L);
 /* Is there a node at <i>? */
 bool gwl_is_node(lua_State *L, int i);
@@ -200,7 +258,26 @@ void gwl_xpath(lua_State *L, struct xmpp_node *root, struct xmpp_node *from, con
 /* lua_xmpp.c */
 void gwl_open_xmpp(lua_State *L); /* adds to the table on top */
 void gwl_push_session(lua_State *L, struct xmpp_session *sess);
+/* Elements made without a namespace are jabber:client. */
+void gwl_default_ns(struct xmpp_node *n);
+/* NULL, or why a script may not send <s>: its addresses. */
+const char *gwl_why_not(struct gwl_state *st, const struct xmpp_stanza *s);
+void gwl_push_jid(lua_State *L, struct td_str jid); /* an object; nil when .p is NULL */
 void gwl_session_end(struct xmpp_session *sess);
+
+/* lua_hook.c */
+void gwl_open_hook(lua_State *L);                            /* classes only */
+void gwl_push_account(lua_State *L, struct xmpp_user *u);    /* nil when NULL */
+void gwl_push_info(lua_State *L, struct xmpp_hook_call *hc); /* of a stream */
+/* The callout's two results are on top: call->verdict and what belongs to it. */
+void gwl_take_verdict(lua_State *L, struct gwl_call *call);
+/* false: no such stanza error condition. */
+bool gwl_condition(const char *name, enum xmpp_error *out);
+
+/* lua_iq.c */
+void gwl_open_iq(lua_State *L);          /* adds to the table on top */
+void gwl_asks_end(struct gwl_state *st); /* nobody waits for answers any more */
+void gwl_additions_fini(struct gwl_set *s);
 
 /* lua_mail.c */
 struct lmsg {

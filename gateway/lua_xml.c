@@ -3,7 +3,11 @@
  * A node handed to Lua keeps its whole tree alive.  Trees scripts make have an arena of their
  * own, whose size counts as the state's memory.  The tree of a stanza belongs to the stanza:
  * once the callout is over the stanza may be read by other threads or freed, so from then on
- * its nodes only raise; node:copy() is for keeping. */
+ * its nodes only raise; node:copy() is for keeping.
+ *
+ * A sealed stanza is shown without copying: a root of our own, whose attributes say what the
+ * stanza says, above the stanza's own children.  (Only one whose bytes say more than its tree
+ * is parsed anew.) */
 #include <stdlib.h>
 
 #include "gateway/base/arena.h"
@@ -23,6 +27,7 @@ struct ltree {
 	struct xmpp_node *root;
 	size_t charged;
 	struct xmpp_stanza *stanza; /* a reference; NULL = the tree is ours */
+	bool lent;                  /* the arena is the stanza's */
 	bool read_only, over, changed;
 };
 
@@ -38,10 +43,9 @@ tree_unref(struct ltree *tr)
 {
 	if (tr == NULL || --tr->refs > 0)
 		return;
-	if (tr->stanza != NULL)
-		xmpp_stanza_unref(&tr->stanza);
-	else if (!tr->over)
+	if (!tr->lent)
 		td_arena_free(tr->arena);
+	xmpp_stanza_unref(&tr->stanza);
 	tlua_ext_sub(tr->t, tr->charged);
 	free(tr);
 }
@@ -52,7 +56,7 @@ tree_charge(lua_State *L, struct ltree *tr)
 {
 	size_t used = td_arena_used(tr->arena) + TREE_COST;
 
-	if (tr->stanza != NULL || used <= tr->charged)
+	if (tr->lent || used <= tr->charged)
 		return;
 	tlua_ext_add(L, used - tr->charged);
 	tr->charged = used;
@@ -119,6 +123,14 @@ bool
 gwl_is_node(lua_State *L, int i)
 {
 	return luaL_testudata(L, i, node_mt) != NULL;
+}
+
+bool
+gwl_is_stanza(lua_State *L, int i, const struct xmpp_stanza *s)
+{
+	const struct lnode *h = luaL_testudata(L, i, node_mt);
+
+	return h != NULL && h->tree != NULL && h->tree->stanza == s && h->n == h->tree->root;
 }
 
 struct xmpp_node *
@@ -289,32 +301,122 @@ x_parsexml(lua_State *L)
 	return 1;
 }
 
+static void
+set_lang(struct ltree *tr, struct xmpp_node *n, struct td_str v)
+{
+	struct xmpp_attr **at = &n->attrs;
+
+	while (*at != NULL && !((*at)->ns != NULL && strcmp((*at)->ns, NS_XML) == 0))
+		at = &(*at)->next;
+	if (v.p == NULL) {
+		if (*at != NULL)
+			*at = (*at)->next;
+		return;
+	}
+	if (*at == NULL) {
+		*at = td_arena_zalloc(tr->arena, sizeof(**at));
+		(*at)->name = "lang";
+		(*at)->ns = NS_XML;
+	}
+	(*at)->value = td_arena_str(tr->arena, v);
+}
+
+/* A copy made from its bytes, for they are more than the tree shows. */
+static void
+parse_stanza(lua_State *L, struct ltree *tr, struct xmpp_stanza *s)
+{
+	struct td_buf *b = tlua_newbuf(L);
+	const char *why = NULL;
+
+	xmpp_stanza_write(s, true, b);
+	tr->root = xmpp_xml_parse(tr->arena, td_buf_str(b), NULL, &why);
+	tlua_endbuf(L, -1);
+	lua_pop(L, 1);
+	if (tr->root == NULL)
+		luaL_error(L, "stanza: %s", why);
+	tree_charge(L, tr);
+}
+
+static bool
+is_held(const struct xmpp_attr *at)
+{
+	static const char *const names[] = { "from", "to", "type", "id" };
+
+	if (at->ns != NULL)
+		return strcmp(at->ns, NS_XML) == 0;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(at->name, names[i]) == 0)
+			return true;
+	return false;
+}
+
+/* A root that says what <s> says, above its children. */
+static struct xmpp_node *
+root_above(struct ltree *tr, const struct xmpp_stanza *s)
+{
+	struct xmpp_node *n = xmpp_node_new(tr->arena, s->root->name, s->root->ns);
+	const char *type = xmpp_type_name((enum xmpp_type)s->type);
+	struct xmpp_attr **end = &n->attrs;
+
+	for (const struct xmpp_attr *at = s->root->attrs; at != NULL; at = at->next) {
+		if (is_held(at))
+			continue;
+		*end = td_arena_zalloc(tr->arena, sizeof(**end));
+		**end = *at;
+		(*end)->next = NULL;
+		end = &(*end)->next;
+	}
+	xmpp_node_set(tr->arena, n, "from", s->from.full);
+	xmpp_node_set(tr->arena, n, "to", s->to.full);
+	xmpp_node_set(tr->arena, n, "id", s->id);
+	if (type != NULL)
+		xmpp_node_set(tr->arena, n, "type", td_cstr(type));
+	if (s->lang.p != NULL)
+		set_lang(tr, n, s->lang);
+	n->first = s->root->first;
+	n->last = s->root->last;
+	return n;
+}
+
+/* The sealed <s>, read-only. */
+static void
+show_sealed(lua_State *L, struct lnode *h, struct ltree *tr, struct xmpp_stanza *s)
+{
+	tr->read_only = true;
+	if (s->partial) {
+		parse_stanza(L, tr, s);
+	} else {
+		tr->stanza = xmpp_stanza_ref(s);
+		tr->root = root_above(tr, s);
+	}
+	h->n = tr->root;
+}
+
+void
+gwl_push_view(lua_State *L, struct xmpp_stanza *s)
+{
+	struct lnode *h = new_holder(L, node_mt);
+
+	tlua_charge(L, 20);
+	show_sealed(L, h, new_tree(L, h), s);
+}
+
 void
 gwl_push_stanza(lua_State *L, struct xmpp_stanza *s)
 {
 	struct lnode *h = new_holder(L, node_mt);
 	struct ltree *tr;
-	const char *why;
 
 	lua_pushvalue(L, -1);
 	lua_setfield(L, LUA_REGISTRYINDEX, stanza_key);
 	tr = new_tree(L, h);
 	if (s->sealed) {
-		/* others may read it: show a copy, made from its bytes, for its content may be only those */
-		struct td_buf *b = tlua_newbuf(L);
-
-		xmpp_stanza_write(s, true, b);
-		tr->root = h->n = xmpp_xml_parse(tr->arena, td_buf_str(b), NULL, &why);
-		tlua_endbuf(L, -1);
-		lua_pop(L, 1);
-		tr->read_only = true;
-		if (h->n == NULL)
-			luaL_error(L, "stanza: %s", why);
-		tree_charge(L, tr);
+		show_sealed(L, h, tr, s);
 		return;
 	}
 	td_arena_free(tr->arena);
 	tr->arena = s->arena;
+	tr->lent = true;
 	tr->stanza = xmpp_stanza_ref(s);
 	tr->root = h->n = s->root;
 	/* the client may have left them out or said otherwise (RFC 6120 8.1.2.1) */
@@ -355,7 +457,7 @@ gwl_end_stanza(lua_State *L)
 		if (tr->changed && !tr->stanza->sealed)
 			apply_changes(tr->stanza);
 		tr->over = true;
-		tr->root = NULL;
+		tr->root = NULL; /* what is left in an arena of ours goes when Lua collects */
 		/* now, not when Lua collects: an acknowledgement may wait for it */
 		xmpp_stanza_unref(&tr->stanza);
 	}
@@ -390,26 +492,6 @@ check_element(lua_State *L, int i)
 	if (n->name == NULL)
 		luaL_error(L, "a text node has no attributes and no children");
 	return n;
-}
-
-static void
-set_lang(struct ltree *tr, struct xmpp_node *n, struct td_str v)
-{
-	struct xmpp_attr **at = &n->attrs;
-
-	while (*at != NULL && !((*at)->ns != NULL && strcmp((*at)->ns, NS_XML) == 0))
-		at = &(*at)->next;
-	if (v.p == NULL) {
-		if (*at != NULL)
-			*at = (*at)->next;
-		return;
-	}
-	if (*at == NULL) {
-		*at = td_arena_zalloc(tr->arena, sizeof(**at));
-		(*at)->name = "lang";
-		(*at)->ns = NS_XML;
-	}
-	(*at)->value = td_arena_str(tr->arena, v);
 }
 
 /* Elements below <n> that had its namespace follow it to the new one. */
@@ -491,8 +573,8 @@ n_children(lua_State *L)
 }
 
 /* node:child(name [, ns]); no name: the first element */
-static int
-n_child(lua_State *L)
+int
+gwl_node_child(lua_State *L)
 {
 	struct lnode *h = check_holder(L, 1, node_mt);
 	struct xmpp_node *c = xmpp_node_child(h->n, opt_ns(L, 3), luaL_optstring(L, 2, NULL));
@@ -504,6 +586,13 @@ n_child(lua_State *L)
 	return 1;
 }
 
+/* The stanza's own root is behind ours. */
+static struct xmpp_node *
+shown(struct ltree *tr, struct xmpp_node *n)
+{
+	return tr->stanza != NULL && n == tr->stanza->root ? tr->root : n;
+}
+
 static int
 n_parent(lua_State *L)
 {
@@ -512,7 +601,7 @@ n_parent(lua_State *L)
 	if (h->n->parent == NULL)
 		lua_pushnil(L);
 	else
-		push_node(L, h->tree, h->n->parent);
+		push_node(L, h->tree, shown(h->tree, h->n->parent));
 	return 1;
 }
 
@@ -678,7 +767,7 @@ n_doc(lua_State *L)
 static void
 push_found(lua_State *L, struct xmpp_node *n, void *arg)
 {
-	push_node(L, arg, n);
+	push_node(L, arg, shown(arg, n));
 }
 
 static struct xmpp_node *
@@ -695,7 +784,8 @@ n_xpath(lua_State *L)
 {
 	struct lnode *h = check_holder(L, 1, node_mt);
 
-	gwl_xpath(L, top_of(h->n), h->n, luaL_checkstring(L, 2), push_found, h->tree);
+	gwl_xpath(L, shown(h->tree, top_of(h->n)), h->n, luaL_checkstring(L, 2), push_found,
+		  h->tree);
 	return list_iterator(L);
 }
 
@@ -762,7 +852,7 @@ gwl_open_xml(lua_State *L)
 		{ "attr", n_attr },
 		{ "attribute", n_attr },
 		{ "children", n_children },
-		{ "child", n_child },
+		{ "child", gwl_node_child },
 		{ "parent", n_parent },
 		{ "contents", n_contents },
 		{ "addchild", n_addchild },

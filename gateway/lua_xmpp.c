@@ -18,18 +18,18 @@ static const char session_mt[] = "gwl.session";
 /* ---- routing ---- */
 
 /* Elements made without a namespace are jabber:client (momentum.md 6.7). */
-static void
-default_ns(struct xmpp_node *n)
+void
+gwl_default_ns(struct xmpp_node *n)
 {
 	if (n->name == NULL || n->ns != NULL)
 		return;
 	n->ns = NS_CLIENT;
 	for (struct xmpp_node *c = n->first; c != NULL; c = c->next)
-		default_ns(c);
+		gwl_default_ns(c);
 }
 
-static const char *
-why_not(struct gwl_state *st, const struct xmpp_stanza *s)
+const char *
+gwl_why_not(struct gwl_state *st, const struct xmpp_stanza *s)
 {
 	struct gw_domain d;
 
@@ -83,9 +83,9 @@ route(struct gwl_state *st, struct td_arena *a, struct xmpp_node *n, bool notice
 	const char *why;
 	char id[17];
 
-	default_ns(n);
+	gwl_default_ns(n);
 	(void)xmpp_stanza_from_node(a, n, &s, NULL);
-	why = why_not(st, s);
+	why = gwl_why_not(st, s);
 	if (why == NULL && s->id.p == NULL) {
 		td_random_id(id, sizeof(id) - 1);
 		xmpp_stanza_set_id(s, td_cstr(id));
@@ -236,19 +236,35 @@ need_session(lua_State *L)
 	return sess;
 }
 
+void
+gwl_push_jid(lua_State *L, struct td_str jid)
+{
+	if (jid.p == NULL) {
+		lua_pushnil(L);
+		return;
+	}
+	tlua_require(L, "tandem.jid");
+	tlua_pushstr(L, jid);
+	lua_call(L, 1, 1);
+}
+
 /* sess:jid() -> JID object, nil without a session */
 static int
 s_jid(lua_State *L)
 {
 	struct xmpp_session *sess = check_session(L);
 
-	if (sess == NULL) {
-		lua_pushnil(L);
-		return 1;
-	}
-	tlua_require(L, "tandem.jid");
-	tlua_pushstr(L, sess->jid.full);
-	lua_call(L, 1, 1);
+	gwl_push_jid(L, sess != NULL ? sess->jid.full : TD_STR_NULL);
+	return 1;
+}
+
+/* sess:account() -> the account's object, nil without a session */
+static int
+s_account(lua_State *L)
+{
+	struct xmpp_session *sess = check_session(L);
+
+	gwl_push_account(L, sess != NULL ? sess->user : NULL);
 	return 1;
 }
 
@@ -326,7 +342,7 @@ s_send(lua_State *L)
 	tlua_charge(L, 500);
 	a = td_arena_new(2048);
 	n = xmpp_node_copy(a, n);
-	default_ns(n);
+	gwl_default_ns(n);
 	(void)xmpp_stanza_from_node(a, n, &s, NULL);
 	if (s->kind != XK_OTHER) {
 		if (s->to.full.p == NULL)
@@ -426,9 +442,9 @@ gwl_open_xmpp(lua_State *L)
 		{ "jid_make", x_jid_make }, { NULL, NULL },
 	};
 	static const luaL_Reg methods[] = {
-		{ "jid", s_jid },         { "kind", s_kind }, { "get", s_get },
-		{ "set", s_set },         { "send", s_send }, { "close", s_close },
-		{ "context", s_context }, { NULL, NULL },
+		{ "jid", s_jid },         { "kind", s_kind },       { "get", s_get },
+		{ "set", s_set },         { "send", s_send },       { "close", s_close },
+		{ "context", s_context }, { "account", s_account }, { NULL, NULL },
 	};
 
 	luaL_setfuncs(L, fns, 0);

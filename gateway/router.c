@@ -172,12 +172,6 @@ host_presence(struct xmpp_env *env, const struct xmpp_jid *full, int priority, s
 }
 
 static bool
-host_hook(struct xmpp_env *env, enum xmpp_hook h, struct xmpp_session *sess, struct xmpp_stanza *s)
-{
-	return gw_scripts_xmpp_hook(env, h, sess, s);
-}
-
-static bool
 host_service(struct xmpp_env *env, struct td_str domain, char out[16])
 {
 	struct gw_domain d;
@@ -252,7 +246,8 @@ const struct xmpp_host gw_xmpp_host = {
 	.route = host_route,
 	.to_mail = gw_bridge_to_mail,
 	.presence = host_presence,
-	.hook = host_hook,
+	.hook = gw_scripts_xmpp_hook,
+	.script_iq = gw_scripts_iq,
 	.log_stanza = gw_xmpp_log_stanza,
 	.service = host_service,
 	.services = host_services,

@@ -166,6 +166,7 @@ set_new(struct gw *gw, struct conf *c)
 	set->conf = conf_ref(c);
 	set->domains = gw_domains_build(c);
 	set->hostname = td_strdup(gw->hostname != NULL ? gw->hostname : "localhost");
+	set->additions.generation = conf_generation(c);
 	set->gateway_domain = find_gateway_domain(c, set->domains);
 	pthread_mutex_init(&set->lock, NULL);
 	while ((let = conf_next(c, NULL, "scriptlet", let)) != NULL) {
@@ -212,6 +213,7 @@ gwl_set_unref(struct gwl_set **sp)
 	tlua_bundle_unref(&s->bundle);
 	gw_domains_unref(&s->domains);
 	conf_unref(&s->conf);
+	gwl_additions_fini(s);
 	free(s->gateway_domain);
 	free(s->hostname);
 	free(s->scripts);
@@ -335,7 +337,9 @@ state_free(struct gwl_state *st)
 		if (run_life(st, &st->modules[i], "deinit", &err) < 0)
 			td_log_warn(&slog, "script-deinit", "module=%s text=%s, ignoring",
 				    td_escz(st->modules[i].name), td_escz(err.text));
-	tlua_free(st->t);
+	gwl_asks_end(st);
+	tlua_free(st->t); /* which answers requests that were left for later */
+	free(st->iqs);
 	for (size_t i = 0; i < st->n_modules; i++)
 		free(st->modules[i].name);
 	free(st->modules);
@@ -359,6 +363,8 @@ load_all(struct gwl_state *st, struct td_err *err)
 		if (rc < 0)
 			return td_wrap(err, "script %s", sc->name);
 	}
+	if (set->known && st->n_iqs != set->additions.n_iqs)
+		return td_fail(err, TD_E_SCRIPT, "scripts must register the same each time");
 	for (size_t i = 0; i < st->n_modules; i++)
 		if (run_life(st, &st->modules[i], "init", err) < 0)
 			return td_wrap(err, "script %s", set->scripts[st->modules[i].script].name);
@@ -393,6 +399,7 @@ state_new(struct gwl_set *set, struct td_err *err)
 	for (size_t i = 0; i < set->n_scripts; i++)
 		c.compat = c.compat || set->scripts[i].compat;
 	st->set = set;
+	LIST_INIT(&st->asks);
 	st->t = tlua_new(&c, err);
 	free_list(dirs);
 	if (st->t == NULL || load_all(st, err) < 0) {
@@ -447,6 +454,7 @@ take_stock(struct gwl_set *set, const struct gwl_state *st)
 
 		for (size_t k = 0; k < st->n_modules; k++)
 			any = any || st->modules[k].script == i;
+		any = any || sc->adds;
 		if (!any)
 			td_log_warn(&slog, "script-idle", "script=%s text=%s, ignoring",
 				    td_escz(sc->name), td_escz("it registers no module"));
@@ -461,7 +469,7 @@ xmpp_mask(struct gw_scripts *all, const struct gwl_set *set)
 	uint32_t mask = 0;
 
 	for (int h = 0; h < XH_COUNT; h++)
-		if (set->hooks & (1u << (GH_CLIENT_MESSAGE + h)))
+		if (set->hooks & (UINT64_C(1) << (GH_CLIENT_MESSAGE + h)))
 			mask |= 1u << h;
 	/* sessions may carry data of scripts that is freed at their end */
 	all->hooked = all->hooked || mask != 0;
@@ -482,6 +490,8 @@ drop_worker_state(struct gw_worker *w)
 	struct gwl_set *set;
 
 	w->lua = NULL;
+	if (w->env != NULL)
+		w->env->additions = NULL;
 	if (st == NULL)
 		return;
 	set = st->set;
@@ -496,12 +506,24 @@ switch_worker(struct gw_worker *w, void *arg)
 
 	drop_worker_state(w);
 	w->lua = sw->st;
-	if (w->env != NULL)
+	if (sw->st != NULL)
+		sw->st->worker = w;
+	if (w->env != NULL) {
 		w->env->hooks = sw->mask;
+		w->env->additions = sw->st != NULL ? &sw->st->set->additions : NULL;
+	}
 	free(sw);
 }
 
-/* Build a set and <n> worker states in <out> (NULL where no script has an xmpp hook). */
+/* Has it anything for the workers? */
+static bool
+is_for_chat(const struct gwl_set *set)
+{
+	return (set->hooks >> GH_CLIENT_MESSAGE) != 0 || set->additions.n_iqs > 0 ||
+	       set->additions.n_features > 0 || set->additions.n_identities > 0;
+}
+
+/* Build a set and <n> worker states in <out> (NULL where no script has anything for chat). */
 static struct gwl_set *
 prepare(struct gw *gw, struct conf *c, struct switching **out, struct td_err *err)
 {
@@ -517,7 +539,7 @@ prepare(struct gw *gw, struct conf *c, struct switching **out, struct td_err *er
 	for (unsigned i = 0; i < gw->n_workers; i++) {
 		out[i] = td_zalloc(sizeof(**out));
 		out[i]->mask = mask;
-		if ((set->hooks >> GH_CLIENT_MESSAGE) == 0)
+		if (!is_for_chat(set))
 			continue;
 		out[i]->st = state_new(set, err);
 		if (out[i]->st == NULL)
@@ -615,30 +637,7 @@ gw_scripts_stop(struct gw *gw)
 	free(all);
 }
 
-/* ---- calls from the workers ---- */
-
-bool
-gw_scripts_xmpp_hook(struct xmpp_env *env, enum xmpp_hook h, struct xmpp_session *sess,
-		     struct xmpp_stanza *s)
-{
-	struct gwl_state *st = gw_worker_of(env)->lua;
-	enum gwl_hook gh = (enum gwl_hook)(GH_CLIENT_MESSAGE + h);
-	bool done = false;
-
-	for (size_t i = 0; st != NULL && i < st->n_modules && !done; i++) {
-		struct gwl_call call = { .hook = gh, .env = env, .sess = sess, .stanza = s };
-		struct td_err err = { 0 };
-
-		if ((st->modules[i].hooks & (1u << gh)) == 0)
-			continue;
-		/* a fault is logged and counted there; the stanza goes its usual way */
-		if (gwl_invoke(st, &st->modules[i], &call, &err) == 0)
-			done = call.result != 0 && s != NULL;
-	}
-	if (h == XH_SESSION_END)
-		gwl_session_end(sess);
-	return done;
-}
+/* ---- for others ---- */
 
 const struct milt_policy *
 gw_scripts_policy(struct gw *gw)

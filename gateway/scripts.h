@@ -15,9 +15,10 @@ struct gw;
 struct milt_policy;
 struct td_err;
 
-/* xmpp_host.hook: true = consumed. */
-bool gw_scripts_xmpp_hook(struct xmpp_env *env, enum xmpp_hook h, struct xmpp_session *sess,
-			  struct xmpp_stanza *s);
+/* xmpp_host.hook: an enum xmpp_verdict. */
+int gw_scripts_xmpp_hook(struct xmpp_env *env, struct xmpp_hook_call *c);
+/* xmpp_host.script_iq (lua_iq.c). */
+int gw_scripts_iq(struct xmpp_iq *iq, unsigned id);
 /* What the milter asks; lives until gw_scripts_stop, whatever is reloaded. */
 const struct milt_policy *gw_scripts_policy(struct gw *gw);
 

@@ -198,7 +198,7 @@ def xeps_page(program):
     out = [XEPS_HEAD]
     rows, mods = xep_rows(program)
     for xep, version, doc, path, name in rows:
-        which = xep_link(xep) if xep != "RFC" else "RFC 6121"
+        which = xep_link(xep) if xep != "RFC" else "RFC 6121" if version else "-"
         out.append("| %s | %s | %s | %s |\n" % (which, version, cell(doc), link(path)))
     out.append("\nBelow all of this: RFC 6120 (streams, TLS, SASL, binding: `xmpp/c2s.c`, `xmpp/sasl*.c`) and RFC 7622 addresses with the\n"
                "preparation of RFC 6122 (`xmpp/jid.c`).\n")

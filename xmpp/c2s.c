@@ -16,6 +16,7 @@
 #include "xmpp/component.h"
 #include "xmpp/deliver.h"
 #include "xmpp/sasl2.h"
+#include "xmpp/script.h"
 #include "xmpp/signin.h"
 #include "xmpp/sm.h"
 #include "xmpp/xep/xep_0077_register.h"
@@ -123,6 +124,18 @@ xmpp_c2s_context(const struct xmpp_c2s *c, struct td_str key)
 		if (td_str_eq(c->cc->context[2 * i], key))
 			return c->cc->context[2 * i + 1];
 	return TD_STR_NULL;
+}
+
+const char *
+xmpp_c2s_peer(const struct xmpp_c2s *c)
+{
+	return c->cc->ops->peer(c->io);
+}
+
+struct td_str
+xmpp_c2s_domain(const struct xmpp_c2s *c)
+{
+	return c->domain != NULL ? td_cstr(c->domain) : TD_STR("");
 }
 
 bool
@@ -614,6 +627,7 @@ on_header(struct xmpp_c2s *c)
 {
 	const struct xmpp_node *h = c->reader.header;
 	struct td_str lang = xmpp_node_lang(h), from = xmpp_node_attr(h, "from");
+	char why[200] = "";
 	const char *error;
 
 	c->out_open = false;
@@ -641,9 +655,11 @@ on_header(struct xmpp_c2s *c)
 		error = "unsupported-version";
 	if (error == NULL)
 		error = take_from(c, from);
+	if (error == NULL && c->env->hooks != 0)
+		error = xmpp_hook_stream(c, why);
 	send_header(c, from.len <= 3071 ? from : TD_STR_NULL);
 	if (error != NULL) {
-		xmpp_c2s_end(c, error, NULL);
+		xmpp_c2s_end(c, error, why[0] != '\0' ? why : NULL);
 		return;
 	}
 	free(c->lang);
@@ -815,6 +831,25 @@ sasl_success(struct xmpp_c2s *c, struct td_str more)
 		xmpp_user_with(c->env, td_cstr(c->bare), preload, NULL);
 }
 
+/* Has a script something against it? */
+static bool
+is_refused(struct xmpp_c2s *c, enum xmpp_sasl_error *error)
+{
+	struct td_buf bare = { 0 };
+	const char *condition;
+
+	td_buf_addf(&bare, "%.*s@%s", TD_STR_ARG(xmpp_sasl_user(c->nego->sasl)), c->domain);
+	condition = xmpp_hook_sign_in(c, td_buf_cstr(&bare), xmpp_sasl_mechanism(c->nego->sasl));
+	td_buf_fini(&bare);
+	if (condition == NULL)
+		return false;
+	*error = SASL_NOT_AUTHORIZED;
+	for (unsigned e = 0; e <= SASL_TEMPORARY_AUTH_FAILURE; e++)
+		if (strcmp(condition, xmpp_sasl_error_name((enum xmpp_sasl_error)e)) == 0)
+			*error = (enum xmpp_sasl_error)e;
+	return true;
+}
+
 static void
 sasl_result(struct xmpp_c2s *c, enum xmpp_sasl_step step, struct td_buf *out,
 	    enum xmpp_sasl_error error)
@@ -823,6 +858,8 @@ sasl_result(struct xmpp_c2s *c, enum xmpp_sasl_step step, struct td_buf *out,
 		step = SASL_FAILURE;
 		error = SASL_TEMPORARY_AUTH_FAILURE;
 	}
+	if (step == SASL_SUCCESS && c->env->hooks != 0 && is_refused(c, &error))
+		step = SASL_FAILURE;
 	switch (step) {
 	case SASL_WAIT:
 		c->nego->sasl_waiting = true;

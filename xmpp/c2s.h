@@ -120,6 +120,9 @@ struct td_str xmpp_c2s_bare(const struct xmpp_c2s *c);
 struct td_str xmpp_c2s_context(const struct xmpp_c2s *c, struct td_str key);
 const struct td_logctx *xmpp_c2s_log(const struct xmpp_c2s *c);
 bool xmpp_c2s_is_tls(const struct xmpp_c2s *c);
+/* The peer as "addr:port", and the domain it asked for (empty before the header). */
+const char *xmpp_c2s_peer(const struct xmpp_c2s *c);
+struct td_str xmpp_c2s_domain(const struct xmpp_c2s *c);
 /* Are the credentials of its accounts in our store? */
 bool xmpp_c2s_has_store(const struct xmpp_c2s *c);
 /* Is a stream header the next thing to come?  (For framings that make one.) */

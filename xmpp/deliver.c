@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include "xmpp/c2s.h"
 #include "xmpp/component.h"
+#include "xmpp/script.h"
 #include "xmpp/sm.h"
 #include "xmpp/xep/xep_0012_last.h"
 
@@ -132,11 +133,21 @@ try_slot(struct xmpp_iq *iq, const struct iq_slot *slot, bool own)
 	return slot->entry->handle(iq);
 }
 
+static int
+from_scripts(struct xmpp_iq *iq, bool own)
+{
+	if (iq->user != NULL)
+		return iq->user->exists ? xmpp_script_request(iq, IQ_TO_ACCOUNT, own) : XMPP_PASS;
+	return iq->env->host->domain(iq->env, iq->s->to.domain) == XD_LOCAL
+		       ? xmpp_script_request(iq, IQ_TO_HOST, own)
+		       : XMPP_PASS;
+}
+
 void
 xmpp_iq_dispatch(struct xmpp_env *env, struct xmpp_user *u, struct xmpp_session *sess,
 		 struct xmpp_stanza *s)
 {
-	struct xmpp_iq iq = { env, s, xmpp_stanza_payload(s), u, sess };
+	struct xmpp_iq iq = { env, s, xmpp_stanza_payload(s), u, sess, NULL };
 	bool own = u != NULL && td_str_eq(s->from.bare, u->bare);
 	char key[256];
 	int rc = XMPP_PASS;
@@ -157,6 +168,8 @@ xmpp_iq_dispatch(struct xmpp_env *env, struct xmpp_user *u, struct xmpp_session 
 		for (; slot != NULL && rc == XMPP_PASS; slot = slot->more)
 			rc = try_slot(&iq, slot, own);
 	}
+	if (rc == XMPP_PASS && env->additions != NULL)
+		rc = from_scripts(&iq, own);
 	if (rc == XMPP_PASS)
 		xmpp_iq_error(&iq, XE_SERVICE_UNAVAILABLE, NULL);
 	xmpp_stanza_unref(&s);
@@ -409,18 +422,6 @@ bad_request(struct xmpp_session *sess, struct xmpp_stanza *s, enum xmpp_error e)
 	xmpp_stanza_unref(&r);
 }
 
-static bool
-hooked(struct xmpp_session *sess, struct xmpp_stanza *s)
-{
-	static const enum xmpp_hook hooks[] = { [XK_OTHER] = XH_COUNT,
-						[XK_MESSAGE] = XH_CLIENT_MESSAGE,
-						[XK_PRESENCE] = XH_CLIENT_PRESENCE,
-						[XK_IQ] = XH_CLIENT_IQ };
-	enum xmpp_hook h = hooks[s->kind];
-
-	return (sess->env->hooks & (1u << h)) != 0 && sess->env->host->hook(sess->env, h, sess, s);
-}
-
 static void
 presence_from_client(struct xmpp_session *sess, struct xmpp_stanza *s)
 {
@@ -474,9 +475,14 @@ xmpp_from_client(struct xmpp_session *sess, struct xmpp_stanza *s)
 		xmpp_stanza_unref(&s);
 		return;
 	}
-	if (env->hooks != 0 && hooked(sess, s)) {
-		xmpp_stanza_unref(&s);
-		return;
+	if (env->hooks != 0) {
+		if (xmpp_hook_received(env, sess, &s))
+			return;
+		if (sess->dead || (s->kind == XK_IQ && !iq_valid(s))) { /* a script's doing */
+			bad_request(sess, s, XE_BAD_REQUEST);
+			xmpp_stanza_unref(&s);
+			return;
+		}
 	}
 	if (s->to.full.p == NULL &&
 	    s->kind == XK_MESSAGE) { /* 10.3.1: as if to the sender's bare address */

@@ -48,6 +48,7 @@ const struct xmpp_module *const xmpp_modules[] = {
 	/* in the order a message passes them */
 	&xep_0297_forward,
 	&xep_0191_blocking,
+	&xmpp_scripts,
 	&xep_0115_caps,
 	&xep_0060_pubsub,
 	&xep_0163_pep,

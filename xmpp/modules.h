@@ -3,6 +3,7 @@
 #define XMPP_MODULES_H
 #include "xmpp/xmpp.h"
 extern const struct xmpp_module xmpp_rfc6121;
+extern const struct xmpp_module xmpp_scripts;
 extern const struct xmpp_module xep_0030_disco;
 extern const struct xmpp_module xep_0012_last;
 extern const struct xmpp_module xep_0157_contact;

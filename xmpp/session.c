@@ -9,6 +9,7 @@
 #include "gateway/base/err.h"
 #include "xmpp/c2s.h"
 #include "xmpp/deliver.h"
+#include "xmpp/script.h"
 #include "xmpp/sm.h"
 #include "xmpp/xmpp.h"
 
@@ -119,8 +120,8 @@ xmpp_session_started(struct xmpp_session *s)
 	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
 		if ((*m)->session_bound != NULL)
 			(*m)->session_bound(s);
-	if (env->hooks & (1u << XH_SESSION_START))
-		(void)env->host->hook(env, XH_SESSION_START, s, NULL);
+	if (xmpp_hooked(env, XH_SESSION_START))
+		xmpp_hook_session(s, XH_SESSION_START);
 }
 
 struct xmpp_session *
@@ -284,11 +285,18 @@ xmpp_session_send(struct xmpp_session *sess, struct xmpp_stanza *s)
 	xmpp_session_put(sess, s);
 }
 
+/* Does somebody wait for an acknowledgement of <s>, or of what a script put it in the place of? */
+static bool
+is_promised(const struct xmpp_stanza *s)
+{
+	return s->promise != NULL || (s->base != NULL && s->base->promise != NULL);
+}
+
 /* What the sender was told is safe, and this client cannot acknowledge, is in the store first. */
 static bool
 must_be_kept(const struct xmpp_session *sess, const struct xmpp_stanza *s)
 {
-	return sess->sm == NULL && sess->stream != NULL && s->row == 0 && s->promise != NULL &&
+	return sess->sm == NULL && sess->stream != NULL && s->row == 0 && is_promised(s) &&
 	       s->kind == XK_MESSAGE && sess->user->lim->ack_stored &&
 	       !(sess->mam && (s->flags & XF_ARCHIVED));
 }
@@ -308,16 +316,19 @@ xmpp_session_put(struct xmpp_session *sess, struct xmpp_stanza *s)
 static void
 put_now(struct xmpp_session *sess, struct xmpp_stanza *s)
 {
-	struct xmpp_env *env = sess->env;
+	struct xmpp_stanza *now = s;
 
-	if ((env->hooks & (1u << XH_BEFORE_SEND)) != 0 &&
-	    env->host->hook(env, XH_BEFORE_SEND, sess, s))
+	if (xmpp_hooked(sess->env, XH_BEFORE_SEND) && xmpp_hook_sending(sess, &now))
 		return;
-	env->stats.delivered++;
-	if (must_be_kept(sess, s))
-		keep_then_write(sess, s);
-	else
-		hand_over(sess, s);
+	if (!sess->dead) {
+		sess->env->stats.delivered++;
+		if (must_be_kept(sess, now))
+			keep_then_write(sess, now);
+		else
+			hand_over(sess, now);
+	}
+	if (now != s)
+		xmpp_stanza_unref(&now);
 }
 
 /* ---- ending ---- */
@@ -363,8 +374,8 @@ xmpp_session_end(struct xmpp_session *sess, const char *why)
 	for (const struct xmpp_module *const *m = xmpp_modules; *m != NULL; m++)
 		if ((*m)->session_ended != NULL)
 			(*m)->session_ended(sess);
-	if (env->hooks & (1u << XH_SESSION_END))
-		(void)env->host->hook(env, XH_SESSION_END, sess, NULL);
+	if (xmpp_hooked(env, XH_SESSION_END))
+		xmpp_hook_session(sess, XH_SESSION_END);
 	xmpp_sm_end(sess);
 	sess->grave.free = session_free;
 	td_loop_bury(env->loop, &sess->grave);

@@ -47,8 +47,21 @@ enum xmpp_hook {
 	XH_BEFORE_SEND, /* before_stanza_send */
 	XH_SESSION_START,
 	XH_SESSION_END,
+	XH_SERVER_MESSAGE, /* server_message_recv */
+	XH_SERVER_PRESENCE,
+	XH_SERVER_IQ,
+	XH_ARRIVED,      /* stanza_arrived */
+	XH_DELIVERED,    /* message_delivered */
+	XH_PRESENCE,     /* presence_changed */
+	XH_SUBSCRIPTION, /* subscription_changed */
+	XH_SIGN_IN,
+	XH_STREAM_OPEN,
+	XH_ACCOUNT_REMOVED,
 	XH_COUNT /* must be last */
 };
+struct xmpp_hook_call;
+struct xmpp_additions;
+struct xmpp_iq;
 struct xmpp_host {
 	enum xmpp_domain_kind (*domain)(struct xmpp_env *env, struct td_str domain);
 	/* The i-th domain that has accounts here, valid during the call; TD_STR_NULL: there are no more. */
@@ -62,9 +75,10 @@ struct xmpp_host {
 	/* Availability for the directory other threads read: presence NULL = went unavailable. */
 	void (*presence)(struct xmpp_env *env, const struct xmpp_jid *full, int priority,
 			 struct td_str show, struct td_str status, bool available);
-	/* Scripts: true = consumed. <sess> may be NULL.  Only called for hooks in env->hooks. */
-	bool (*hook)(struct xmpp_env *env, enum xmpp_hook h, struct xmpp_session *sess,
-		     struct xmpp_stanza *s);
+	/* Ask the scripts (xmpp/script.h): an enum xmpp_verdict.  Only called for hooks in env->hooks. */
+	int (*hook)(struct xmpp_env *env, struct xmpp_hook_call *c);
+	/* A request in a namespace that scripts added: XMPP_DONE, XMPP_LATER, XMPP_PASS. */
+	int (*script_iq)(struct xmpp_iq *iq, unsigned id);
 	/* xmpp_logger: received (true) or delivered stanza. Only called when env->log_stanzas. */
 	void (*log_stanza)(struct xmpp_env *env, bool received, const struct xmpp_stanza *s,
 			   const char *peer);
@@ -170,9 +184,10 @@ struct xmpp_env {
 	struct xmpp_limits *limits; /* those in use, each once; users point to them */
 	struct store *store;
 	struct xmpp_xmlpool *xmlpool;
-	struct td_map users; /* bare JID -> struct xmpp_user */
-	struct td_map iqs;   /* "ns name" -> iq handlers of the modules */
-	uint32_t hooks;      /* bits 1 << enum xmpp_hook that scripts use */
+	struct td_map users;                    /* bare JID -> struct xmpp_user */
+	struct td_map iqs;                      /* "ns name" -> iq handlers of the modules */
+	uint32_t hooks;                         /* bits 1 << enum xmpp_hook that scripts use */
+	const struct xmpp_additions *additions; /* what scripts add, the host's; NULL = nothing */
 	bool log_stanzas;
 	bool delegates; /* a component manages namespaces of ours (component.h) */
 	bool ending;    /* the env goes away: nothing is sent any more */
@@ -412,6 +427,7 @@ enum {
 
 #define IQ_ANY_ACCOUNT \
 	0x20u /* also for accounts that do not exist: what strangers get is the handler's */
+#define IQ_TO_ROOM 0x40u /* of scripts: to a room's bare JID */
 
 struct xmpp_iq {
 	struct xmpp_env *env;
@@ -420,6 +436,11 @@ struct xmpp_iq {
 	struct xmpp_user *user; /* IQ_TO_ACCOUNT: the loaded account; else NULL */
 	struct xmpp_session
 		*sess; /* sender's session when it is here on this worker; may be NULL */
+	/* What the room asked knows of the sender; NULL: it is no room. */
+	const struct xmpp_iq_room {
+		const char *affiliation, *role; /* role NULL: not in the room */
+		struct td_str nick;
+	} * room;
 };
 struct xmpp_iq_entry {
 	const char *ns, *name;

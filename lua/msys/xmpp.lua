@@ -4,6 +4,10 @@ local core = require "tandem.core"
 local M = { CONT = 0, DONE = 1 }
 
 M.registerModule = core.register
+M.register_iq = core.register_iq
+M.register_feature = core.register_feature
+M.register_identity = core.register_identity
+M.request = core.request
 M.online = core.online
 M.presence = core.presence
 M.connected = core.connected

@@ -44,6 +44,18 @@ function tandem.register(handlers)
 	core.register(core.script_name(), handlers)
 end
 
+-- ---- requests, features and identities of a script's own (docs/lua.md) ----
+tandem.register_iq = core.register_iq
+tandem.register_feature = core.register_feature
+tandem.register_identity = core.register_identity
+tandem.request = core.request
+tandem.CONT, tandem.DONE = 0, 1
+
+-- Route a stanza; its from is in a domain of ours.
+function tandem.send(node)
+	return core.route(node)
+end
+
 -- ---- addresses ----
 
 local function split(address)

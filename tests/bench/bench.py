@@ -231,6 +231,16 @@ tandem.register(mod)
 """
 
 
+# One callout of chat each; what they do is next to nothing.
+HOOKS = (
+    ("another callout only", "session_start = function() end"),
+    ("client_message_recv, nothing", "client_message_recv = function(self, sess, st) end"),
+    ("stanza_arrived, nothing", "stanza_arrived = function(self, account, st) end"),
+    ("stanza_arrived, reads the body", "stanza_arrived = function(self, account, st) local b = st:child('body') return b and #b:contents() > 1e6 and 1 end"),
+    ("stanza_arrived, replaces", "stanza_arrived = function(self, account, st) local c = st:copy() c:child('body'):contents('x') return c end"),
+)
+
+
 class NoopMilter(Server):
     def __init__(self, bench, steps):
         self.milter = bench.dir / ("noop%x.sock" % steps)
@@ -525,6 +535,22 @@ class Bench:
                          TARGETS["login-tls"], 0)
         self.table.ratio("login-tls: SCRAM-SHA-256, STARTTLS", "us/login", got["starttls"], got["floor"], 1e3, None, 0)
 
+    def hooks(self):
+        """What a callout of chat costs: a message without TLS, with and without scripts that ask for it."""
+        z, got = self.size, {}
+        for i, (label, handlers) in enumerate((("no script", None),) + HOOKS):
+            name = "hooks%d" % i
+            (self.dir / name).mkdir()
+            (self.dir / name / "bench_hook.lua").write_text("tandem.register { %s }\n" % handlers)
+            with Daemon(self, name, scripts=handlers and 'script "hook" { source = "bench_hook" }') as d:
+                d.accounts(z["sessions"])
+                with self.xmpp(d) as load:
+                    load.connect(z["sessions"])
+                    got[label] = [load.chat(z["chat"], z["window"]) for _ in range(z["reps"])]
+        plain = got["no script"]
+        for label, values in got.items():
+            self.table.ratio("hooks: " + label, "us/msg", values, plain, 1e3, None, digits=2)
+
     def per_session(self, server, load):
         few, many = self.size["idle"]
         load.connect(few)
@@ -742,7 +768,7 @@ class Bench:
 FIGURES = {
     "chat-plain": lambda b: b.chat(False), "chat-tls": lambda b: b.chat(True), "login": Bench.login, "idle": Bench.idle,
     "scale": Bench.scale, "presence": Bench.presence, "room": Bench.room, "archive": Bench.archive, "sm": Bench.sm,
-    "storm": Bench.storm, "milter": Bench.milter, "peers": Bench.peers, "before": Bench.before,
+    "storm": Bench.storm, "hooks": Bench.hooks, "milter": Bench.milter, "peers": Bench.peers, "before": Bench.before,
 }
 
 

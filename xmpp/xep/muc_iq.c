@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include "xmpp/modules.h"
 #include "xmpp/rsm.h"
+#include "xmpp/script.h"
 #include "xmpp/xep/muc.h"
 #include "xmpp/xep/xep_0030_disco.h"
 
@@ -145,7 +146,9 @@ disco_info(struct muc_iq *iq)
 				"<identity category='conference' type='text' name='");
 		td_buf_add_xml(&b, name.len > 0 ? name : iq->room->jid.local);
 		td_buf_addz(&b, "'/>");
+		xmpp_script_identities(iq->room->env, IQ_TO_ROOM, &b);
 		write_features(iq->room, &b);
+		xmpp_script_features(iq->room->env, IQ_TO_ROOM, &b);
 		write_info_form(iq, &b);
 		td_buf_addz(&b, "</query>");
 	}
@@ -340,6 +343,21 @@ static const struct row {
 	{ NS_PING, "ping", ping, NULL, 0 },
 };
 
+/* What a script may answer in the room's name. */
+static bool
+from_scripts(const struct muc_iq *iq)
+{
+	const struct xmpp_iq_room who = {
+		muc_affiliation_name(iq->affiliation),
+		iq->occ != NULL ? muc_role_name((enum muc_role)iq->occ->role) : NULL,
+		iq->occ != NULL ? iq->occ->jid.resource : TD_STR_NULL,
+	};
+	struct xmpp_iq x = { iq->room->env, iq->s, iq->payload, NULL, NULL, &who };
+
+	return iq->room->env->additions != NULL &&
+	       xmpp_script_request(&x, IQ_TO_ROOM, false) != XMPP_PASS;
+}
+
 void
 muc_on_iq(struct muc_room *room, struct xmpp_stanza *s)
 {
@@ -357,6 +375,8 @@ muc_on_iq(struct muc_room *room, struct xmpp_stanza *s)
 	else if (room->state == MUC_LOCKED &&
 		 (iq.affiliation != MA_OWNER || row == NULL || !(row->flags & ROW_LOCKED)))
 		muc_refuse(room, s, XE_ITEM_NOT_FOUND, NULL);
+	else if (row == NULL && from_scripts(&iq))
+		return;
 	else if (row == NULL || (s->type == XT_GET ? row->get : row->set) == NULL)
 		muc_refuse(room, s, XE_SERVICE_UNAVAILABLE, NULL);
 	else if ((row->flags & ROW_OWNER) && room->state != MUC_ABSENT &&

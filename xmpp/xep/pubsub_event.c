@@ -60,6 +60,7 @@ event_new(const struct ps_host *h, enum xmpp_type type, struct td_str node, stru
 	xmpp_stanza_set_from(s, &from);
 	s->inner = td_arena_str(s->arena, event);
 	s->inner_raw = true;
+	s->partial = true;
 	if (tail.len > 0)
 		xmpp_stanza_append_raw(s, tail);
 	s->flags |= XF_NO_STORE | XF_NO_BOUNCE;

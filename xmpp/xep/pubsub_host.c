@@ -581,7 +581,7 @@ ps_since(const struct ps_node *n)
 void
 ps_answer(struct ps_host *h, struct xmpp_stanza *s, struct td_str xml)
 {
-	struct xmpp_iq iq = { h->env, s, NULL, h->user, NULL };
+	struct xmpp_iq iq = { .env = h->env, .s = s, .user = h->user };
 
 	xmpp_iq_result(&iq, xml);
 }
@@ -590,7 +590,7 @@ static void
 refuse(struct ps_host *h, struct xmpp_stanza *s, enum xmpp_error e, const char *condition,
        const char *feature)
 {
-	struct xmpp_iq iq = { h->env, s, NULL, h->user, NULL };
+	struct xmpp_iq iq = { .env = h->env, .s = s, .user = h->user };
 	struct td_buf b = { 0 };
 
 	if (condition != NULL)

@@ -10,6 +10,7 @@
 #include "xmpp/component.h"
 #include "xmpp/im.h"
 #include "xmpp/modules.h"
+#include "xmpp/script.h"
 
 struct disco {
 	STAILQ_HEAD(, xmpp_disco_ext) exts;
@@ -96,10 +97,12 @@ xmpp_disco_host_info(struct xmpp_env *env, struct td_str domain, struct td_buf *
 	struct xmpp_disco_ext *ext;
 
 	td_buf_addz(out, "<identity category='server' type='im' name='Tandem'/>");
+	xmpp_script_identities(env, IQ_TO_HOST, out);
 	features(env, domain, false, out);
 	STAILQ_FOREACH(ext, &d->exts, link)
 	if (ext->info != NULL)
 		ext->info(ext, env, domain, out);
+	xmpp_script_features(env, IQ_TO_HOST, out);
 }
 
 static int
@@ -121,10 +124,12 @@ disco_info(struct xmpp_iq *iq)
 	if (iq->user != NULL) {
 		td_buf_addf(&b, "<identity category='account' type='%s'/>",
 			    iq->user->anonymous ? "anonymous" : "registered");
+		xmpp_script_identities(iq->env, IQ_TO_ACCOUNT, &b);
 		features(iq->env, iq->user->domain, true, &b);
 		STAILQ_FOREACH(ext, &d->exts, link)
 		if (ext->account != NULL)
 			ext->account(ext, iq->user, &b);
+		xmpp_script_features(iq->env, IQ_TO_ACCOUNT, &b);
 	} else {
 		xmpp_disco_host_info(iq->env, iq->s->to.domain, &b);
 	}

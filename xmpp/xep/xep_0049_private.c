@@ -18,7 +18,7 @@ struct private_call {
 static void
 answer(struct private_call *c, struct td_str xml)
 {
-	struct xmpp_iq iq = { c->call.env, c->iq, NULL, c->call.user, NULL };
+	struct xmpp_iq iq = { .env = c->call.env, .s = c->iq, .user = c->call.user };
 
 	xmpp_iq_result(&iq, xml);
 }
@@ -26,7 +26,7 @@ answer(struct private_call *c, struct td_str xml)
 static void
 refuse(struct private_call *c, int rc)
 {
-	struct xmpp_iq iq = { c->call.env, c->iq, NULL, c->call.user, NULL };
+	struct xmpp_iq iq = { .env = c->call.env, .s = c->iq, .user = c->call.user };
 
 	xmpp_iq_error(&iq, rc == TD_E_FULL ? XE_RESOURCE_CONSTRAINT : XE_INTERNAL_SERVER_ERROR,
 		      NULL);

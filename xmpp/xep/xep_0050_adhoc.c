@@ -271,7 +271,7 @@ static void
 run_end(struct run *r, enum xmpp_command_result result)
 {
 	struct xmpp_env *env = r->cc.env;
-	struct xmpp_iq iq = { env, r->iq, xmpp_stanza_payload(r->iq), NULL, NULL };
+	struct xmpp_iq iq = { .env = env, .s = r->iq, .payload = xmpp_stanza_payload(r->iq) };
 	struct adhoc *a = adhoc_of(env);
 	struct command_session *cs = r->cs;
 

@@ -56,7 +56,7 @@ call_end(struct vcard_call *c)
 static void
 refuse(struct vcard_call *c, enum xmpp_error e)
 {
-	struct xmpp_iq iq = { c->call.env, c->iq, NULL, c->call.user, NULL };
+	struct xmpp_iq iq = { .env = c->call.env, .s = c->iq, .user = c->call.user };
 
 	xmpp_iq_error(&iq, e, NULL);
 }
@@ -64,7 +64,7 @@ refuse(struct vcard_call *c, enum xmpp_error e)
 static void
 answer(struct vcard_call *c, struct td_str xml)
 {
-	struct xmpp_iq iq = { c->call.env, c->iq, NULL, c->call.user, NULL };
+	struct xmpp_iq iq = { .env = c->call.env, .s = c->iq, .user = c->call.user };
 
 	xmpp_iq_result(&iq, xml);
 }

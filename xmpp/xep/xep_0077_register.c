@@ -528,7 +528,9 @@ static void
 on_password(void *arg, const struct store_result *r)
 {
 	struct own_call *o = arg;
-	struct xmpp_iq iq = { o->call.env, o->iq, xmpp_stanza_payload(o->iq), NULL, NULL };
+	struct xmpp_iq iq = { .env = o->call.env,
+			      .s = o->iq,
+			      .payload = xmpp_stanza_payload(o->iq) };
 
 	if (o->call.env != NULL && r->rc < 0) {
 		own_error(o->call.env, o->iq, XE_INTERNAL_SERVER_ERROR, NULL);
@@ -548,7 +550,7 @@ on_removed(void *arg, const struct store_result *r)
 	struct own_call *o = arg;
 	struct xmpp_env *env = o->call.env;
 	struct xmpp_user *u = o->call.user;
-	struct xmpp_iq iq = { env, o->iq, xmpp_stanza_payload(o->iq), NULL, NULL };
+	struct xmpp_iq iq = { .env = env, .s = o->iq, .payload = xmpp_stanza_payload(o->iq) };
 	struct xmpp_contact *c;
 	size_t i = 0;
 

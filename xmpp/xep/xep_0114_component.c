@@ -12,6 +12,7 @@
 #include <openssl/evp.h>
 #include "xmpp/c2s_priv.h"
 #include "xmpp/modules.h"
+#include "xmpp/script.h"
 
 #define AWAY_TEXT "The component is not connected."
 
@@ -315,6 +316,21 @@ answer_error(struct xmpp_component *k, struct xmpp_stanza *s, enum xmpp_error e)
 	xmpp_stanza_unref(&r);
 }
 
+static void
+from_component(struct xmpp_component *k, struct xmpp_stanza *s)
+{
+	struct xmpp_env *env = k->c->env;
+	struct xmpp_stanza *now = xmpp_stanza_ref(s);
+
+	if (env->hooks != 0 && xmpp_hook_received(env, NULL, &now))
+		return;
+	if (!is_valid(now)) /* a script's doing */
+		answer_error(k, now, XE_BAD_REQUEST);
+	else if (!xmpp_privilege_stanza(k, now))
+		xmpp_route(env, xmpp_stanza_ref(now));
+	xmpp_stanza_unref(&now);
+}
+
 bool
 xmpp_component_stanza(struct xmpp_c2s *c, struct xmpp_stanza *s)
 {
@@ -337,8 +353,8 @@ xmpp_component_stanza(struct xmpp_c2s *c, struct xmpp_stanza *s)
 		answer_error(k, s, XE_JID_MALFORMED);
 	else if (!is_valid(s))
 		answer_error(k, s, XE_BAD_REQUEST);
-	else if (!xmpp_privilege_stanza(k, s))
-		xmpp_route(c->env, xmpp_stanza_ref(s));
+	else
+		from_component(k, s);
 	return c->state == XS_JOINED;
 }
 

@@ -13,6 +13,7 @@
 #include "xmpp/form.h"
 #include "xmpp/im.h"
 #include "xmpp/modules.h"
+#include "xmpp/script.h"
 #include "xmpp/xep/xep_0030_disco.h"
 #include "xmpp/xep/xep_0163_pep.h"
 
@@ -552,7 +553,9 @@ static struct td_str
 own_ver(struct xmpp_env *env, struct td_str domain)
 {
 	struct caps_env *ce = env->module_data[XMPP_SLOT_CAPS];
-	uint64_t generation = conf_generation(env->conf);
+	/* scripts and configuration are not switched in the same moment */
+	uint64_t generation = (conf_generation(env->conf) << 32) +
+			      (env->additions != NULL ? env->additions->generation : 0);
 	struct td_arena *a;
 	struct td_buf b = { 0 }, ver = { 0 };
 	struct xmpp_node *query;

@@ -14,6 +14,7 @@
 #include "gateway/outbox.h"
 #include "gateway/scripts.h"
 #include "milter/milter.h"
+#include "xmpp/script.h"
 #include "tests/unit/milter/recorder.h"
 
 struct rig {
@@ -318,6 +319,17 @@ static const char plain_mail[] =
 
 /* ---- a stanza from a client ---- */
 
+/* Does it go no further? */
+static bool
+hook(enum xmpp_hook h, struct xmpp_session *sess, struct xmpp_stanza *s)
+{
+	struct xmpp_hook_call c = { .hook = h, .sess = sess, .s = s };
+	int v = gw_scripts_xmpp_hook(&rig.env, &c);
+
+	xmpp_stanza_unref(&c.replaced);
+	return v == XV_DROP || v == XV_BOUNCE;
+}
+
 static bool
 chat_in(struct xmpp_session *sess, const char *xml, struct xmpp_stanza **out)
 {
@@ -330,11 +342,10 @@ chat_in(struct xmpp_session *sess, const char *xml, struct xmpp_stanza **out)
 	n = xmpp_xml_parse(a, td_cstr(xml), NS_CLIENT, &why);
 	ck_assert_msg(n != NULL, "%s", why);
 	(void)xmpp_stanza_from_node(a, n, &s, NULL);
-	done = gw_scripts_xmpp_hook(&rig.env,
-				    s->kind == XK_MESSAGE    ? XH_CLIENT_MESSAGE
-				    : s->kind == XK_PRESENCE ? XH_CLIENT_PRESENCE
-							     : XH_CLIENT_IQ,
-				    sess, s);
+	done = hook(s->kind == XK_MESSAGE    ? XH_CLIENT_MESSAGE
+		    : s->kind == XK_PRESENCE ? XH_CLIENT_PRESENCE
+					     : XH_CLIENT_IQ,
+		    sess, s);
 	if (out != NULL)
 		*out = s;
 	else

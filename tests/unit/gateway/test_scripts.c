@@ -551,7 +551,7 @@ START_TEST(stanza_changes)
 		sess,
 		"<message from='ann@example.org/phone' to='x@example.org'><body>3</body></message>",
 		NULL));
-	(void)gw_scripts_xmpp_hook(&rig.env, XH_SESSION_END, sess, NULL);
+	(void)hook(XH_SESSION_END, sess, NULL);
 	ck_assert_ptr_null(sess->script_data);
 	td_buf_fini(&out);
 	td_arena_free(a);
@@ -610,7 +610,7 @@ START_TEST(from_is_stamped)
 		    "  return st:attr('from') == 'ann@example.org/x' and xmpp.DONE end }\n"));
 	xmpp_node_set(s->arena, s->root, "from", TD_STR("evil@example.org"));
 	xmpp_stanza_set_from(s, &sess->jid);
-	ck_assert(gw_scripts_xmpp_hook(&rig.env, XH_CLIENT_MESSAGE, sess, s));
+	ck_assert(hook(XH_CLIENT_MESSAGE, sess, s));
 	xmpp_stanza_unref(&s);
 	td_arena_free(a);
 }
@@ -635,9 +635,9 @@ START_TEST(sealed_stanza)
 	xmpp_node_add_text(s->arena, xmpp_node_add(s->arena, s->root, "body", NULL), TD_STR("x"));
 	xmpp_stanza_touch(s);
 	xmpp_stanza_seal(s);
-	ck_assert(gw_scripts_xmpp_hook(&rig.env, XH_BEFORE_SEND, sess, s));
+	ck_assert(hook(XH_BEFORE_SEND, sess, s));
 	copy = xmpp_stanza_readdress(s, &sess->jid); /* content as bytes only */
-	ck_assert(gw_scripts_xmpp_hook(&rig.env, XH_BEFORE_SEND, sess, copy));
+	ck_assert(hook(XH_BEFORE_SEND, sess, copy));
 	xmpp_stanza_unref(&copy);
 	xmpp_stanza_unref(&s);
 	td_arena_free(a);

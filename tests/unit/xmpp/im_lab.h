@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "conf/conf.h"
+#include "xmpp/script.h"
 #include "xmpp/im.h"
 #include "xmpp/modules.h"
 #include "xmpp/roster.h"
@@ -76,13 +77,13 @@ lab_route(struct xmpp_env *env, struct xmpp_stanza *s)
 	}
 }
 
-static bool
-lab_hook(struct xmpp_env *env, enum xmpp_hook h, struct xmpp_session *sess, struct xmpp_stanza *s)
+static int
+lab_hook(struct xmpp_env *env, struct xmpp_hook_call *c)
 {
 	(void)env;
-	if (h == XH_BEFORE_SEND)
-		lab_record(sess->jid.full.p, sess->jid.full.len, s);
-	return false;
+	if (c->hook == XH_BEFORE_SEND)
+		lab_record(c->sess->jid.full.p, c->sess->jid.full.len, c->s);
+	return XV_GO;
 }
 
 static void
