@@ -82,6 +82,10 @@ const Fn = Object.getPrototypeOf(async function () {}).constructor;
 const answer = (id, x) => process.stdout.write(JSON.stringify({ id, ...x }) + "\n");
 process.on("unhandledRejection", e => process.stderr.write("unhandled: " + (e && e.stack || JSON.stringify(e)) + "\n"));
 process.on("uncaughtException", e => process.stderr.write("uncaught: " + (e && e.stack || JSON.stringify(e)) + "\n"));
+"""
+
+# last: a preamble awaits its imports, and nothing may be asked of it before
+LISTEN = r"""
 readline.createInterface({ input: process.stdin }).on("line", line => {
 	const { id, code, args } = JSON.parse(line);
 	new Fn("a", code)(args).then(v => answer(id, { v: v === undefined ? null : v }),
@@ -97,7 +101,7 @@ class Node:
         self.err = open(lab_.dir / "node.log", "w+")
         self.limit = 25 * lab.SLOW      # xmpp.js derives keys in JavaScript
         self.proc = subprocess.Popen(
-            ["node", "--no-warnings", "--input-type=module", "-e", BRIDGE + preamble], cwd=NPM, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            ["node", "--no-warnings", "--input-type=module", "-e", BRIDGE + preamble + LISTEN], cwd=NPM, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=self.err, text=True, env=dict(os.environ, NODE_EXTRA_CA_CERTS=str(ca.pem), LIMIT=str(1000 * self.limit)))
         self.answers = {}
         self.cond = threading.Condition()

@@ -132,10 +132,9 @@ class AfterRestart(MucCase):
         self.d.start()
         a = self.login(user)
         self.enter(a, r, "a")
-        got = [text(m) for m in a.seen if local(m) == "message" and m.get("from", "").startswith(r) and text(m)]
-        a.sync()
-        got = [text(m) for m in a.seen if local(m) == "message" and m.get("from", "").startswith(r) and text(m)]
-        self.assertEqual(got, ["w%d" % i for i in range(5)])
+        said = lambda: [text(m) for m in a.seen if local(m) == "message" and m.get("from", "").startswith(r) and text(m)]
+        lab.wait_until(lambda: a.sync() or len(said()) >= 5, text=lambda: "the history: %s" % said())
+        self.assertEqual(said(), ["w%d" % i for i in range(5)])
         self.assertEqual([text(m) for _, m in ask(a, r)[0]], ["w%d" % i for i in range(5)])
 
 
