@@ -11,11 +11,11 @@
 #include "store/store.h"
 
 enum store_move_kind {
-	MV_CONTACT = 0,  /* contact; keeps the request there may be */
-	MV_PENDING,      /* contact.jid asked with contact.pending_stanza; keeps the item there may be */
-	MV_MESSAGE,      /* value waits since <when> */
-	MV_SETTING,      /* key, value */
-	MV_NODE,         /* key = name, value = configuration */
+	MV_CONTACT = 0, /* contact; keeps the request there may be */
+	MV_PENDING, /* contact.jid asked with contact.pending_stanza; keeps the item there may be */
+	MV_MESSAGE, /* value waits since <when> */
+	MV_SETTING, /* key, value */
+	MV_NODE,    /* key = name, value = configuration */
 	MV_NODE_DEFAULT, /* the same, unless there is one of that name */
 	MV_PUBSUB,       /* ps: one verb */
 	MV_ITEM_DEFAULT, /* ps: PS_ITEM_SET, unless there is one of that id */
@@ -32,10 +32,11 @@ struct store_move_part {
 	};
 };
 struct store_move {
-	struct store_account account; /* verifiers are taken at the end; without any it keeps those it has */
-	bool begin;                   /* make it */
-	bool replace;                 /* ... and take away the one of that name first */
-	bool end;                     /* that was all: it may be used */
+	struct store_account
+		account; /* verifiers are taken at the end; without any it keeps those it has */
+	bool begin;      /* make it */
+	bool replace;    /* ... and take away the one of that name first */
+	bool end;        /* that was all: it may be used */
 	const struct store_move_part *parts;
 	size_t n;
 };

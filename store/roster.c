@@ -39,13 +39,12 @@ static int
 load_account(struct get_op *o, struct store_db *db, int64_t *id)
 {
 	sqlite3_stmt *q;
-	int rc = store_db_query(
-		db, &o->op.err, &q,
-		"SELECT id, disabled, roster_ver,"
-		" (SELECT count(*) FROM messages WHERE account = accounts.id),"
-		" EXISTS (SELECT 1 FROM ps_nodes WHERE owner = ?1), login IS NULL"
-		" FROM accounts WHERE jid = ?1",
-		SV(sv_text(o->jid)));
+	int rc = store_db_query(db, &o->op.err, &q,
+				"SELECT id, disabled, roster_ver,"
+				" (SELECT count(*) FROM messages WHERE account = accounts.id),"
+				" EXISTS (SELECT 1 FROM ps_nodes WHERE owner = ?1), login IS NULL"
+				" FROM accounts WHERE jid = ?1",
+				SV(sv_text(o->jid)));
 
 	if (rc < 0 || (rc = store_db_next(db, &o->op.err, q)) <= 0)
 		return rc;

@@ -404,7 +404,8 @@ xmpp_user_set_data(struct xmpp_user *u, enum xmpp_user_slot slot, void *data)
 	struct xmpp_user_ext *ext = ext_of(u);
 
 	ext->data[slot] = data;
-	if (data != NULL) /* a module that clears its slot while it is told of the end is not told again */
+	if (data !=
+	    NULL) /* a module that clears its slot while it is told of the end is not told again */
 		ext->told = true;
 }
 
