@@ -246,15 +246,32 @@ gw_workers_stop(struct gw *gw)
 	return calm;
 }
 
+/* What the workers asked the store comes back to their loops: those stay until nothing is on its way.  In a start that
+ * failed nobody has waited for it. */
+static void
+await_store(struct gw *gw)
+{
+	struct store_stats stats = { 0 };
+	uint64_t end = td_mono_ms() + SETTLE_MS;
+
+	do {
+		for (unsigned i = 0; i < gw->n_workers; i++)
+			if (gw->workers[i] != NULL) /* blocks for a tick at most */
+				td_loop_turn(gw->workers[i]->loop, stats.queue > 0);
+		if (gw->store != NULL)
+			store_get_stats(gw->store, &stats);
+	} while (stats.queue > 0 && td_mono_ms() < end);
+}
+
 void
 gw_workers_free(struct gw *gw)
 {
+	await_store(gw);
 	for (unsigned i = 0; i < gw->n_workers; i++) {
 		struct gw_worker *w = gw->workers[i];
 
 		if (w == NULL)
 			continue;
-		td_loop_turn(w->loop, false); /* what came after the last turn */
 		gw_bridge_worker_fini(w);
 		gw_proxy65_fini(w);
 		xmpp_env_free(w->env);
