@@ -387,7 +387,9 @@ class Entering(Case):
 
     def test_7_2_13_history(self):
         room, o, a = self.hall("a")
-        ids = [self.say(o, room, "one"), self.say(a, room, "two")]
+        ids = [self.say(o, room, "one")]
+        self.hear(a, "one")
+        ids.append(self.say(a, room, "two"))
         self.calm(room, o, a)
         c = self.person(2)
         self.join(c, room, "c")
