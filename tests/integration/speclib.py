@@ -91,6 +91,19 @@ class SpecCase(case.ServerCase):
             "".join("<group>%s</group>" % xmppc.escape(g) for g in groups)))
         self.assertResult(r)
 
+    def subscribe(self, a, k, sub):
+        """The session <a> and the contact <k> come to the subscription <sub> ("to", "from" or "both"), step by step."""
+        if sub in ("to", "both"):
+            a.presence("subscribe", k.jid)
+            k.wait(type_="subscribe")
+            k.presence(a.bare, "subscribed")
+            a.wait(is_("presence", type_="subscribed", from_=k.jid))
+        if sub in ("from", "both"):
+            k.presence(a.bare, "subscribe")
+            a.wait(is_("presence", type_="subscribe", from_=k.jid))
+            a.presence("subscribed", k.jid)
+            k.wait(type_="subscribed")
+
 
 def pushes(stanzas):
     """The items of the roster pushes among <stanzas>."""

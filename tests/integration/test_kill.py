@@ -128,12 +128,23 @@ class Publisher(Writer):
             (self.published if what == "publish" else self.retracted).append(id_)
 
 
-class Owner(Writer):
-    """The room's name and people's affiliations, one request after another."""
+class Setter(Writer):
+    """One request after another; .state: what each thing may be now, one value once that was acknowledged."""
 
     def __init__(self, conn, prefix, state):
         super().__init__(conn)
         self.prefix, self.state = prefix, state
+
+    def set(self, key, value, payload, to=None):
+        self.state[key] = [self.state.get(key, [None])[0], value]     # before, or this
+        e = self.conn.iq("set", payload, to, timeout=60)
+        if e.get("type") != "result":
+            raise AssertionError(xmppc.show(e))
+        self.state[key] = [value]
+
+
+class Owner(Setter):
+    """The room's name and people's affiliations."""
 
     def go(self):
         i = 0
@@ -141,21 +152,12 @@ class Owner(Writer):
             i += 1
             name, who = "%s-%d" % (self.prefix, i), "p%d@elsewhere.test" % (i % 7)
             rank = ("member", "outcast", "admin", "none")[i % 4]
-            for key, value, ns, payload in (("name", name, muclab.OWNER, muclab.config(roomname=name)),
-                                            (who, rank, muclab.ADMIN, "<item jid='%s' affiliation='%s'/>" % (who, rank))):
-                self.state[key] = [self.state.get(key, [None])[0], value]     # before, or this
-                e = self.conn.iq("set", "<query xmlns='%s'>%s</query>" % (ns, payload), ROOM, timeout=60)
-                if e.get("type") != "result":
-                    raise AssertionError(xmppc.show(e))
-                self.state[key] = [value]
+            self.set("name", name, "<query xmlns='%s'>%s</query>" % (muclab.OWNER, muclab.config(roomname=name)), ROOM)
+            self.set(who, rank, "<query xmlns='%s'><item jid='%s' affiliation='%s'/></query>" % (muclab.ADMIN, who, rank), ROOM)
 
 
-class Contacts(Writer):
+class Contacts(Setter):
     """Roster items made, renamed and removed."""
-
-    def __init__(self, conn, prefix, state):
-        super().__init__(conn)
-        self.prefix, self.state = prefix, state
 
     def go(self):
         i = 0
@@ -163,33 +165,20 @@ class Contacts(Writer):
             i += 1
             jid = "c%d@elsewhere.test" % (i % 11)
             name = None if i % 3 == 0 and self.state.get(jid, [None])[0] else "%s-%d" % (self.prefix, i)
-            self.state[jid] = [self.state.get(jid, [None])[0], name]
-            e = self.conn.iq("set", "<query xmlns='%s'><item jid='%s' %s/></query>" % (
-                xmppc.ROSTER, jid, "name='%s'" % name if name else "subscription='remove'"), timeout=60)
-            if e.get("type") != "result":
-                raise AssertionError(xmppc.show(e))
-            self.state[jid] = [name]
+            self.set(jid, name, "<query xmlns='%s'><item jid='%s' %s/></query>" % (
+                xmppc.ROSTER, jid, "name='%s'" % name if name else "subscription='remove'"))
 
 
-class Settings(Writer):
+class Settings(Setter):
     """A private note and the block list."""
-
-    def __init__(self, conn, prefix, state):
-        super().__init__(conn)
-        self.prefix, self.state = prefix, state
 
     def go(self):
         i = 0
         while True:
             i += 1
             note, who, how = "%s-%d" % (self.prefix, i), "b%d@elsewhere.test" % (i % 5), ("block", "unblock")[i // 5 % 2]
-            for key, value, payload in (("note", note, "<query xmlns='jabber:iq:private'><n xmlns='t:n'>%s</n></query>" % note),
-                                        (who, how, "<%s xmlns='urn:xmpp:blocking'><item jid='%s'/></%s>" % (how, who, how))):
-                self.state[key] = [self.state.get(key, [None])[0], value]
-                e = self.conn.iq("set", payload, timeout=60)
-                if e.get("type") != "result":
-                    raise AssertionError(xmppc.show(e))
-                self.state[key] = [value]
+            self.set("note", note, "<query xmlns='jabber:iq:private'><n xmlns='t:n'>%s</n></query>" % note)
+            self.set(who, how, "<%s xmlns='urn:xmpp:blocking'><item jid='%s'/></%s>" % (how, who, how))
 
 
 class Reader(Writer):

@@ -18,16 +18,7 @@ class Presence(SpecCase):
     def related(self, state, user=None, **kw):
         """A session whose roster has a contact on the other domain with subscription <state>."""
         a, k = self.interested(user, **kw), self.contact()
-        if state in ("to", "both"):
-            a.presence("subscribe", k.jid)
-            k.wait(type_="subscribe")
-            k.presence(a.bare, "subscribed")
-            a.wait(is_("presence", type_="subscribed", from_=k.jid))
-        if state in ("from", "both"):
-            k.presence(a.bare, "subscribe")
-            a.wait(is_("presence", type_="subscribe", from_=k.jid))
-            a.presence("subscribed", k.jid)
-            k.wait(type_="subscribed")
+        self.subscribe(a, k, state)
         if state == "none":
             self.add(a, k.jid)
         k.settle(a)

@@ -31,16 +31,7 @@ class Tables(SpecCase):
         sub, ask, pending = STATES[state]
         if sub is not None:
             self.add(a, k.jid, "K", ["G"])
-        if sub in ("to", "both"):
-            a.presence("subscribe", k.jid)
-            k.wait(type_="subscribe")
-            k.presence(a.bare, "subscribed")
-            a.wait(is_("presence", type_="subscribed", from_=k.jid))
-        if sub in ("from", "both"):
-            k.presence(a.bare, "subscribe")
-            a.wait(is_("presence", type_="subscribe", from_=k.jid))
-            a.presence("subscribed", k.jid)
-            k.wait(type_="subscribed")
+        self.subscribe(a, k, sub)
         if ask:
             a.presence("subscribe", k.jid)
             k.wait(type_="subscribe")
