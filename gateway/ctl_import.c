@@ -74,21 +74,6 @@ struct import {
 
 /* ---- verifiers ---- */
 
-static void
-add_creds(struct td_buf *b, const char *mech, const struct store_scram *k)
-{
-	td_buf_addf(b,
-		    "<scram-credentials xmlns='" NS_PIE_SCRAM "' mechanism='%s'><iter-count>%u"
-		    "</iter-count><salt>",
-		    mech, k->iterations);
-	td_buf_add_base64(b, k->salt, k->salt_len);
-	td_buf_addz(b, "</salt><server-key>");
-	td_buf_add_base64(b, k->server_key, k->key_len);
-	td_buf_addz(b, "</server-key><stored-key>");
-	td_buf_add_base64(b, k->stored_key, k->key_len);
-	td_buf_addz(b, "</stored-key></scram-credentials>");
-}
-
 struct hashing {
 	struct request *r;
 	unsigned rounds;
@@ -111,8 +96,8 @@ hash_some(void *arg)
 			a->bad = "the password is empty, too long or has forbidden characters";
 			continue;
 		}
-		add_creds(&a->creds, "SCRAM-SHA-1", &sha1);
-		add_creds(&a->creds, "SCRAM-SHA-256", &sha256);
+		move_add_verifier(&a->creds, "SCRAM-SHA-1", &sha1);
+		move_add_verifier(&a->creds, "SCRAM-SHA-256", &sha256);
 		td_wipe(&sha1, sizeof(sha1));
 		td_wipe(&sha256, sizeof(sha256));
 	}

@@ -260,19 +260,6 @@ drop_blanks(struct xmpp_node *n)
 	}
 }
 
-/* An XML declaration is no part of what a stream may carry; texts from elsewhere have one. */
-static struct td_str
-skip_declaration(struct td_str s)
-{
-	const char *end;
-
-	s = td_str_trim(s);
-	if (!td_str_starts(s, "<?xml "))
-		return s;
-	end = memmem(s.p, s.len, "?>", 2);
-	return end != NULL ? td_str_trim(td_str(end + 2, s.len - (size_t)(end + 2 - s.p))) : s;
-}
-
 /* xml.parsexml(text [, keep_blanks]) -> document, or nil, error */
 static int
 x_parsexml(lua_State *L)
@@ -288,7 +275,7 @@ x_parsexml(lua_State *L)
 	tlua_ext_add(L, 16 * s.len); /* "<a/>" makes a node of four bytes */
 	tlua_ext_sub(tlua_of(L), 16 * s.len);
 	tr = new_tree(L, h);
-	tr->root = xmpp_xml_parse(tr->arena, skip_declaration(s), NULL, &why);
+	tr->root = xmpp_xml_parse(tr->arena, xmpp_xml_skip_declaration(td_str_trim(s)), NULL, &why);
 	tree_charge(L, tr);
 	if (tr->root == NULL) {
 		lua_pushnil(L);

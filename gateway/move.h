@@ -24,6 +24,10 @@
 #define NS_PIE_SCRAM NS_PIE "#scram"
 #define NS_PIE_MAM NS_PIE "#mam"
 
+/* <scram-credentials/>, or nothing when there is no such verifier.  tandemctl's, too. */
+struct store_scram;
+void move_add_verifier(struct td_buf *b, const char *mechanism, const struct store_scram *k);
+
 void ctl_account_load(struct ctl_request *r);
 void ctl_account_dump(struct ctl_request *r);
 #endif

@@ -105,32 +105,7 @@ next_stage(struct walk *w)
 	go_on(w);
 }
 
-static void
-add_attr(struct td_buf *b, const char *name, struct td_str value)
-{
-	td_buf_addf(b, " %s='", name);
-	td_buf_add_xml(b, value);
-	td_buf_addc(b, '\'');
-}
-
 /* ---- what is small ---- */
-
-static void
-add_verifier(struct td_buf *b, const char *mech, const struct store_scram *k)
-{
-	if (k->key_len == 0)
-		return;
-	td_buf_addf(b,
-		    "<scram-credentials xmlns='" NS_PIE_SCRAM "' mechanism='%s'><iter-count>%u"
-		    "</iter-count><salt>",
-		    mech, k->iterations);
-	td_buf_add_base64(b, k->salt, k->salt_len);
-	td_buf_addz(b, "</salt><server-key>");
-	td_buf_add_base64(b, k->server_key, k->key_len);
-	td_buf_addz(b, "</server-key><stored-key>");
-	td_buf_add_base64(b, k->stored_key, k->key_len);
-	td_buf_addz(b, "</stored-key></scram-credentials>");
-}
 
 static void
 add_blocked(struct td_buf *b, struct td_str text)
@@ -145,7 +120,7 @@ add_blocked(struct td_buf *b, struct td_str text)
 
 		if (n > 0) {
 			td_buf_addz(b, "<item type='jid'");
-			add_attr(b, "value", td_str(text.p, n));
+			td_buf_add_attr(b, "value", td_str(text.p, n));
 			td_buf_addf(b, " action='deny' order='%u'/>", order++);
 		}
 		n += nl >= 0;
@@ -195,15 +170,15 @@ add_links(struct td_buf *b, const struct store_ps_link *l, size_t n, struct td_s
 			continue;
 		if (!open) {
 			td_buf_addf(b, "<%s", list);
-			add_attr(b, "node", node);
+			td_buf_add_attr(b, "node", node);
 			td_buf_addc(b, '>');
 		}
 		open = true;
 		td_buf_addf(b, "<%s", name);
-		add_attr(b, "jid", l[i].jid);
-		add_attr(b, name,
-			 td_cstr(affil ? ps_affiliation_name((enum ps_affiliation)l[i].state)
-				       : ps_state_name((enum ps_state)l[i].state)));
+		td_buf_add_attr(b, "jid", l[i].jid);
+		td_buf_add_attr(b, name,
+				td_cstr(affil ? ps_affiliation_name((enum ps_affiliation)l[i].state)
+					      : ps_state_name((enum ps_state)l[i].state)));
 		td_buf_addz(b, "/>");
 	}
 	if (open)
@@ -235,7 +210,7 @@ on_nodes(void *arg, const struct store_result *res, const struct store_ps_owner 
 		td_buf_addz(b, "<pubsub xmlns='" NS_PUBSUB_OWNER "'>");
 	for (size_t i = 0; i < o->n_nodes; i++) {
 		td_buf_addz(b, "<configure");
-		add_attr(b, "node", names[i]);
+		td_buf_add_attr(b, "node", names[i]);
 		td_buf_addc(b, '>');
 		ps_config_give(w->conf, w->domain, names[i], o->nodes[i].config, b);
 		td_buf_addz(b, "</configure>");
@@ -268,10 +243,10 @@ add_contact(struct td_buf *b, const struct store_contact *c)
 	static const char *const subs[] = { "none", "to", "from", "both" };
 
 	td_buf_addz(b, "<item");
-	add_attr(b, "jid", c->jid);
+	td_buf_add_attr(b, "jid", c->jid);
 	if (c->name.p != NULL)
-		add_attr(b, "name", c->name);
-	add_attr(b, "subscription", td_cstr(subs[c->sub]));
+		td_buf_add_attr(b, "name", c->name);
+	td_buf_add_attr(b, "subscription", td_cstr(subs[c->sub]));
 	if (c->flags & STORE_ROSTER_ASK)
 		td_buf_addz(b, " ask='subscribe'");
 	if (c->flags & STORE_ROSTER_APPROVED)
@@ -324,11 +299,11 @@ on_account(void *arg, const struct store_result *res, const struct store_account
 		return;
 	}
 	td_buf_addz(b, "<user");
-	add_attr(b, "name", td_str(w->jid.p, (size_t)at));
+	td_buf_add_attr(b, "name", td_str(w->jid.p, (size_t)at));
 	td_buf_addf(b, " xmlns:p='" NS_PROSODY "' p:created='%" PRIu64 "'%s>", acc->created,
 		    acc->disabled ? " p:disabled='true'" : "");
-	add_verifier(b, "SCRAM-SHA-1", &acc->sha1);
-	add_verifier(b, "SCRAM-SHA-256", &acc->sha256);
+	move_add_verifier(b, "SCRAM-SHA-1", &acc->sha1);
+	move_add_verifier(b, "SCRAM-SHA-256", &acc->sha256);
 	store_roster_get(w->r->gw->store, w->jid, w->r->gw->main_loop, on_roster, w);
 }
 
@@ -365,9 +340,9 @@ add_item(struct walk *w, const struct store_ps_item *it)
 	struct td_buf *b = &w->xml;
 
 	td_buf_addz(b, "<item");
-	add_attr(b, "id", it->id);
+	td_buf_add_attr(b, "id", it->id);
 	if (!td_str_eq(it->publisher, w->jid))
-		add_attr(b, "publisher", it->publisher);
+		td_buf_add_attr(b, "publisher", it->publisher);
 	td_buf_addc(b, '>');
 	td_buf_adds(b, it->payload);
 	td_buf_addz(b, "</item>");
@@ -385,7 +360,7 @@ on_items(void *arg, const struct store_result *res, const struct store_ps_items 
 	}
 	if (w->after.p == NULL) {
 		td_buf_addz(&w->xml, "<items");
-		add_attr(&w->xml, "node", w->nodes[w->at]);
+		td_buf_add_attr(&w->xml, "node", w->nodes[w->at]);
 		td_buf_addc(&w->xml, '>');
 	}
 	for (size_t i = 0; !gone && i < got->n; i++)

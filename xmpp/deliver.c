@@ -130,6 +130,10 @@ try_slot(struct xmpp_iq *iq, const struct iq_slot *slot, bool own)
 	}
 	if (iq->user != NULL && !iq->user->exists && !(f & IQ_ANY_ACCOUNT))
 		return XMPP_PASS;
+	if ((f & IQ_FROM_CLIENT) && !(iq->s->flags & XF_FROM_CLIENT)) {
+		xmpp_iq_error(iq, XE_FORBIDDEN, NULL);
+		return XMPP_DONE;
+	}
 	return slot->entry->handle(iq);
 }
 

@@ -110,16 +110,7 @@ xmpp_form_bool(const struct xmpp_form *f, const char *var, bool *out)
 {
 	struct td_str v = xmpp_form_value(f, var);
 
-	if (v.p == NULL)
-		return true;
-	v = td_str_trim(v);
-	if (td_str_eqc(v, "1") || td_str_eqc(v, "true"))
-		*out = true;
-	else if (td_str_eqc(v, "0") || td_str_eqc(v, "false"))
-		*out = false;
-	else
-		return false;
-	return true;
+	return v.p == NULL || xmpp_bool(td_str_trim(v), out);
 }
 
 bool
@@ -131,16 +122,6 @@ xmpp_form_int(const struct xmpp_form *f, const char *var, int64_t min, int64_t m
 }
 
 /* ---- writing ---- */
-
-static void
-add_attr(struct td_buf *out, const char *name, const char *value)
-{
-	if (value == NULL)
-		return;
-	td_buf_addf(out, " %s='", name);
-	td_buf_add_xml(out, td_cstr(value));
-	td_buf_addc(out, '\'');
-}
 
 static void
 add_text(struct td_buf *out, const char *name, struct td_str text)
@@ -171,9 +152,9 @@ static void
 open_field(struct td_buf *out, const char *type, const char *var, const char *label)
 {
 	td_buf_addz(out, "<field");
-	add_attr(out, "type", type);
-	add_attr(out, "var", var);
-	add_attr(out, "label", label);
+	td_buf_add_attr(out, "type", td_cstr(type));
+	td_buf_add_attr(out, "var", td_cstr(var));
+	td_buf_add_attr(out, "label", td_cstr(label));
 	td_buf_addc(out, '>');
 }
 
@@ -185,7 +166,7 @@ close_field(struct td_buf *out, const struct td_str *values, size_t n,
 		add_text(out, "value", values[i]);
 	for (; options != NULL && options->value != NULL; options++) {
 		td_buf_addz(out, "<option");
-		add_attr(out, "label", options->label);
+		td_buf_add_attr(out, "label", td_cstr(options->label));
 		td_buf_addc(out, '>');
 		add_text(out, "value", td_cstr(options->value));
 		td_buf_addz(out, "</option>");

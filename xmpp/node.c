@@ -107,6 +107,23 @@ xmpp_node_set_lang(struct td_arena *a, struct xmpp_node *n, struct td_str value)
 	set(a, n, "lang", NS_XML, value);
 }
 
+bool
+xmpp_bool(struct td_str v, bool *out)
+{
+	bool yes = xmpp_is_true(v);
+
+	if (!yes && !td_str_eqc(v, "0") && !td_str_eqc(v, "false"))
+		return false;
+	*out = yes;
+	return true;
+}
+
+bool
+xmpp_is_true(struct td_str v)
+{
+	return td_str_eqc(v, "1") || td_str_eqc(v, "true");
+}
+
 struct td_str
 xmpp_node_attr(const struct xmpp_node *n, const char *name)
 {

@@ -184,12 +184,6 @@ is_token(struct td_str mech)
 	return (xmpp_sasl_bit(mech) & SASL_M_HT) != 0;
 }
 
-static bool
-is_true(struct td_str v)
-{
-	return td_str_eqc(v, "true") || td_str_eqc(v, "1");
-}
-
 /* What XEP-0484 3.4 and 3.6 want beside the token; false: it must not be used so. */
 bool
 xmpp_sasl2_token(struct xmpp_c2s *c, struct xmpp_sasl *sasl)
@@ -204,7 +198,7 @@ xmpp_sasl2_token(struct xmpp_c2s *c, struct xmpp_sasl *sasl)
 	count = xmpp_node_attr(fast, "count");
 	t->store = c->env->store;
 	t->agent = s2->agent;
-	t->forget = is_true(xmpp_node_attr(fast, "invalidate"));
+	t->forget = xmpp_is_true(xmpp_node_attr(fast, "invalidate"));
 	return count.p == NULL || td_str_to_i64(count, 1, INT64_MAX, &t->count);
 }
 

@@ -848,6 +848,17 @@ xmpp_reader_take_rest(struct xmpp_reader *r, struct td_buf *out)
 
 /* ---- one element from memory ---- */
 
+struct td_str
+xmpp_xml_skip_declaration(struct td_str s)
+{
+	const char *end;
+
+	if (!td_str_starts(s, "<?xml "))
+		return s;
+	end = memmem(s.p, s.len, "?>", 2);
+	return end == NULL ? s : td_str_trim(td_str(end + 2, s.len - (size_t)(end + 2 - s.p)));
+}
+
 struct xmpp_node *
 xmpp_xml_parse(struct td_arena *a, struct td_str text, const char *default_ns, const char **why)
 {

@@ -38,6 +38,10 @@ void xmpp_node_append(struct xmpp_node *parent, struct xmpp_node *child);
 void xmpp_node_unlink(struct xmpp_node *n);
 /* Set (or remove: value.p == NULL) an attribute without namespace; copies the value. */
 void xmpp_node_set(struct td_arena *a, struct xmpp_node *n, const char *name, struct td_str value);
+/* A boolean of XML Schema: "true", "1", "false" or "0"; false: it is none, and *out as it was. */
+bool xmpp_bool(struct td_str v, bool *out);
+/* "true" or "1"? */
+bool xmpp_is_true(struct td_str v);
 /* TD_STR_NULL when absent. */
 struct td_str xmpp_node_attr(const struct xmpp_node *n, const char *name);
 struct td_str xmpp_node_lang(const struct xmpp_node *n); /* its own xml:lang */
@@ -58,6 +62,8 @@ void xmpp_node_write_attrs(struct td_buf *out, const struct xmpp_attr *at,
 /* Serialise only the children of <n>. */
 void xmpp_node_write_children(struct td_buf *out, const struct xmpp_node *n,
 			      const char *inherited_ns);
+/* Without the XML declaration, and the blanks behind it, that a stream may not carry but a text may. */
+struct td_str xmpp_xml_skip_declaration(struct td_str s);
 /* Parse one element from memory (Lua, stored stanzas): restricted XML as on a stream, depth
  * at most 100.  <default_ns> applies when the text declares none.  NULL + *why (may be NULL) on failure. */
 struct xmpp_node *xmpp_xml_parse(struct td_arena *a, struct td_str text, const char *default_ns,

@@ -222,6 +222,15 @@ unsigned xmpp_owner(const struct xmpp_env *env, struct td_str bare);
 void xmpp_deliver(struct xmpp_env *env, struct xmpp_stanza *s);
 /* <s> for one of our domains itself; any worker.  Takes the reference. */
 void xmpp_deliver_server(struct xmpp_env *env, struct xmpp_stanza *s);
+struct xmpp_iq_entry;
+struct xmpp_iq;
+/* A service_deliver of a service that is one address and a list of requests (ended by one without a namespace; of
+ * their flags IQ_GET, IQ_SET and IQ_FROM_CLIENT count).  The rest goes to xmpp_deliver_server.  Takes <s>. */
+void xmpp_service_serve(struct xmpp_env *env, struct xmpp_stanza *s,
+			const struct xmpp_iq_entry *requests);
+/* disco#info with <content> in its query, for a service without nodes; disco#items without any. */
+int xmpp_service_info(struct xmpp_iq *iq, struct td_str content);
+int xmpp_service_no_items(struct xmpp_iq *iq);
 /* Seal and hand to the host's router. Takes the reference. */
 void xmpp_route(struct xmpp_env *env, struct xmpp_stanza *s);
 /* Answer <s> with an error if it may be answered (routes it). Does not take <s>. */
@@ -427,7 +436,8 @@ enum {
 
 #define IQ_ANY_ACCOUNT \
 	0x20u /* also for accounts that do not exist: what strangers get is the handler's */
-#define IQ_TO_ROOM 0x40u /* of scripts: to a room's bare JID */
+#define IQ_TO_ROOM 0x40u     /* of scripts: to a room's bare JID */
+#define IQ_FROM_CLIENT 0x80u /* only from who is signed in here; others get forbidden */
 
 struct xmpp_iq {
 	struct xmpp_env *env;

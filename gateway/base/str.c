@@ -414,6 +414,16 @@ add_xml_char(struct td_buf *b, uint32_t cp, const char *raw, size_t n)
 }
 
 void
+td_buf_add_attr(struct td_buf *b, const char *name, struct td_str value)
+{
+	if (value.p == NULL)
+		return;
+	td_buf_addf(b, " %s='", name);
+	td_buf_add_xml(b, value);
+	td_buf_addc(b, '\'');
+}
+
+void
 td_buf_add_xml(struct td_buf *b, struct td_str s)
 {
 	size_t run = 0;

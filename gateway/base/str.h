@@ -125,6 +125,8 @@ td_buf_str(const struct td_buf *b)
 /* Append <s> with & < > " ' replaced by entities; code points XML 1.0 forbids
  * become U+FFFD.  Safe in text and in attribute values. */
 void td_buf_add_xml(struct td_buf *b, struct td_str s);
+/* An XML attribute with a blank before it; none when value.p is NULL. */
+void td_buf_add_attr(struct td_buf *b, const char *name, struct td_str value);
 /* Append <s> as a JSON string with its quotes. */
 void td_buf_add_json(struct td_buf *b, struct td_str s);
 void td_buf_add_hex(struct td_buf *b, const void *p, size_t n);

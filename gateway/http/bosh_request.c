@@ -97,12 +97,6 @@ gw_bosh_refuse(struct gw_bosh_request *r, const char *condition, bool legacy)
 
 /* ---- requests ---- */
 
-static bool
-is_true(struct td_str s)
-{
-	return td_str_eqc(s, "true") || td_str_eqc(s, "1");
-}
-
 /* What the session wants to know of <body/>; false: it is none. */
 static bool
 parse(struct gw_bosh_request *r, struct td_str text)
@@ -110,14 +104,7 @@ parse(struct gw_bosh_request *r, struct td_str text)
 	const struct xmpp_node *n;
 	const char *why = NULL;
 
-	if (td_str_starts(text, "<?xml ")) {
-		const char *end = memmem(text.p, text.len, "?>", 2);
-
-		if (end == NULL)
-			return false;
-		text = td_str_trim(td_str(end + 2, text.len - (size_t)(end + 2 - text.p)));
-	}
-	n = r->body = xmpp_xml_parse(r->arena, text, NULL, &why);
+	n = r->body = xmpp_xml_parse(r->arena, xmpp_xml_skip_declaration(text), NULL, &why);
 	if (n == NULL || !xmpp_node_is(n, NS_BOSH, "body"))
 		return false;
 	r->sid = xmpp_node_attr(n, "sid");
@@ -126,7 +113,7 @@ parse(struct gw_bosh_request *r, struct td_str text)
 	r->rid = gw_bosh_int(n, "rid", -1);
 	r->pause = gw_bosh_int(n, "pause", -1);
 	r->terminate = td_str_eqc(xmpp_node_attr(n, "type"), "terminate");
-	r->restart = is_true(gw_bosh_xattr(n, "restart"));
+	r->restart = xmpp_is_true(gw_bosh_xattr(n, "restart"));
 	r->empty = xmpp_node_child(n, NULL, NULL) == NULL && !r->terminate && !r->restart &&
 		   r->pause < 0;
 	return r->rid >= 0 && r->key.len <= MAX_KEY && r->newkey.len <= MAX_KEY;

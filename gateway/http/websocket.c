@@ -194,22 +194,11 @@ is_close(struct td_str text)
 	return yes;
 }
 
-/* An XML declaration is not recommended (RFC 7395 3.3.3), so it may be there. */
-static struct td_str
-skip_declaration(struct td_str s)
-{
-	const char *end;
-
-	if (!td_str_starts(s, "<?xml "))
-		return s;
-	end = memmem(s.p, s.len, "?>", 2);
-	return end == NULL ? s : td_str_trim(td_str(end + 2, s.len - (size_t)(end + 2 - s.p)));
-}
-
 static void
 take(struct gw_ws *ws, const char *p, size_t len)
 {
-	struct td_str text = skip_declaration(td_str(p, len));
+	/* a declaration is not recommended (RFC 7395 3.3.3), so it may be there */
+	struct td_str text = xmpp_xml_skip_declaration(td_str(p, len));
 	struct gw_element e;
 	bool header = xmpp_c2s_at_header(ws->c2s);
 

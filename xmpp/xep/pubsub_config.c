@@ -143,17 +143,6 @@ parse_word(const struct xmpp_form_option *words, struct td_str v, uint8_t *out)
 }
 
 static bool
-parse_bool(struct td_str v, bool *out)
-{
-	bool yes = td_str_eqc(v, "1") || td_str_eqc(v, "true");
-
-	if (!yes && !td_str_eqc(v, "0") && !td_str_eqc(v, "false"))
-		return false;
-	*out = yes;
-	return true;
-}
-
-static bool
 parse_int(const struct option *o, struct td_str v, int64_t *out)
 {
 	if (td_str_eqc(v, "max")) {
@@ -182,7 +171,7 @@ set_values(struct td_arena *a, const struct option *o, const struct td_str *valu
 	struct td_buf b = { 0 };
 
 	switch (o->kind) {
-	case K_BOOL: return parse_bool(td_str_trim(v), bool_at(c, o));
+	case K_BOOL: return xmpp_bool(td_str_trim(v), bool_at(c, o));
 	case K_WORD: return parse_word(o->words, td_str_trim(v), word_at(c, o));
 	case K_INT: return parse_int(o, td_str_trim(v), int_at(c, o));
 	case K_TEXT:

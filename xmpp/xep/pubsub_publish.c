@@ -336,8 +336,7 @@ ps_do_retract(struct ps_req *r)
 	struct td_str notify = xmpp_node_attr(r->what, "notify");
 	enum ps_affiliation af = ps_affiliation(r->node, &r->s->from);
 	const struct xmpp_node *item = xmpp_node_child(r->what, NULL, "item");
-	bool tell = td_str_eqc(notify, "1") || td_str_eqc(notify, "true") ||
-		    (notify.p == NULL && r->node->cfg.notify_retract);
+	bool tell = xmpp_is_true(notify) || (notify.p == NULL && r->node->cfg.notify_retract);
 	struct td_buf event = { 0 };
 	struct ps_change *c;
 	size_t n = 0;

@@ -33,12 +33,6 @@ is_one_of(struct td_str type, const char *const *words)
 static const char *const sent_to[] = { "to", "cc", "bcc", NULL };
 static const char *const others[] = { "replyto", "replyroom", "noreply", "ofrom", NULL };
 
-static bool
-is_true(struct td_str s)
-{
-	return td_str_eqc(s, "true") || td_str_eqc(s, "1");
-}
-
 /* Note one address: 0, or the error (as -1 - enum xmpp_error). */
 static int
 add(struct list *l, const struct xmpp_node *n)
@@ -51,7 +45,7 @@ add(struct list *l, const struct xmpp_node *n)
 	if ((jid.p != NULL && uri.p != NULL) ||
 	    (!is_one_of(type, sent_to) && !is_one_of(type, others)))
 		return -1 - XE_BAD_REQUEST;
-	if (!is_one_of(type, sent_to) || is_true(xmpp_node_attr(n, "delivered")))
+	if (!is_one_of(type, sent_to) || xmpp_is_true(xmpp_node_attr(n, "delivered")))
 		return 0;
 	if (++l->n > l->max)
 		return -1 - XE_NOT_ACCEPTABLE;

@@ -13,22 +13,11 @@
 static int
 disco_info(struct xmpp_iq *iq)
 {
-	if (xmpp_node_attr(iq->payload, "node").len > 0)
-		xmpp_iq_error(iq, XE_ITEM_NOT_FOUND, NULL);
-	else
-		xmpp_iq_result(iq, TD_STR("<query xmlns='" NS_DISCO_INFO "'>"
-					  "<identity category='proxy' type='bytestreams' "
-					  "name='File transfer'/><feature var='" NS_DISCO_INFO
-					  "'/><feature var='" NS_DISCO_ITEMS
-					  "'/><feature var='" NS_BYTESTREAMS "'/></query>"));
-	return XMPP_DONE;
-}
-
-static int
-disco_items(struct xmpp_iq *iq)
-{
-	xmpp_iq_result(iq, TD_STR("<query xmlns='" NS_DISCO_ITEMS "'/>"));
-	return XMPP_DONE;
+	return xmpp_service_info(
+		iq, TD_STR("<identity category='proxy' type='bytestreams' name='File transfer'/>"
+			   "<feature var='" NS_DISCO_INFO "'/>"
+			   "<feature var='" NS_DISCO_ITEMS "'/>"
+			   "<feature var='" NS_BYTESTREAMS "'/>"));
 }
 
 static int
@@ -94,43 +83,18 @@ activate_set(struct xmpp_iq *iq)
 	return XMPP_DONE;
 }
 
-static const struct {
-	const char *ns;
-	enum xmpp_type type;
-	bool ours; /* for users of this server */
-	int (*handle)(struct xmpp_iq *iq);
-} requests[] = {
-	{ NS_DISCO_INFO, XT_GET, false, disco_info },
-	{ NS_DISCO_ITEMS, XT_GET, false, disco_items },
-	{ NS_BYTESTREAMS, XT_GET, true, address_get },
-	{ NS_BYTESTREAMS, XT_SET, true, activate_set },
+static const struct xmpp_iq_entry requests[] = {
+	{ NS_DISCO_INFO, "query", IQ_GET, disco_info },
+	{ NS_DISCO_ITEMS, "query", IQ_GET, xmpp_service_no_items },
+	{ NS_BYTESTREAMS, "query", IQ_GET | IQ_FROM_CLIENT, address_get },
+	{ NS_BYTESTREAMS, "query", IQ_SET | IQ_FROM_CLIENT, activate_set },
+	{ 0 },
 };
 
 static void
 proxy_deliver(struct xmpp_env *env, struct xmpp_stanza *s)
 {
-	struct xmpp_iq iq = { .env = env, .s = s };
-
-	if (s->kind == XK_IQ && s->to.local.p == NULL && s->to.resource.p == NULL)
-		iq.payload = xmpp_stanza_payload(s);
-	for (size_t i = 0; iq.payload != NULL && i < sizeof(requests) / sizeof(requests[0]); i++) {
-		if (s->type != requests[i].type ||
-		    !xmpp_node_is(iq.payload, requests[i].ns, "query"))
-			continue;
-		if (requests[i].ours && !(s->flags & XF_FROM_CLIENT))
-			xmpp_iq_error(&iq, XE_FORBIDDEN, NULL);
-		else
-			(void)requests[i].handle(&iq);
-		xmpp_stanza_unref(&s);
-		return;
-	}
-	if (s->to.local.p == NULL) {
-		xmpp_deliver_server(env, s);
-		return;
-	}
-	if (s->kind != XK_PRESENCE)
-		xmpp_bounce(env, s, XE_ITEM_NOT_FOUND, NULL);
-	xmpp_stanza_unref(&s);
+	xmpp_service_serve(env, s, requests);
 }
 
 const struct xmpp_module xep_0065_bytestreams = {

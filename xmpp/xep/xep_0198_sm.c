@@ -515,7 +515,7 @@ enable(struct xmpp_session *sess, const struct xmpp_node *n, struct td_buf *out)
 	sm->expire.fire = on_expire;
 	sess->sm = sm;
 	td_buf_addz(out, "<enabled xmlns='" NS_SM "'");
-	if (td_str_eqc(resume, "true") || td_str_eqc(resume, "1")) {
+	if (xmpp_is_true(resume)) {
 		td_random_id(sm->id, sizeof(sm->id) - 1);
 		sm->resume_s = resume_time(sess, xmpp_node_attr(n, "max"));
 		td_buf_addf(out, " id='%s' resume='true' max='%u'", sm->id, sm->resume_s);

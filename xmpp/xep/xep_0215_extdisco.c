@@ -61,11 +61,8 @@ read_service(struct xmpp_env *env, const struct conf_scope *s)
 static void
 add_attr(struct td_buf *b, const char *name, struct td_str value)
 {
-	if (value.len == 0)
-		return;
-	td_buf_addf(b, " %s='", name);
-	td_buf_add_xml(b, value);
-	td_buf_addc(b, '\'');
+	if (value.len > 0)
+		td_buf_add_attr(b, name, value);
 }
 
 static void
@@ -113,16 +110,6 @@ write_service(const struct service *sv, struct td_str user, struct td_buf *b)
 	td_buf_addz(b, "/>");
 }
 
-/* Credentials cost the operator money: for users of this server. */
-static bool
-is_ours(struct xmpp_iq *iq)
-{
-	if (iq->s->flags & XF_FROM_CLIENT)
-		return true;
-	xmpp_iq_error(iq, XE_FORBIDDEN, NULL);
-	return false;
-}
-
 static int
 services_get(struct xmpp_iq *iq)
 {
@@ -130,8 +117,6 @@ services_get(struct xmpp_iq *iq)
 	const struct conf_scope *s = NULL;
 	struct td_buf b = { 0 };
 
-	if (!is_ours(iq))
-		return XMPP_DONE;
 	td_buf_addz(&b, "<services xmlns='" NS_EXTDISCO "'");
 	add_attr(&b, "type", type);
 	td_buf_addc(&b, '>');
@@ -169,8 +154,6 @@ credentials_get(struct xmpp_iq *iq)
 	struct td_buf b = { 0 };
 	size_t found = 0;
 
-	if (!is_ours(iq))
-		return XMPP_DONE;
 	if (want == NULL || xmpp_node_attr(want, "host").len == 0 ||
 	    xmpp_node_attr(want, "type").len == 0) {
 		xmpp_iq_error(iq, XE_BAD_REQUEST, NULL);
@@ -198,9 +181,10 @@ credentials_get(struct xmpp_iq *iq)
 
 static const char *const extdisco_features[] = { NS_EXTDISCO, NULL };
 
+/* Credentials cost the operator money: for users of this server. */
 static const struct xmpp_iq_entry extdisco_iqs[] = {
-	{ NS_EXTDISCO, "services", IQ_GET | IQ_TO_HOST, services_get },
-	{ NS_EXTDISCO, "credentials", IQ_GET | IQ_TO_HOST, credentials_get },
+	{ NS_EXTDISCO, "services", IQ_GET | IQ_TO_HOST | IQ_FROM_CLIENT, services_get },
+	{ NS_EXTDISCO, "credentials", IQ_GET | IQ_TO_HOST | IQ_FROM_CLIENT, credentials_get },
 	{ 0 },
 };
 

@@ -44,22 +44,11 @@ answer(struct xmpp_iq *iq, struct td_str jid)
 	td_arena_free(a);
 }
 
-static bool
-is_ours(struct xmpp_iq *iq)
-{
-	if (iq->s->flags & XF_FROM_CLIENT)
-		return true;
-	xmpp_iq_error(iq, XE_FORBIDDEN, NULL);
-	return false;
-}
-
 static int
 validate(struct xmpp_iq *iq)
 {
 	const struct xmpp_node *n = xmpp_node_child(iq->payload, NS_JIDPREP, "maybe-jid");
 
-	if (!is_ours(iq))
-		return XMPP_DONE;
 	if (n == NULL)
 		xmpp_iq_error(iq, XE_BAD_REQUEST, NULL);
 	else
@@ -73,8 +62,6 @@ validate_base64(struct xmpp_iq *iq)
 	const struct xmpp_node *n = xmpp_node_child(iq->payload, NS_JIDPREP, "base64-maybe-jid");
 	struct td_buf b = { 0 };
 
-	if (!is_ours(iq))
-		return XMPP_DONE;
 	if (n == NULL || td_base64_decode(td_str_trim(xmpp_node_text(iq->s->arena, n)), &b) < 0)
 		xmpp_iq_error(iq, XE_BAD_REQUEST, NULL);
 	else
@@ -86,8 +73,9 @@ validate_base64(struct xmpp_iq *iq)
 static const char *const jidprep_features[] = { NS_JIDPREP, NS_JIDPREP_BASE64, NULL };
 
 static const struct xmpp_iq_entry jidprep_iqs[] = {
-	{ NS_JIDPREP, "jid-validate-request", IQ_GET | IQ_TO_HOST, validate },
-	{ NS_JIDPREP, "jid-validate-base64-request", IQ_GET | IQ_TO_HOST, validate_base64 },
+	{ NS_JIDPREP, "jid-validate-request", IQ_GET | IQ_TO_HOST | IQ_FROM_CLIENT, validate },
+	{ NS_JIDPREP, "jid-validate-base64-request", IQ_GET | IQ_TO_HOST | IQ_FROM_CLIENT,
+	  validate_base64 },
 	{ 0 },
 };
 

@@ -23,12 +23,6 @@ struct bookmark {
 
 /* ---- reading and writing ---- */
 
-static bool
-is_true(struct td_str v)
-{
-	return td_str_eqc(v, "1") || td_str_eqc(v, "true");
-}
-
 static struct td_str
 child_text(struct td_arena *a, const struct xmpp_node *n, const char *name)
 {
@@ -55,7 +49,7 @@ read_conference(struct td_arena *a, const struct xmpp_node *n)
 		.name = xmpp_node_attr(n, "name"),
 		.nick = child_text(a, n, "nick"),
 		.password = child_text(a, n, "password"),
-		.autojoin = is_true(xmpp_node_attr(n, "autojoin")),
+		.autojoin = xmpp_is_true(xmpp_node_attr(n, "autojoin")),
 		.extensions = xmpp_node_child(n, NS_BOOKMARKS, "extensions"),
 	};
 }
