@@ -139,8 +139,8 @@ struct ps_node {
 	struct td_map affils; /* bare JID -> struct ps_affil */
 	struct td_map
 		trusted; /* a service: bare JIDs that the owners' rosters let in, as last asked; key = malloc */
-	LIST_HEAD(ps_subs, ps_sub) subs;
-	unsigned n_subs;
+	LIST_HEAD(ps_subs, ps_sub) subs; /* the newest first; */
+	struct td_map subs_by_jid;       /* the same, to be found */
 };
 /* An address of another server that has told a PEP host its capabilities. */
 struct ps_peer {

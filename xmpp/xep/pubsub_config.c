@@ -510,7 +510,7 @@ ps_config_metadata(const struct ps_node *n, struct td_buf *out)
 	if (n_publishers > 0)
 		xmpp_form_add(out, "jid-multi", "pubsub#publisher", NULL, publishers, n_publishers,
 			      NULL);
-	xmpp_form_add_int(out, "text-single", "pubsub#num_subscribers", NULL, n->n_subs);
+	xmpp_form_add_int(out, "text-single", "pubsub#num_subscribers", NULL, n->subs_by_jid.len);
 	xmpp_form_close(out);
 }
 

@@ -200,11 +200,11 @@ ps_notify(struct ps_node *n, struct td_str xml)
 
 	if (!n->cfg.deliver_notifications)
 		return;
-	if (n->gone || n->n_subs == 0 || !ps_needs_trust(n)) {
+	if (n->gone || n->subs_by_jid.len == 0 || !ps_needs_trust(n)) {
 		notify(n, xml);
 		return;
 	}
-	bares = td_alloc(n->n_subs * sizeof(*bares));
+	bares = td_alloc(n->subs_by_jid.len * sizeof(*bares));
 	LIST_FOREACH(s, &n->subs, link)
 	bares[count++] = xmpp_jid_view(s->jid).bare;
 	copy = td_zalloc(sizeof(*copy));

@@ -88,6 +88,7 @@ ps_node_unref(struct ps_node **np)
 		free(af);
 	td_map_fini(&n->affils);
 	ps_trust_clear(n);
+	td_map_fini(&n->subs_by_jid);
 	while ((s = LIST_FIRST(&n->subs)) != NULL) {
 		LIST_REMOVE(s, link);
 		free(s);
@@ -172,12 +173,7 @@ ps_node_set_affiliation(struct ps_node *n, struct td_str bare, enum ps_affiliati
 struct ps_sub *
 ps_node_sub(const struct ps_node *n, struct td_str jid)
 {
-	struct ps_sub *s;
-
-	LIST_FOREACH(s, &n->subs, link)
-	if (td_str_eq(s->jid, jid))
-		return s;
-	return NULL;
+	return td_map_find(&n->subs_by_jid, jid);
 }
 
 struct ps_sub *
@@ -188,7 +184,7 @@ ps_node_set_sub(struct ps_node *n, struct td_str jid, enum ps_state state)
 	if (state == PSS_NONE) {
 		if (s != NULL) {
 			LIST_REMOVE(s, link);
-			n->n_subs--;
+			(void)td_map_del(&n->subs_by_jid, s->jid);
 			free(s);
 		}
 		return NULL;
@@ -203,7 +199,7 @@ ps_node_set_sub(struct ps_node *n, struct td_str jid, enum ps_state state)
 		s->deliver = true;
 		s->shows = 0xff;
 		LIST_INSERT_HEAD(&n->subs, s, link);
-		n->n_subs++;
+		(void)td_map_set(&n->subs_by_jid, s->jid, s);
 	}
 	s->state = (uint8_t)state;
 	return s;

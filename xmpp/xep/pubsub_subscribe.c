@@ -268,7 +268,7 @@ may_subscribe(struct ps_req *r, const struct ps_sub *s)
 		return false;
 	}
 	if (s == NULL &&
-	    r->node->n_subs >= (uint64_t)ps_limit(r->host, "pubsub_max_subscriptions")) {
+	    r->node->subs_by_jid.len >= (uint64_t)ps_limit(r->host, "pubsub_max_subscriptions")) {
 		ps_error_as(r, XE_POLICY_VIOLATION, "wait", "too-many-subscriptions");
 		return false;
 	}
@@ -574,7 +574,8 @@ ps_owner_set_subscriptions(struct ps_req *r)
 			ps_error(r, XE_NOT_ACCEPTABLE, NULL);
 			return;
 		}
-	if (r->node->n_subs + n > (uint64_t)ps_limit(r->host, "pubsub_max_subscriptions") + 1) {
+	if (r->node->subs_by_jid.len + n >
+	    (uint64_t)ps_limit(r->host, "pubsub_max_subscriptions") + 1) {
 		ps_error_as(r, XE_POLICY_VIOLATION, "wait", "too-many-subscriptions");
 		return;
 	}
