@@ -1,6 +1,5 @@
 /* pubsub_subscribe - what a subscriber asks: subscribe, unsubscribe, options, lists of its own (XEP-0060 5.6, 5.7, 6);
  * and the owner's list of subscribers (8.8). */
-#include <stdio.h>
 #include <stdlib.h>
 #include "gateway/base/err.h"
 #include "xmpp/im.h"
@@ -35,28 +34,6 @@ options_form(struct td_buf *b, const struct ps_sub *s, enum xmpp_form_kind kind)
 	xmpp_form_add1(b, "text-single", "pubsub#expire", "When the subscription ends",
 		       s->expire > 0 ? td_cstr(stamp) : TD_STR_NULL);
 	xmpp_form_close(b);
-}
-
-/* "2026-11-23T17:40:01Z", fraction allowed, to wall ms; false: it is none. */
-static bool
-parse_stamp(struct td_str s, uint64_t *out)
-{
-	static const int days[] = { 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334 };
-	char buf[40];
-	int y, mo, d, h, mi, sec, used = 0;
-	int64_t t;
-
-	(void)snprintf(buf, sizeof(buf), "%.*s", TD_STR_ARG(s));
-	if (sscanf(buf, "%4d-%2d-%2dT%2d:%2d:%2d%n", &y, &mo, &d, &h, &mi, &sec, &used) != 6 ||
-	    used == 0 || y < 1970 || y > 9999 || mo < 1 || mo > 12 || d < 1 || d > 31 || h < 0 ||
-	    h > 23 || mi < 0 || mi > 59 || sec < 0 || sec > 60 || buf[strlen(buf) - 1] != 'Z')
-		return false;
-	t = (int64_t)(y - 1970) * 365 + (y - 1969) / 4 - (y - 1901) / 100 + (y - 1601) / 400;
-	t += days[mo - 1] + (d - 1);
-	if (mo > 2 && ((y % 4 == 0 && y % 100 != 0) || y % 400 == 0))
-		t++;
-	*out = (uint64_t)(((t * 24 + h) * 60 + mi) * 60 + sec) * 1000;
-	return true;
 }
 
 static bool
@@ -100,7 +77,7 @@ options_apply(struct td_arena *a, const struct xmpp_node *x, struct ps_sub *s)
 		return false;
 	v = xmpp_form_value(&f, "pubsub#expire");
 	if (v.len > 0 && !td_str_eqc(v, "presence") &&
-	    (!parse_stamp(v, &expire) || expire <= td_wall_ms()))
+	    (!td_stamp_parse(v, &expire) || expire <= td_wall_ms()))
 		return false;
 	s->deliver = deliver;
 	s->shows = shows;
