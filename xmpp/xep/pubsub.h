@@ -52,7 +52,8 @@ enum ps_itemreply {
 	PSR_PUBLISHER,
 	PSR_NONE
 };
-#define PS_MAX (-1) /* the word "max": as many, or as long, as the server allows */
+#define PS_NAME_MAX 1023u /* bytes of a node's or an item's name */
+#define PS_MAX (-1)       /* the word "max": as many, or as long, as the server allows */
 
 /* A node's configuration; the texts live in the arena of the node (or of whoever fills it in). */
 struct ps_config {
@@ -259,6 +260,16 @@ void ps_change_then(struct ps_change *c,
 /* The avatar's metadata are written because the vCard was: nothing is to follow from it. */
 void ps_change_quiet(struct ps_change *c);
 void ps_change_commit(struct ps_change *c);
+
+/* ---- pubsub_owner.c ---- */
+
+/* May the asker make the node r->name, and is there room?  False when answered with an error, or not to be answered. */
+bool ps_may_make_node(struct ps_req *r);
+/* Make it: the asker is its owner. */
+struct ps_node *ps_change_make_node(struct ps_change *c, const struct ps_req *r, struct td_str name,
+				    const struct ps_config *cfg);
+/* Store the configuration it has in memory: <verb> is PS_NODE_ADD or PS_NODE_SET. */
+void ps_change_node_config(struct ps_change *c, enum store_ps_verb verb, const struct ps_node *n);
 
 /* ---- pubsub_event.c ---- */
 

@@ -5,7 +5,6 @@
 #include "xmpp/xep/pubsub.h"
 
 #define FORM_CONFIG NS_PUBSUB "#node_config"
-#define NAME_MAX_BYTES 1023u
 
 /* The form below <parent>, of the right type: 1; none, or an empty one: 0; answered with an error: -1. */
 static int
@@ -23,8 +22,8 @@ read_form(struct ps_req *r, const struct xmpp_node *parent, struct xmpp_form *f)
 	return 1;
 }
 
-static void
-add_node_verb(struct ps_change *c, enum store_ps_verb verb, struct ps_node *n)
+void
+ps_change_node_config(struct ps_change *c, enum store_ps_verb verb, const struct ps_node *n)
 {
 	struct td_buf b = { 0 };
 
@@ -37,7 +36,7 @@ add_node_verb(struct ps_change *c, enum store_ps_verb verb, struct ps_node *n)
 }
 
 static void
-add_affiliation(struct ps_change *c, struct ps_node *n, struct td_str bare, enum ps_affiliation a)
+set_affiliation(struct ps_change *c, struct ps_node *n, struct td_str bare, enum ps_affiliation a)
 {
 	ps_node_set_affiliation(n, bare, a);
 	ps_change_add(c, &(struct store_ps_change){ .verb = PS_AFFILIATION,
@@ -48,8 +47,8 @@ add_affiliation(struct ps_change *c, struct ps_node *n, struct td_str bare, enum
 
 /* ---- create (8.1) ---- */
 
-static bool
-may_create(struct ps_req *r)
+bool
+ps_may_make_node(struct ps_req *r)
 {
 	if (!ps_may_create(r->host, &r->s->from)) {
 		if (ps_is_stranger(r->host, &r->s->from))
@@ -62,8 +61,7 @@ may_create(struct ps_req *r)
 		ps_error(r, XE_CONFLICT, NULL);
 		return false;
 	}
-	if (r->name.len > NAME_MAX_BYTES ||
-	    td_str_eqc(xmpp_node_attr(r->what, "type"), "collection")) {
+	if (r->name.len > PS_NAME_MAX) {
 		ps_error(r, XE_NOT_ACCEPTABLE, NULL);
 		return false;
 	}
@@ -74,6 +72,18 @@ may_create(struct ps_req *r)
 	return true;
 }
 
+struct ps_node *
+ps_change_make_node(struct ps_change *c, const struct ps_req *r, struct td_str name,
+		    const struct ps_config *cfg)
+{
+	struct ps_node *n = ps_node_add(r->host, name, cfg);
+
+	ps_change_node_config(c, PS_NODE_ADD, n);
+	if (!r->host->pep)
+		set_affiliation(c, n, r->s->from.bare, PSF_OWNER);
+	return n;
+}
+
 void
 ps_do_create(struct ps_req *r)
 {
@@ -81,15 +91,18 @@ ps_do_create(struct ps_req *r)
 	struct xmpp_form f;
 	struct ps_config cfg;
 	struct ps_change *c;
-	struct ps_node *n;
 	struct td_buf b = { 0 };
 	const char *why;
 	const struct xmpp_node *conf = xmpp_node_child(r->pubsub, NULL, "configure");
 	char made[25];
 	int form;
 
-	if (!may_create(r))
+	if (!ps_may_make_node(r))
 		return;
+	if (td_str_eqc(xmpp_node_attr(r->what, "type"), "collection")) {
+		ps_error(r, XE_NOT_ACCEPTABLE, NULL);
+		return;
+	}
 	if (name.len == 0) { /* an instant node (8.1.2) */
 		td_random_id(made, 24);
 		name = td_cstr(made);
@@ -109,10 +122,7 @@ ps_do_create(struct ps_req *r)
 		return;
 	}
 	c = ps_change_new(r->host, r->s);
-	n = ps_node_add(r->host, name, &cfg);
-	add_node_verb(c, PS_NODE_ADD, n);
-	if (!r->host->pep)
-		add_affiliation(c, n, r->s->from.bare, PSF_OWNER);
+	(void)ps_change_make_node(c, r, name, &cfg);
 	if (r->name.len == 0) {
 		td_buf_addz(&b, "<pubsub xmlns='" NS_PUBSUB "'><create node='");
 		td_buf_add_xml(&b, name);
@@ -225,7 +235,7 @@ ps_set_config(struct ps_req *r)
 	}
 	c = ps_change_new(r->host, r->s);
 	ps_node_set_config(r->node, &cfg);
-	add_node_verb(c, PS_NODE_SET, r->node);
+	ps_change_node_config(c, PS_NODE_SET, r->node);
 	shrink(c, r->node);
 	if (cfg.notify_config)
 		config_event(c, r->node);
@@ -382,7 +392,7 @@ change_affiliation(struct ps_change *c, struct ps_node *n, struct td_str bare,
 	struct xmpp_jid who = xmpp_jid_view(bare);
 	struct td_buf b = { 0 };
 
-	add_affiliation(c, n, bare, to);
+	set_affiliation(c, n, bare, to);
 	td_buf_addz(&b, "<pubsub xmlns='" NS_PUBSUB "'><affiliations node='");
 	td_buf_add_xml(&b, n->name);
 	td_buf_addz(&b, "'>");

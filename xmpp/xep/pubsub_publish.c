@@ -4,7 +4,6 @@
 #include "xmpp/rsm.h"
 #include "xmpp/xep/pubsub.h"
 
-#define NAME_MAX_BYTES 1023u
 #define ITEMS_PER_PUBLISH 1000u
 #define IDS_MAX 1000u
 
@@ -16,19 +15,13 @@ ps_change_node(struct ps_change *c, struct td_str name)
 	struct ps_host *h = ((struct ps_call *)c)->host;
 	struct ps_node *n = ps_node_find(h, name);
 	struct ps_config cfg;
-	struct td_buf b = { 0 };
 
 	if (n != NULL)
 		return n;
 	ps_config_default(h, name, &cfg);
 	cfg.creator = h->jid;
-	ps_config_write(&cfg, &b);
 	n = ps_node_add(h, name, &cfg);
-	ps_change_add(c, &(struct store_ps_change){
-				 .verb = PS_NODE_ADD,
-				 .node = n->name,
-				 .value = td_arena_str(ps_change_arena(c), td_buf_str(&b)) });
-	td_buf_fini(&b);
+	ps_change_node_config(c, PS_NODE_ADD, n);
 	return n;
 }
 
@@ -146,7 +139,7 @@ read_item(struct publish *p, const struct ps_config *cfg, const struct xmpp_node
 		ps_error(r, XE_BAD_REQUEST, "invalid-payload");
 		return false;
 	}
-	if (id.len > NAME_MAX_BYTES) {
+	if (id.len > PS_NAME_MAX) {
 		ps_error(r, XE_NOT_ACCEPTABLE, NULL);
 		return false;
 	}
@@ -227,21 +220,8 @@ auto_create(struct publish *p, struct ps_config *cfg)
 	struct ps_req *r = p->r;
 	const char *why;
 
-	if (!ps_may_create(r->host, &r->s->from)) {
-		if (ps_is_stranger(r->host, &r->s->from))
-			r->verdict = XMPP_PASS;
-		else
-			ps_error(r, XE_FORBIDDEN, NULL);
+	if (!ps_may_make_node(r))
 		return false;
-	}
-	if (r->name.len > NAME_MAX_BYTES) {
-		ps_error(r, XE_NOT_ACCEPTABLE, NULL);
-		return false;
-	}
-	if (r->host->nodes.len >= (uint64_t)ps_limit(r->host, "pubsub_max_nodes")) {
-		ps_error(r, XE_RESOURCE_CONSTRAINT, "max-nodes-exceeded");
-		return false;
-	}
 	ps_config_default(r->host, r->name, cfg);
 	cfg->creator = r->s->from.bare;
 	if (p->has_options &&
@@ -250,28 +230,6 @@ auto_create(struct publish *p, struct ps_config *cfg)
 		return false;
 	}
 	return true;
-}
-
-static struct ps_node *
-make_node(struct ps_change *c, struct ps_req *r, const struct ps_config *cfg)
-{
-	struct td_arena *a = ps_change_arena(c);
-	struct ps_node *n = ps_node_add(r->host, r->name, cfg);
-	struct td_buf b = { 0 };
-
-	ps_config_write(cfg, &b);
-	ps_change_add(c, &(struct store_ps_change){ .verb = PS_NODE_ADD,
-						    .node = n->name,
-						    .value = td_arena_str(a, td_buf_str(&b)) });
-	if (!r->host->pep) {
-		ps_node_set_affiliation(n, r->s->from.bare, PSF_OWNER);
-		ps_change_add(c, &(struct store_ps_change){ .verb = PS_AFFILIATION,
-							    .node = n->name,
-							    .key = td_arena_str(a, r->s->from.bare),
-							    .n = PSF_OWNER });
-	}
-	td_buf_fini(&b);
-	return n;
 }
 
 static void
@@ -321,7 +279,7 @@ ps_do_publish(struct ps_req *r)
 		return;
 	c = ps_change_new(r->host, r->s);
 	if (n == NULL)
-		n = make_node(c, r, &cfg);
+		n = ps_change_make_node(c, r, r->name, &cfg);
 	publish_result(c, &p);
 	ps_change_publish(c, n, p.items, p.n, r->s->from.bare);
 	r->verdict = XMPP_LATER;
