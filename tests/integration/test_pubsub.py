@@ -427,6 +427,23 @@ class Lasting(lab.Case):
         d.terminate()
 
 
+    def test_less_room_than_configured(self):
+        extra = 'domain "pubsub.lab.test" { XMPP_Role = "server" service = "pubsub" pubsub_max_items = %d }'
+        d = self.lab.daemon(lab.token("d"), accounts=["alice"], milter=False, extra=extra % 20)
+        a = xmppc.login(d.c2s_port, "alice")
+        for n, full in (("keeps", "reject"), ("drops", "discard-oldest")):
+            self.assertEqual(ps.create(a, n, SERVICE, {"max_items": "4", "publish_node_full": full}).get("type"), "result")
+            for i in "12":
+                ps.publish(a, n, i, to=SERVICE)
+        d.write_config(d.conf.read_text().replace("pubsub_max_items = 20", "pubsub_max_items = 2"))
+        d.ctl("config", "reload")
+        self.assertEqual(ps.condition(ps.publish(a, "keeps", "3", to=SERVICE)), "node-full")
+        self.assertEqual(ps.item_ids(ps.items(a, "keeps", SERVICE)), ["1", "2"])
+        ps.publish(a, "drops", "3", to=SERVICE)
+        self.assertEqual(ps.item_ids(ps.items(a, "drops", SERVICE)), ["2", "3"])
+        d.terminate()
+
+
 class ServerInfo(lab.Case):
     def test_opt_in(self):
         extra = 'domain "pubsub.lab.test" { XMPP_Role = "server" service = "pubsub" }'

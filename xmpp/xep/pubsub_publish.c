@@ -25,19 +25,25 @@ ps_change_node(struct ps_change *c, struct td_str name)
 	return n;
 }
 
+/* How many items it keeps: what it was configured for may have been allowed once. */
+static int64_t
+keeps(const struct ps_node *n)
+{
+	int64_t limit = ps_limit(n->host, "pubsub_max_items");
+
+	return n->cfg.max_items == PS_MAX || n->cfg.max_items > limit ? limit : n->cfg.max_items;
+}
+
 /* After items were set: no more than may be. */
 static void
 trim(struct ps_change *c, struct ps_node *n)
 {
-	int64_t limit = ps_limit(n->host, "pubsub_max_items");
-	int64_t max =
-		n->cfg.max_items == PS_MAX || n->cfg.max_items > limit ? limit : n->cfg.max_items;
-
 	if (n->cfg.item_expire > 0)
 		ps_change_add(c, &(struct store_ps_change){ .verb = PS_EXPIRE,
 							    .node = n->name,
 							    .n = (int64_t)ps_since(n) });
-	ps_change_add(c, &(struct store_ps_change){ .verb = PS_KEEP, .node = n->name, .n = max });
+	ps_change_add(c,
+		      &(struct store_ps_change){ .verb = PS_KEEP, .node = n->name, .n = keeps(n) });
 }
 
 static void
@@ -58,14 +64,10 @@ ps_change_publish(struct ps_change *c, struct ps_node *n, const struct ps_own_it
 	open_items(&event, n->name);
 	for (size_t i = 0; i < count; i++) {
 		if (n->cfg.persist && n->cfg.node_full == 2)
-			ps_change_add(c,
-				      &(struct store_ps_change){
-					      .verb = PS_ROOM,
-					      .node = n->name,
-					      .key = items[i].id,
-					      .n = n->cfg.max_items == PS_MAX
-							   ? ps_limit(n->host, "pubsub_max_items")
-							   : n->cfg.max_items });
+			ps_change_add(c, &(struct store_ps_change){ .verb = PS_ROOM,
+								    .node = n->name,
+								    .key = items[i].id,
+								    .n = keeps(n) });
 		if (n->cfg.persist)
 			ps_change_add(c, &(struct store_ps_change){
 						 .verb = PS_ITEM_SET,
