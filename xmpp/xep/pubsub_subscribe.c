@@ -9,14 +9,17 @@
 
 /* ---- options of a subscription (6.3) ---- */
 
+#define N_SHOWS 5u
+/* Bit i of ps_sub.shows is row i. */
+static const struct xmpp_form_option shows[N_SHOWS + 1] = {
+	{ "away", "Away" },        { "chat", "Free for chat" }, { "dnd", "Do not disturb" },
+	{ "online", "Available" }, { "xa", "Extended away" },   { NULL, NULL }
+};
+
 static void
 options_form(struct td_buf *b, const struct ps_sub *s, enum xmpp_form_kind kind)
 {
-	static const struct xmpp_form_option shows[] = {
-		{ "away", "Away" },        { "chat", "Free for chat" }, { "dnd", "Do not disturb" },
-		{ "online", "Available" }, { "xa", "Extended away" },   { NULL, NULL }
-	};
-	struct td_str values[5];
+	struct td_str values[N_SHOWS];
 	size_t n = 0;
 	char stamp[32];
 
@@ -24,7 +27,7 @@ options_form(struct td_buf *b, const struct ps_sub *s, enum xmpp_form_kind kind)
 	xmpp_form_add_bool(b, "pubsub#deliver", "Receive notifications", s->deliver);
 	xmpp_form_add_bool(b, "pubsub#digest", "Receive digests", false);
 	xmpp_form_add_bool(b, "pubsub#include_body", "Receive a message body", false);
-	for (unsigned i = 0; i < 5; i++)
+	for (unsigned i = 0; i < N_SHOWS; i++)
 		if (s->shows & (1u << i))
 			values[n++] = td_cstr(shows[i].value);
 	xmpp_form_add(b, "list-multi", "pubsub#show-values", "Presence to be notified in", values,
@@ -39,7 +42,6 @@ options_form(struct td_buf *b, const struct ps_sub *s, enum xmpp_form_kind kind)
 static bool
 read_shows(const struct xmpp_form *f, uint8_t *out)
 {
-	static const char *const names[] = { "away", "chat", "dnd", "online", "xa" };
 	const struct xmpp_form_field *field = xmpp_form_field(f, "pubsub#show-values");
 	uint8_t bits = 0;
 
@@ -48,9 +50,9 @@ read_shows(const struct xmpp_form *f, uint8_t *out)
 	for (size_t i = 0; i < field->n; i++) {
 		unsigned k = 0;
 
-		while (k < 5 && !td_str_eqc(field->values[i], names[k]))
+		while (k < N_SHOWS && !td_str_eqc(field->values[i], shows[k].value))
 			k++;
-		if (k == 5)
+		if (k == N_SHOWS)
 			return false;
 		bits |= (uint8_t)(1u << k);
 	}
@@ -65,7 +67,7 @@ options_apply(struct td_arena *a, const struct xmpp_node *x, struct ps_sub *s)
 	struct xmpp_form f;
 	bool digest = false, body = false, deliver = s->deliver;
 	uint64_t expire = s->expire;
-	uint8_t shows = s->shows;
+	uint8_t wanted = s->shows;
 	struct td_str v;
 
 	if (xmpp_form_read(a, x, &f) < 0 || f.kind != FORM_SUBMIT ||
@@ -73,23 +75,27 @@ options_apply(struct td_arena *a, const struct xmpp_node *x, struct ps_sub *s)
 	    !xmpp_form_bool(&f, "pubsub#deliver", &deliver) ||
 	    !xmpp_form_bool(&f, "pubsub#digest", &digest) ||
 	    !xmpp_form_bool(&f, "pubsub#include_body", &body) || digest || body ||
-	    !read_shows(&f, &shows))
+	    !read_shows(&f, &wanted))
 		return false;
 	v = xmpp_form_value(&f, "pubsub#expire");
 	if (v.len > 0 && !td_str_eqc(v, "presence") &&
 	    (!td_stamp_parse(v, &expire) || expire <= td_wall_ms()))
 		return false;
 	s->deliver = deliver;
-	s->shows = shows;
+	s->shows = wanted;
 	s->expire = v.p != NULL && v.len == 0 ? 0 : expire;
 	return true;
 }
 
 /* ---- shared ---- */
 
-/* The jid='' of a request: the sender's own, bare or of any of its resources.  False when answered with an error. */
+static const struct ps_refusal invalid_jid = { XE_BAD_REQUEST, "invalid-jid" };
+static const struct ps_refusal not_yours = { XE_FORBIDDEN, NULL };
+
+/* The jid='' of a request: the sender's own, bare or of any of its resources.  False when answered with an error, that about
+ * somebody else's being <foreign>. */
 static bool
-own_jid(struct ps_req *r, struct xmpp_jid *out)
+own_jid(struct ps_req *r, struct ps_refusal foreign, struct xmpp_jid *out)
 {
 	struct td_str v = xmpp_node_attr(r->what, "jid");
 
@@ -97,8 +103,12 @@ own_jid(struct ps_req *r, struct xmpp_jid *out)
 		ps_error(r, XE_BAD_REQUEST, "jid-required");
 		return false;
 	}
-	if (xmpp_jid_parse(r->a, v, out, NULL) < 0 || !td_str_eq(out->bare, r->s->from.bare)) {
-		ps_error(r, XE_BAD_REQUEST, "invalid-jid");
+	if (xmpp_jid_parse(r->a, v, out, NULL) < 0) {
+		ps_error(r, invalid_jid.e, invalid_jid.condition);
+		return false;
+	}
+	if (!td_str_eq(out->bare, r->s->from.bare)) {
+		ps_error(r, foreign.e, foreign.condition);
 		return false;
 	}
 	return true;
@@ -264,7 +274,7 @@ ps_do_subscribe(struct ps_req *r)
 	struct ps_refusal why;
 	bool pending, fresh;
 
-	if (!own_jid(r, &jid))
+	if (!own_jid(r, invalid_jid, &jid)) /* 6.1.3.1 */
 		return;
 	s = ps_node_sub(r->node, jid.full);
 	fresh = s == NULL;
@@ -308,14 +318,8 @@ ps_do_unsubscribe(struct ps_req *r)
 	struct ps_change *c;
 	struct xmpp_jid jid;
 	struct td_buf b = { 0 };
-	struct td_str v = xmpp_node_attr(r->what, "jid");
 
-	if (v.len > 0 && xmpp_jid_parse(r->a, v, &jid, NULL) == 0 &&
-	    !td_str_eq(jid.bare, r->s->from.bare)) {
-		ps_error(r, XE_FORBIDDEN, NULL);
-		return;
-	}
-	if (!own_jid(r, &jid))
+	if (!own_jid(r, not_yours, &jid))
 		return;
 	if (ps_node_sub(r->node, jid.full) == NULL) {
 		ps_error_as(r, XE_UNEXPECTED_REQUEST, "cancel", "not-subscribed");
@@ -340,15 +344,9 @@ static struct ps_sub *
 own_sub(struct ps_req *r)
 {
 	struct xmpp_jid jid;
-	struct td_str v = xmpp_node_attr(r->what, "jid");
 	struct ps_sub *s;
 
-	if (v.len > 0 && xmpp_jid_parse(r->a, v, &jid, NULL) == 0 &&
-	    !td_str_eq(jid.bare, r->s->from.bare)) {
-		ps_error(r, XE_FORBIDDEN, NULL);
-		return NULL;
-	}
-	if (!own_jid(r, &jid))
+	if (!own_jid(r, not_yours, &jid))
 		return NULL;
 	s = ps_node_sub(r->node, jid.full);
 	if (s == NULL)
