@@ -427,6 +427,16 @@ class Lasting(lab.Case):
         d.terminate()
 
 
+    def test_admins_make_nodes(self):
+        """Addresses in the configuration are prepared."""
+        d = self.lab.daemon(lab.token("d"), accounts=["élise", "bob"], milter=False, extra="""
+domain "pubsub.lab.test" { XMPP_Role = "server" service = "pubsub" node_create = "admins" admins = ( "Élise@lab.test" ) }""")
+        a, b = (xmppc.login(d.c2s_port, n) for n in ("élise", "bob"))
+        self.assertEqual(ps.create(b, "n", SERVICE).get("type"), "error")
+        self.assertEqual(ps.create(a, "n", SERVICE).get("type"), "result")
+        self.assertEqual(ps.publish(a, "m", "1", to=SERVICE).get("type"), "result")
+        d.terminate()
+
     def test_less_room_than_configured(self):
         extra = 'domain "pubsub.lab.test" { XMPP_Role = "server" service = "pubsub" pubsub_max_items = %d }'
         d = self.lab.daemon(lab.token("d"), accounts=["alice"], milter=False, extra=extra % 20)

@@ -11,6 +11,7 @@
 #include "conf/conf.h"
 #include "gateway/base/err.h"
 #include "xmpp/im.h"
+#include "xmpp/xep/xep_0050_adhoc.h"
 #include "xmpp/xep/xep_0115_caps.h"
 
 struct ps_waiter {
@@ -550,17 +551,14 @@ bool
 ps_may_create(const struct ps_host *h, const struct xmpp_jid *who)
 {
 	struct conf_at at = { .protocol = "xmpp", .domain = h->jid };
-	char bare[3072];
 	struct td_str create;
 
 	if (h->pep)
 		return td_str_eq(who->bare, h->jid);
 	if (who->local.p == NULL)
 		return false;
-	(void)snprintf(bare, sizeof(bare), "%.*s", TD_STR_ARG(who->bare));
 	create = conf_str(h->env->conf, &at, "node_create");
-	if (conf_list_has(h->env->conf, &at, "admins", bare) ||
-	    td_str_ieq(create, TD_STR("anyone")))
+	if (td_str_ieq(create, TD_STR("anyone")) || xmpp_is_admin(h->env, h->jid, who->bare))
 		return true;
 	return td_str_ieq(create, TD_STR("local")) &&
 	       h->env->host->domain(h->env, who->domain) == XD_LOCAL;
