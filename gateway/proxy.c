@@ -20,7 +20,7 @@ word(struct td_str *line, char out[64])
 	ptrdiff_t at = td_str_chr(*line, ' ');
 	size_t n = at < 0 ? line->len : (size_t)at;
 
-	if (n == 0 || n >= 64)
+	if (n == 0 || n >= 64 || memchr(line->p, '\0', n) != NULL)
 		return false;
 	memcpy(out, line->p, n);
 	out[n] = '\0';

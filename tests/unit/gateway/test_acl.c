@@ -93,6 +93,7 @@ static const struct {
 	H("\r\n\r\n", 0, NULL, 0),
 	H("PROXY TCP4 192.0.2.1 192.0.2.2 70000 5222\r\n", TD_E_INVAL, NULL, 0),
 	H("PROXY TCP4 2001:db8::1 192.0.2.2 1 5222\r\n", TD_E_INVAL, NULL, 0),
+	H("PROXY TCP4\0 192.0.2.1 192.0.2.2 1 5222\r\n", TD_E_INVAL, NULL, 0),
 	H("PROXY TCP4\r\n", TD_E_INVAL, NULL, 0),
 	H("PROXY \r\n", TD_E_INVAL, NULL, 0),
 	H("<stream:stream", TD_E_INVAL, NULL, 0),
