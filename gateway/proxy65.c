@@ -13,9 +13,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include <event2/event.h>
+#include "gateway/base/err.h"
+#include "gateway/socks.h"
 
-#define NAME_LEN 40u
-#define HEAD_MAX 262u /* the longest greeting or request */
+#define NAME_LEN GW_SOCKS_NAME
 #define HELLO_MS 30000u
 #define RATE_MS 100u /* how long a pair rests that is too fast */
 
@@ -37,7 +38,7 @@ struct leg { /* one connection */
 	struct td_timer timer; /* until the request is there */
 	enum leg_state state;
 	bool eof, shut; /* it sends no more; we told it so of the other */
-	unsigned char head[HEAD_MAX];
+	unsigned char head[GW_SOCKS_MAX];
 	size_t n_head;
 	struct td_buf out; /* it does not take yet */
 };
@@ -214,53 +215,29 @@ say(struct leg *l, const void *p, size_t n)
 	return false;
 }
 
-/* ---- SOCKS5 (RFC 1928) ---- */
+/* ---- SOCKS5 (socks.h) ---- */
 
-static void
-refuse(struct leg *l, unsigned char status)
+/* Send the answer to what was read; after a failure (n < 0) that was all.  -1: <l> is gone. */
+static int
+reply_to(struct leg *l, int n, const struct gw_socks_reply *r)
 {
-	const unsigned char reply[] = { 5, status, 0, 1, 0, 0, 0, 0, 0, 0 };
-
-	if (say(l, reply, sizeof(reply)))
+	if (r->n > 0 && !say(l, r->bytes, r->n))
+		return -1;
+	if (n < 0)
 		leg_close(l);
+	return n < 0 ? -1 : n;
 }
 
-/* Section 3: version, methods.  How many bytes it was; 0 = not all are there; -1 = closed. */
+/* How many bytes it was; 0 = not all are there; -1 = closed. */
 static int
 hello(struct leg *l)
 {
-	static const unsigned char ok[] = { 5, 0 }, no[] = { 5, 0xff };
-	size_t n = l->n_head < 2 ? 2 : 2u + l->head[1];
+	struct gw_socks_reply r;
+	int n = gw_socks_greeting(td_str((const char *)l->head, l->n_head), &r);
 
-	if (l->head[0] != 5) {
-		leg_close(l);
-		return -1;
-	}
-	if (l->n_head < n)
-		return 0;
-	if (memchr(l->head + 2, 0, n - 2) == NULL) { /* no method but "none" */
-		if (say(l, no, sizeof(no)))
-			leg_close(l);
-		return -1;
-	}
-	l->state = LG_REQUEST;
-	return say(l, ok, sizeof(ok)) ? (int)n : -1;
-}
-
-static bool
-read_name(const unsigned char *in, char out[NAME_LEN + 1])
-{
-	for (size_t i = 0; i < NAME_LEN; i++) {
-		char c = (char)in[i];
-
-		if (c >= 'A' && c <= 'F')
-			c = (char)(c + 32);
-		if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
-			return false;
-		out[i] = c;
-	}
-	out[NAME_LEN] = '\0';
-	return true;
+	if (n > 0)
+		l->state = LG_REQUEST;
+	return reply_to(l, n, &r);
 }
 
 /* The pair of that name with room for one more; NULL: it is complete. */
@@ -282,32 +259,26 @@ pair_for(struct door *d, const char *name)
 	return p;
 }
 
-/* Section 4, as XEP-0065 10.2 maps it.  As hello. */
+/* As hello. */
 static int
 request(struct leg *l)
 {
-	unsigned char reply[7 + NAME_LEN] = { 5, 0, 0, 3, NAME_LEN };
+	struct gw_socks_reply r;
 	char name[NAME_LEN + 1];
-	struct pair *p;
+	int n = gw_socks_request(td_str((const char *)l->head, l->n_head), name, &r);
+	struct pair *p = n > 0 ? pair_for(l->door, name) : NULL;
 
-	if (l->n_head < 5)
-		return 0;
-	if (l->head[0] != 5 || l->head[1] != 1 || l->head[3] != 3 || l->head[4] != NAME_LEN) {
-		refuse(l, l->head[1] != 1 ? 7 : 8);
-		return -1;
+	if (n > 0 && p == NULL) {
+		gw_socks_refuse(GW_SOCKS_REFUSED, &r);
+		n = TD_E_LIMIT;
 	}
-	if (l->n_head < 7 + NAME_LEN)
-		return 0;
-	if (!read_name(l->head + 5, name) || (p = pair_for(l->door, name)) == NULL) {
-		refuse(l, 2); /* not allowed */
-		return -1;
+	if (n > 0) {
+		p->leg[p->leg[0] != NULL] = l;
+		l->pair = p;
+		l->state = LG_WAIT;
+		td_timer_clear(l->door->w->loop, &l->timer);
 	}
-	memcpy(reply + 5, l->head + 5, NAME_LEN + 2);
-	p->leg[p->leg[0] != NULL] = l;
-	l->pair = p;
-	l->state = LG_WAIT;
-	td_timer_clear(l->door->w->loop, &l->timer);
-	return say(l, reply, sizeof(reply)) ? (int)(7 + NAME_LEN) : -1;
+	return reply_to(l, n, &r);
 }
 
 static void
