@@ -295,11 +295,14 @@ static int
 a_set(lua_State *L)
 {
 	struct xmpp_user *u = check_account(L);
-	struct td_buf *b = tlua_newbuf(L); /* 4 */
+	struct td_buf *b;
 	const char *key;
 	bool empty;
 
-	lua_settop(L, 4);
+	lua_settop(
+		L,
+		3); /* what a script gives too much must not take the buffer's place, nor that of what it left out */
+	b = tlua_newbuf(L); /* 4 */
 	(void)luaL_checkstring(L, 2);
 	if (!u->exists || u->anonymous) {
 		lua_pushboolean(L, 0);
@@ -328,12 +331,11 @@ a_set(lua_State *L)
 static void
 push_contact(lua_State *L, const struct xmpp_contact *c)
 {
-	static const char *const subs[] = { "none", "to", "from", "both" };
 
 	lua_createtable(L, 0, 3);
 	tlua_pushstr(L, c->name);
 	lua_setfield(L, -2, "name");
-	lua_pushstring(L, subs[c->sub & 3]);
+	lua_pushstring(L, store_sub_names[c->sub & 3]);
 	lua_setfield(L, -2, "subscription");
 	lua_createtable(L, c->n_groups, 0);
 	for (uint16_t i = 0; i < c->n_groups; i++) {

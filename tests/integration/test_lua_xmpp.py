@@ -204,6 +204,7 @@ tandem.register_iq(NS .. ":own", { to = "account", from = "own", type = "get", n
   local times = (a:get("times") or 0) + 1
   assert(a:set("times", times) and a:set("deep", { x = { 1, 2, "three\\0" } }))
   assert(a:get("deep").x[3] == "three\\0" and not pcall(a.set, a, "big", ("x"):rep(9000)))
+  assert(a:set("more", "x", "too much", {}, 5) and a:get("more") == "x" and a:set("more") and a:get("more") == nil)
   n:attr("times", tostring(times))
   n:attr("sessions", tostring(#a:sessions()))
   n:attr("session", iq.session and iq.session:jid():get() or "-")
