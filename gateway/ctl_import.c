@@ -122,9 +122,8 @@ hash_all(struct request *r, unsigned rounds)
 /* ---- telling ---- */
 
 static void
-say_at(struct import *im, const struct pie_place *at, struct td_str text)
+say_at(const struct pie_place *at, struct td_str text)
 {
-	(void)im;
 	fflush(stdout);
 	fprintf(stderr, "%s:%lu: %.*s\n", at->file, at->line, TD_STR_ARG(text));
 }
@@ -156,18 +155,22 @@ count(struct import *im, struct td_str name, uint64_t n)
 /* ---- requests ---- */
 
 static void
+account_clear(struct account *a)
+{
+	free(a->jid);
+	td_buf_fini(&a->body);
+	td_buf_fini(&a->creds);
+	if (a->password != NULL)
+		td_wipe(a->password, strlen(a->password));
+	free(a->password);
+	*a = (struct account){ 0 };
+}
+
+static void
 request_clear(struct request *r)
 {
-	for (size_t i = 0; i < r->n; i++) {
-		struct account *a = &r->a[i];
-
-		free(a->jid);
-		td_buf_fini(&a->body);
-		if (a->password != NULL)
-			td_wipe(a->password, strlen(a->password));
-		free(a->password);
-		td_buf_fini(&a->creds);
-	}
+	for (size_t i = 0; i < r->n; i++)
+		account_clear(&r->a[i]);
 	r->n = r->n_pieces = r->bytes = 0;
 }
 
@@ -210,7 +213,7 @@ cut_number(struct td_str *s, size_t *n)
 	ptrdiff_t blank = td_str_chr(*s, ' ');
 	int64_t v;
 
-	if (blank < 0 || !td_str_to_i64(td_str(s->p, (size_t)blank), 0, INT64_MAX, &v))
+	if (blank < 0 || !td_str_to_dec(td_str(s->p, (size_t)blank), 0, INT64_MAX, &v))
 		return false;
 	*n = (size_t)v;
 	*s = td_str(s->p + blank + 1, s->len - (size_t)blank - 1);
@@ -287,7 +290,7 @@ take_line(struct import *im, struct td_str line)
 	if (what == '!' && cut_number(&line, &n)) {
 		im->left_out++;
 		if (n < r->n_pieces)
-			say_at(im, &r->pieces[n], line);
+			say_at(&r->pieces[n], line);
 	} else if (what == '=' && cut_number(&line, &n) && n < r->n) {
 		char *text = td_strndup(line);
 
@@ -298,7 +301,7 @@ take_line(struct import *im, struct td_str line)
 		int64_t v;
 
 		if (blank > 0 &&
-		    td_str_to_i64(td_str(line.p + blank + 1, line.len - (size_t)blank - 1), 0,
+		    td_str_to_dec(td_str(line.p + blank + 1, line.len - (size_t)blank - 1), 0,
 				  INT64_MAX, &v))
 			count(im, td_str(line.p, (size_t)blank), (uint64_t)v);
 	}
@@ -322,14 +325,8 @@ take_answer(struct import *im)
 					      : td_str_trim(rest)));
 		im->dead = true;
 	}
-	while (status == 0 && rest.len > 0) {
-		ptrdiff_t nl = td_str_chr(rest, '\n');
-		size_t n = nl < 0 ? rest.len : (size_t)nl;
-
-		take_line(im, td_str(rest.p, n));
-		n += nl >= 0;
-		rest = td_str(rest.p + n, rest.len - n);
-	}
+	while (status == 0 && rest.len > 0)
+		take_line(im, td_str_cut(&rest, '\n'));
 	request_clear(&im->sent);
 	td_buf_fini(&b);
 }
@@ -389,18 +386,6 @@ is_full(const struct request *r)
 /* ---- documents ---- */
 
 static void
-user_clear(struct account *a)
-{
-	free(a->jid);
-	td_buf_fini(&a->body);
-	td_buf_fini(&a->creds);
-	if (a->password != NULL)
-		td_wipe(a->password, strlen(a->password));
-	free(a->password);
-	*a = (struct account){ 0 };
-}
-
-static void
 add_field(struct td_buf *b, const char *name, struct td_str value)
 {
 	td_buf_addf(b, "<%s>", name);
@@ -455,7 +440,7 @@ on_user(void *arg, const struct pie_user *u, const struct pie_place *at)
 	struct import *im = arg;
 	struct td_buf jid = { 0 };
 
-	user_clear(&im->user);
+	account_clear(&im->user);
 	free(im->gone);
 	im->gone = NULL;
 	im->n_creds = 0;
@@ -547,7 +532,7 @@ on_user_end(void *arg, bool whole)
 					: "not all of the account can be read: it stays closed "
 					  "until it is imported again");
 	}
-	user_clear(&im->user);
+	account_clear(&im->user);
 	if (is_full(&im->now))
 		flush(im);
 }
@@ -558,7 +543,7 @@ on_trouble(void *arg, const struct pie_place *at, const char *text)
 	struct import *im = arg;
 
 	im->left_out++;
-	say_at(im, at, td_cstr(text));
+	say_at(at, td_cstr(text));
 }
 
 /* ---- lines ---- */
@@ -567,7 +552,7 @@ static void
 line_failed(struct import *im, const struct pie_place *at, const char *why)
 {
 	im->failed++;
-	say_at(im, at, td_cstr(why));
+	say_at(at, td_cstr(why));
 }
 
 /* A secret of a line: a verifier or a clear password. */
@@ -650,12 +635,12 @@ read_lines(struct import *im, const char *name, int fd, struct td_buf *b)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
-			say_at(im, &at, td_cstr(strerror(errno)));
+			say_at(&at, td_cstr(strerror(errno)));
 			return false;
 		}
 		b->len += (size_t)n;
 		end = n == 0;
-		if (end && b->len > 0)
+		if (end && (b->len > 0 || too_long)) /* the last line has no end */
 			td_buf_addc(b, '\n');
 		while ((nl = memchr(b->p + from, '\n', b->len - from)) != NULL) {
 			struct td_str line = td_str(b->p + from, (size_t)(nl - b->p) - from);
@@ -697,10 +682,10 @@ read_input(struct import *im, struct pie_reader *reader, const char *path)
 		n = read(fd, td_buf_reserve(&head, 65536), 65536);
 		head.len += n > 0 ? (size_t)n : 0;
 	}
-	text = td_buf_str(&head);
-	if (td_str_starts(text, "\xef\xbb\xbf"))
-		text = td_str(text.p + 3, text.len - 3);
-	text = td_str_trim(text);
+	if (td_str_starts(td_buf_str(&head),
+			  "\xef\xbb\xbf")) /* the mark of UTF-8 is nobody's name */
+		td_buf_drain(&head, 3);
+	text = td_str_trim(td_buf_str(&head));
 	if (text.len > 0 && text.p[0] == '<') {
 		im->usual = ROUNDS_FILE;
 		ok = pie_read(reader, path, fd, td_buf_str(&head));
@@ -756,7 +741,7 @@ read_options(struct import *im, char **argv, int n)
 		} else if (strcmp(argv[i], "--generate") == 0) {
 			im->generate = true;
 		} else if (strcmp(argv[i], "--rounds") == 0 && i + 1 < n &&
-			   td_str_to_i64(td_cstr(argv[i + 1]), ROUNDS_MIN, ROUNDS_MAX, &v)) {
+			   td_str_to_dec(td_cstr(argv[i + 1]), ROUNDS_MIN, ROUNDS_MAX, &v)) {
 			im->rounds = (unsigned)v;
 			i++;
 		} else {
@@ -791,7 +776,7 @@ ctl_import(int fd, char **argv, int n)
 	pie_reader_free(reader);
 	request_fini(&im.now);
 	request_fini(&im.sent);
-	user_clear(&im.user);
+	account_clear(&im.user);
 	free(im.gone);
 	return ok && im.failed == 0 && !im.dead ? 0 : 1;
 }

@@ -395,6 +395,14 @@ class Lines(Moving):
         self.assertIn("(stdin):6: the line is too long", r.stderr)
         self.assertIn("4 failed", r.stdout)
 
+    def test_ends_of_a_list(self):
+        """The mark of UTF-8 before the first line; a last line that has no end and is too long."""
+        name = "%s@%s" % (lab.token("u"), DOMAIN)
+        r = self.imports(status=1, stdin="\ufeff%s\tmarked one\n%s" % (name, "z" * 9000))
+        self.assertIn("(stdin):2: the line is too long", r.stderr)
+        self.assertIn("1 accounts added, 0 replaced, 1 failed", r.stdout)
+        self.enter(self.port, name.partition("@")[0], "marked one")
+
 
 if __name__ == "__main__":
     lab.main()
