@@ -38,7 +38,7 @@ TABLES = ("conf/options.c", "conf/check.c", "conf/scopes.c")
 
 def served_scopes(code):
     """Stanzas that some part of the program looks for."""
-    kinds = set(re.findall(r'conf_next\([^;]*?"(\w+)"', code)) | set(re.findall(r'conf_scope_kind\([^)]*\),\s*"(\w+)"', code))
+    kinds = set(re.findall(r'conf_next(?:_in_domain)?\([^;]*?"(\w+)"', code)) | set(re.findall(r'"(\w+_listener)"', code)) | set(re.findall(r'conf_scope_kind\([^)]*\),\s*"(\w+)"', code))
     return {k.lower() for k in kinds} | {"global", "listen", "peer", "domain"}
 
 
