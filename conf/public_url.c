@@ -16,7 +16,7 @@ tls_port(const struct conf *c)
 
 			if (colon != NULL && conf_bool(c, &at, "enable") &&
 			    conf_bool(c, &at, "use_ssl") &&
-			    td_str_to_i64(
+			    td_str_to_dec(
 				    td_str(colon + 1, (size_t)(name.p + name.len - colon - 1)), 1,
 				    65535, &port))
 				return (int)port;

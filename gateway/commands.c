@@ -1165,13 +1165,8 @@ summary_end(struct gather *g)
 	struct xmpp_stats t = { 0 };
 	struct store_stats st;
 
-	for (unsigned i = 0; i < r->gw->n_workers; i++) {
-		const uint64_t *from = (const uint64_t *)&g->stats[i];
-		uint64_t *to = (uint64_t *)&t;
-
-		for (size_t k = 0; k < sizeof(t) / sizeof(uint64_t); k++)
-			to[k] += from[k];
-	}
+	for (unsigned i = 0; i < r->gw->n_workers; i++)
+		xmpp_stats_add(&t, &g->stats[i]);
 	store_get_stats(r->gw->store, &st);
 	if (r->json)
 		td_buf_addc(&r->out, '{');

@@ -206,7 +206,7 @@ scram_proof(struct td_str password, struct td_str first, struct td_str challenge
 	struct td_buf salt = { 0 }, all = { 0 };
 	int64_t rounds = 0;
 	unsigned n = 32;
-	bool ok = td_str_to_i64(attr(challenge, 'i'), 1, 10000000, &rounds) &&
+	bool ok = td_str_to_dec(attr(challenge, 'i'), 1, 10000000, &rounds) &&
 		  td_base64_decode(attr(challenge, 's'), &salt) == 0 &&
 		  PKCS5_PBKDF2_HMAC(password.p, (int)password.len, (unsigned char *)salt.p,
 				    (int)salt.len, (int)rounds, EVP_sha256(), 32, salted) == 1;

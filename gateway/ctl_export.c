@@ -76,28 +76,10 @@ list_all(struct export *x, const char *domain)
 	bool ok = ask(x, args, domain != NULL ? 3 : 2, &b);
 
 	rest = ok ? td_buf_str(&b) : TD_STR_NULL;
-	while (rest.len > 0) {
-		ptrdiff_t nl = td_str_chr(rest, '\n');
-		size_t n = nl < 0 ? rest.len : (size_t)nl;
-
-		add_jid(x, td_str(rest.p, n));
-		n += nl >= 0;
-		rest = td_str(rest.p + n, rest.len - n);
-	}
+	while (rest.len > 0)
+		add_jid(x, td_str_cut(&rest, '\n'));
 	td_buf_fini(&b);
 	return ok;
-}
-
-/* Cut the first line off. */
-static struct td_str
-cut_line(struct td_str *s)
-{
-	ptrdiff_t nl = td_str_chr(*s, '\n');
-	struct td_str line = td_str(s->p, nl < 0 ? s->len : (size_t)nl);
-	size_t n = line.len + (nl >= 0);
-
-	*s = td_str(s->p + n, s->len - n);
-	return line;
 }
 
 /* Accounts <from> to <to>, all of one domain. */
@@ -120,10 +102,10 @@ dump(struct export *x, size_t from, size_t to)
 			break;
 		}
 		rest = td_buf_str(&b);
-		line = cut_line(&rest);
+		line = td_str_cut(&rest, '\n');
 		td_buf_clear(&cursor);
 		td_buf_adds(&cursor, line);
-		while ((line = cut_line(&rest)).len > 0) {
+		while ((line = td_str_cut(&rest, '\n')).len > 0) {
 			x->missing++;
 			fprintf(stderr, "tandemctl: there is no account %.*s\n", (int)line.len - 2,
 				line.p + 2);

@@ -186,17 +186,6 @@ push_text(lua_State *L, const struct gwl_call *call)
 	tlua_pushstr(L, s.p != NULL ? s : TD_STR(""));
 }
 
-static const char *
-subscription(unsigned sub)
-{
-	static const char *const names[] = { [STORE_SUB_NONE] = "none",
-					     [STORE_SUB_TO] = "to",
-					     [STORE_SUB_FROM] = "from",
-					     [STORE_SUB_BOTH] = "both" };
-
-	return names[sub & 3];
-}
-
 static void
 push_arg(lua_State *L, const struct gwl_call *call, char what)
 {
@@ -213,8 +202,8 @@ push_arg(lua_State *L, const struct gwl_call *call, char what)
 	case 't': gwl_push_stanza(L, call->stanza); break;
 	case 'A': gwl_push_account(L, call->hc->user); break;
 	case 'j': gwl_push_jid(L, call->hc->jid); break;
-	case 'k': lua_pushstring(L, subscription(call->hc->before)); break;
-	case 'K': lua_pushstring(L, subscription(call->hc->after)); break;
+	case 'k': lua_pushstring(L, store_sub_names[(call->hc->before) & 3]); break;
+	case 'K': lua_pushstring(L, store_sub_names[(call->hc->after) & 3]); break;
 	case 'q': lua_pushinteger(L, (lua_Integer)call->hc->count); break;
 	case 'y': lua_pushboolean(L, call->hc->available); break;
 	case 'f': lua_pushboolean(L, call->hc->first); break;

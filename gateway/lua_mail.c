@@ -747,7 +747,7 @@ m_code(lua_State *L)
 	}
 	n = luaL_checkinteger(L, 2);
 	text = tlua_optstr(L, 3);
-	if (n == 0 && text.len >= 3 && td_str_to_i64(td_str(text.p, 3), 400, 599, &n))
+	if (n == 0 && text.len >= 3 && td_str_to_dec(td_str(text.p, 3), 400, 599, &n))
 		text = td_str_trim(td_str(text.p + 3, text.len - 3));
 	if (n < 400 || n > 599)
 		return luaL_error(L, "code: 400 to 599");
@@ -801,7 +801,7 @@ m_listener_addr(lua_State *L)
 	struct milt_mail *m = need_received(L);
 	int64_t port = 0;
 
-	(void)td_str_to_i64(milt_mail_macro(m, MM_DAEMON_PORT), 0, 65535, &port);
+	(void)td_str_to_dec(milt_mail_macro(m, MM_DAEMON_PORT), 0, 65535, &port);
 	return push_peer(L, milt_mail_macro(m, MM_DAEMON_ADDR), (unsigned)port);
 }
 

@@ -196,7 +196,7 @@ take_scram(struct incoming *u, const struct xmpp_node *n)
 		return;
 	}
 	/* the length says which of the two it is: prosody-migrator calls either SCRAM-SHA-1 */
-	if (!td_str_to_i64(kid_text(u, n, "iter-count"), 1, 1000000, &rounds))
+	if (!td_str_to_dec(kid_text(u, n, "iter-count"), 1, 1000000, &rounds))
 		note(u, "%s: the iteration count is not in 1..1000000", td_esc(mech));
 	else if (!keys_of(u, n, 20, &key, &twice) && !keys_of(u, n, 32, &key, &twice))
 		note(u, "%s: the keys are not base64 of 20 or 32 bytes", td_esc(mech));
@@ -234,7 +234,6 @@ groups_of(struct incoming *u, const struct xmpp_node *n, struct td_str *out)
 static void
 take_contact(struct incoming *u, const struct xmpp_node *n)
 {
-	static const char *const subs[] = { "none", "to", "from", "both" };
 	struct td_str sub = xmpp_node_attr(n, "subscription"), name = xmpp_node_attr(n, "name");
 	struct store_move_part *p;
 	struct td_str *groups;
@@ -242,7 +241,7 @@ take_contact(struct incoming *u, const struct xmpp_node *n)
 	int state = sub.p == NULL ? 0 : -1;
 
 	for (int i = 0; i < 4; i++)
-		if (td_str_eqc(sub, subs[i]))
+		if (td_str_eqc(sub, store_sub_names[i]))
 			state = i;
 	if (strcmp(n->name, "item") != 0 || state < 0 ||
 	    xmpp_jid_parse(u->a, xmpp_node_attr(n, "jid"), &j, NULL) < 0) {
@@ -721,7 +720,7 @@ take_piece(struct incoming *u, const struct xmpp_node *p)
 	struct td_str kind = xmpp_node_attr(p, "k");
 	struct xmpp_node *n = xmpp_node_child(p, NULL, NULL);
 
-	if (!td_str_to_i64(xmpp_node_attr(p, "n"), 0, INT64_MAX, &u->piece) || n == NULL)
+	if (!td_str_to_dec(xmpp_node_attr(p, "n"), 0, INT64_MAX, &u->piece) || n == NULL)
 		return;
 	as_client(n);
 	if (td_str_eqc(kind, "roster"))
@@ -867,7 +866,7 @@ take_user(struct load *l, const struct xmpp_node *n)
 		    "the domain is not hosted here: no domain stanza with XMPP_Role = \"server\"");
 		return;
 	}
-	(void)td_str_to_i64(xmpp_node_attr(n, "created"), 0, INT64_C(1) << 40, &created);
+	(void)td_str_to_dec(xmpp_node_attr(n, "created"), 0, INT64_C(1) << 40, &created);
 	u->m.account.jid = u->jid.bare;
 	u->m.account.disabled = flag(n, "disabled");
 	u->m.account.created = (uint64_t)created;

@@ -115,16 +115,13 @@ add_blocked(struct td_buf *b, struct td_str text)
 	td_buf_addz(b, "<query xmlns='jabber:iq:privacy'><default name='blocked'/>"
 		       "<list name='blocked'>");
 	while (text.len > 0) {
-		ptrdiff_t nl = td_str_chr(text, '\n');
-		size_t n = nl < 0 ? text.len : (size_t)nl;
+		struct td_str jid = td_str_cut(&text, '\n');
 
-		if (n > 0) {
+		if (jid.len > 0) {
 			td_buf_addz(b, "<item type='jid'");
-			td_buf_add_attr(b, "value", td_str(text.p, n));
+			td_buf_add_attr(b, "value", jid);
 			td_buf_addf(b, " action='deny' order='%u'/>", order++);
 		}
-		n += nl >= 0;
-		text = td_str(text.p + n, text.len - n);
 	}
 	td_buf_addz(b, "</list></query>");
 }
@@ -240,13 +237,12 @@ on_settings(void *arg, const struct store_result *res, const struct store_settin
 static void
 add_contact(struct td_buf *b, const struct store_contact *c)
 {
-	static const char *const subs[] = { "none", "to", "from", "both" };
 
 	td_buf_addz(b, "<item");
 	td_buf_add_attr(b, "jid", c->jid);
 	if (c->name.p != NULL)
 		td_buf_add_attr(b, "name", c->name);
-	td_buf_add_attr(b, "subscription", td_cstr(subs[c->sub]));
+	td_buf_add_attr(b, "subscription", td_cstr(store_sub_names[c->sub]));
 	if (c->flags & STORE_ROSTER_ASK)
 		td_buf_addz(b, " ask='subscribe'");
 	if (c->flags & STORE_ROSTER_APPROVED)

@@ -47,7 +47,7 @@ parse_v1(struct td_str head, struct sockaddr_storage *peer)
 	if (strcmp(proto, "UNKNOWN") == 0)
 		return (int)(nl + 2 - head.p);
 	if (!word(&line, src) || !word(&line, dst) || !word(&line, port) ||
-	    !td_str_to_i64(td_cstr(port), 0, 65535, &n))
+	    !td_str_to_dec(td_cstr(port), 0, 65535, &n))
 		return TD_E_INVAL;
 	if (strcmp(proto, "TCP4") == 0 && inet_pton(AF_INET, src, &in4->sin_addr) == 1) {
 		in4->sin_family = AF_INET;

@@ -33,6 +33,13 @@ struct removed_op {
 	size_t n;
 };
 
+const char *const store_sub_names[4] = {
+	[STORE_SUB_NONE] = "none",
+	[STORE_SUB_TO] = "to",
+	[STORE_SUB_FROM] = "from",
+	[STORE_SUB_BOTH] = "both",
+};
+
 /* ---- get ---- */
 
 static int

@@ -24,13 +24,6 @@
 #define TEXT_MAX 1023u
 #define STANZA_MAX 65536u
 
-static const char *const sub_names[] = {
-	[STORE_SUB_NONE] = "none",
-	[STORE_SUB_TO] = "to",
-	[STORE_SUB_FROM] = "from",
-	[STORE_SUB_BOTH] = "both",
-};
-
 /* ---- writing ---- */
 
 /* JSON is UTF-8; what is not cannot be told from damage, so it shows as such. */
@@ -97,7 +90,7 @@ store_roster_to_json(const struct store_roster *ro, struct td_buf *out)
 		td_buf_addz(out, "], \"pending_requests\": ");
 		add_pending(out, c);
 		td_buf_addf(out, ", \"subscription\": \"%s\" }",
-			    sub_names[c->sub & STORE_SUB_BOTH]);
+			    store_sub_names[c->sub & STORE_SUB_BOTH]);
 	}
 	td_buf_addz(out, ro->n > 0 ? "\n}\n" : "}\n");
 }
@@ -236,8 +229,9 @@ read_subscription(const struct reading *r, const json_t *v, struct store_contact
 
 	if (v == NULL)
 		return 0;
-	for (unsigned i = 0; s != NULL && i < sizeof(sub_names) / sizeof(sub_names[0]); i++)
-		if (strcmp(s, sub_names[i]) == 0) {
+	for (unsigned i = 0; s != NULL && i < sizeof(store_sub_names) / sizeof(store_sub_names[0]);
+	     i++)
+		if (strcmp(s, store_sub_names[i]) == 0) {
 			c->sub = (enum store_subscription)i;
 			return 0;
 		}

@@ -108,7 +108,8 @@ enum store_subscription {
 	STORE_SUB_FROM = 2,
 	STORE_SUB_BOTH = 3
 };
-#define STORE_ROSTER_ASK 0x1u /* pending out: ask='subscribe' */
+extern const char *const store_sub_names[4]; /* as RFC 6121 2.1.2.5 has them */
+#define STORE_ROSTER_ASK 0x1u                /* pending out: ask='subscribe' */
 #define STORE_ROSTER_PENDING_IN \
 	0x2u /* pending in: they asked us; not shown in the roster when sub none and not added */
 #define STORE_ROSTER_APPROVED 0x4u /* pre-approved */

@@ -572,7 +572,7 @@ version_ok(struct td_str v)
 	int64_t major;
 	ptrdiff_t dot = td_str_chr(v, '.');
 
-	return dot > 0 && td_str_to_i64(td_str(v.p, (size_t)dot), 0, 1000, &major) && major >= 1;
+	return dot > 0 && td_str_to_dec(td_str(v.p, (size_t)dot), 0, 1000, &major) && major >= 1;
 }
 
 /* The domain a header names: hosted here? Fills c->domain. */

@@ -99,6 +99,16 @@ env_fields(const struct td_logctx *self, struct td_buf *out)
 	td_buf_addf(out, " worker=%u", env->index);
 }
 
+void
+xmpp_stats_add(struct xmpp_stats *to, const struct xmpp_stats *from)
+{
+	const uint64_t *f = (const uint64_t *)from;
+	uint64_t *t = (uint64_t *)to;
+
+	for (size_t i = 0; i < sizeof(*to) / sizeof(uint64_t); i++)
+		t[i] += f[i];
+}
+
 struct xmpp_env *
 xmpp_env_new(struct td_loop *loop, unsigned index, unsigned n_workers, const struct xmpp_host *host,
 	     void *host_data, struct store *store, struct conf *conf)

@@ -118,7 +118,7 @@ xmpp_form_int(const struct xmpp_form *f, const char *var, int64_t min, int64_t m
 {
 	struct td_str v = xmpp_form_value(f, var);
 
-	return v.p == NULL || td_str_to_i64(td_str_trim(v), min, max, out);
+	return v.p == NULL || td_str_to_dec(td_str_trim(v), min, max, out);
 }
 
 /* ---- writing ---- */

@@ -72,7 +72,7 @@ asked_by(const struct xmpp_env *env, struct td_str id)
 	ptrdiff_t dot = td_str_chr(id, '.');
 	int64_t index;
 
-	if (dot <= 0 || !td_str_to_i64(td_str(id.p, (size_t)dot), 0, env->n_workers - 1, &index))
+	if (dot <= 0 || !td_str_to_dec(td_str(id.p, (size_t)dot), 0, env->n_workers - 1, &index))
 		return env->index;
 	return (unsigned)index;
 }

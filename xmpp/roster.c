@@ -267,13 +267,6 @@ xmpp_roster_save(struct xmpp_user *u, struct xmpp_contact *c,
 
 /* ---- items and pushes ---- */
 
-static const char *const sub_names[] = {
-	[STORE_SUB_NONE] = "none",
-	[STORE_SUB_TO] = "to",
-	[STORE_SUB_FROM] = "from",
-	[STORE_SUB_BOTH] = "both",
-};
-
 static void
 write_removed(struct td_buf *b, struct td_str jid)
 {
@@ -292,7 +285,7 @@ write_item(struct td_buf *b, const struct xmpp_contact *c)
 		td_buf_add_xml(b, c->name);
 	}
 	td_buf_addz(b, "' subscription='");
-	td_buf_addz(b, sub_names[c->sub & STORE_SUB_BOTH]);
+	td_buf_addz(b, store_sub_names[c->sub & STORE_SUB_BOTH]);
 	if (c->flags & STORE_ROSTER_ASK)
 		td_buf_addz(b, "' ask='subscribe");
 	if (c->flags & STORE_ROSTER_APPROVED)
@@ -374,7 +367,7 @@ parse_ver(struct td_str s, uint64_t *base, bool *exact)
 	*exact = dot < 0;
 	if (dot >= 0)
 		s.len = (size_t)dot;
-	if (s.len == 0 || !td_str_to_i64(s, 0, INT64_MAX, &n))
+	if (s.len == 0 || !td_str_to_dec(s, 0, INT64_MAX, &n))
 		return false;
 	*base = (uint64_t)n;
 	return true;

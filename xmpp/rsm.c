@@ -7,7 +7,7 @@ read_number(const struct xmpp_node *set, struct td_arena *a, const char *name, i
 	const struct xmpp_node *n = xmpp_node_child(set, NS_RSM, name);
 
 	*out = -1;
-	return n == NULL || td_str_to_i64(td_str_trim(xmpp_node_text(a, n)), 0, INT32_MAX, out);
+	return n == NULL || td_str_to_dec(td_str_trim(xmpp_node_text(a, n)), 0, INT32_MAX, out);
 }
 
 static struct td_str

@@ -199,7 +199,7 @@ xmpp_sasl2_token(struct xmpp_c2s *c, struct xmpp_sasl *sasl)
 	t->store = c->env->store;
 	t->agent = s2->agent;
 	t->forget = xmpp_is_true(xmpp_node_attr(fast, "invalidate"));
-	return count.p == NULL || td_str_to_i64(count, 1, INT64_MAX, &t->count);
+	return count.p == NULL || td_str_to_dec(count, 1, INT64_MAX, &t->count);
 }
 
 bool

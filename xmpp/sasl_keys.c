@@ -342,7 +342,7 @@ xmpp_scram_parse(struct td_str s, size_t key_len, struct store_scram *key, const
 		s = td_str(s.p + i + 1, s.len - (size_t)(i + 1));
 	}
 	*why = "bad iteration count";
-	if (!td_str_to_i64(field[0], 1, CRED_ITERATIONS_MAX, &iterations))
+	if (!td_str_to_dec(field[0], 1, CRED_ITERATIONS_MAX, &iterations))
 		return false;
 	k.iterations = (unsigned)iterations;
 	*why = "bad salt";

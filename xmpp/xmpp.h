@@ -123,6 +123,7 @@ struct xmpp_stats {
 		auth_failures;
 	uint64_t streams, sessions, hibernated; /* now */
 };
+void xmpp_stats_add(struct xmpp_stats *to, const struct xmpp_stats *from);
 
 /* Places for what modules keep: in the env, in a session, with an account. */
 enum xmpp_slot {

@@ -162,8 +162,19 @@ td_str_chr(struct td_str s, char c)
 	return p != NULL ? p - s.p : -1;
 }
 
-bool
-td_str_to_i64(struct td_str s, int64_t min, int64_t max, int64_t *out)
+struct td_str
+td_str_cut(struct td_str *s, char sep)
+{
+	ptrdiff_t at = td_str_chr(*s, sep);
+	struct td_str out = td_str(s->p, at < 0 ? s->len : (size_t)at);
+	size_t used = out.len + (at >= 0);
+
+	*s = td_str(s->p + used, s->len - used);
+	return out;
+}
+
+static bool
+to_i64(struct td_str s, int base, int64_t min, int64_t max, int64_t *out)
 {
 	char tmp[32], *end;
 	long long v;
@@ -173,11 +184,23 @@ td_str_to_i64(struct td_str s, int64_t min, int64_t max, int64_t *out)
 	memcpy(tmp, s.p, s.len);
 	tmp[s.len] = '\0';
 	errno = 0;
-	v = strtoll(tmp, &end, 0);
+	v = strtoll(tmp, &end, base);
 	if (errno != 0 || *end != '\0' || v < min || v > max)
 		return false;
 	*out = v;
 	return true;
+}
+
+bool
+td_str_to_i64(struct td_str s, int64_t min, int64_t max, int64_t *out)
+{
+	return to_i64(s, 0, min, max, out);
+}
+
+bool
+td_str_to_dec(struct td_str s, int64_t min, int64_t max, int64_t *out)
+{
+	return to_i64(s, 10, min, max, out);
 }
 
 /* SipHash-2-4 (Aumasson, Bernstein). */

@@ -50,13 +50,17 @@ td_str_eqc(struct td_str a, const char *b)
 }
 
 bool td_str_ieq(struct td_str a, struct td_str b); /* ASCII case folded */
+/* Cut off what is before the next <sep> (else all) and take that away, too. */
+struct td_str td_str_cut(struct td_str *s, char sep);
 bool td_str_starts(struct td_str s, const char *prefix);
 bool td_str_ends(struct td_str s, const char *suffix);
 struct td_str td_str_trim(struct td_str s); /* blanks, tabs, CR, LF */
 /* Index of byte <c>, or -1. */
 ptrdiff_t td_str_chr(struct td_str s, char c);
-/* Parse a decimal/0x/0-leading number in [min, max]; false when it is none. */
+/* Parse a decimal/0x/0-leading number in [min, max]; false when it is none.  For what people write in files. */
 bool td_str_to_i64(struct td_str s, int64_t min, int64_t max, int64_t *out);
+/* Decimal whatever it begins with, as every protocol means it. */
+bool td_str_to_dec(struct td_str s, int64_t min, int64_t max, int64_t *out);
 /* SipHash-2-4 with a per-process random key: safe for keys peers choose. */
 uint64_t td_str_hash(struct td_str s);
 /* How many bytes of <s> from <i> on are ASCII, one after the other. */

@@ -126,7 +126,7 @@ birthplace(const struct gw *gw, struct td_str sid)
 	int64_t n;
 
 	if (sid.len < 4 || sid.len >= BOSH_SID_MAX ||
-	    !td_str_to_i64(td_str(sid.p + sid.len - 2, 2), 0, 99, &n))
+	    !td_str_to_dec(td_str(sid.p + sid.len - 2, 2), 0, 99, &n))
 		return NULL;
 	return (unsigned)n < gw->n_workers ? gw->workers[n] : NULL;
 }

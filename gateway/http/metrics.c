@@ -13,16 +13,6 @@ struct round {
 };
 
 static void
-add_stats(struct xmpp_stats *to, const struct xmpp_stats *from)
-{
-	const uint64_t *f = (const uint64_t *)from;
-	uint64_t *t = (uint64_t *)to;
-
-	for (size_t i = 0; i < sizeof(*to) / sizeof(uint64_t); i++)
-		t[i] += f[i];
-}
-
-static void
 add_metric(struct td_buf *out, const char *name, const char *type, const char *help, uint64_t value)
 {
 	td_buf_addf(out, "# HELP tandem_%s %s\n# TYPE tandem_%s %s\ntandem_%s %llu\n", name, help,
@@ -84,7 +74,7 @@ visit(struct gw_worker *w, void *arg)
 	struct td_buf out = { 0 };
 
 	if (r->at < gw->n_workers) {
-		add_stats(&r->sum, &w->env->stats);
+		xmpp_stats_add(&r->sum, &w->env->stats);
 		r->at++;
 		gw_worker_post(r->at < gw->n_workers ? gw->workers[r->at] : r->from, visit, r);
 		return;

@@ -502,8 +502,8 @@ parse_range(struct gw_transfer *t)
 		return 200;
 	from = td_str(r.p, (size_t)dash);
 	to = td_str(r.p + dash + 1, r.len - (size_t)dash - 1);
-	if ((from.len > 0 && !td_str_to_i64(from, 0, INT64_MAX, &a)) ||
-	    (to.len > 0 && !td_str_to_i64(to, 0, INT64_MAX, &b)) || (from.len == 0 && to.len == 0))
+	if ((from.len > 0 && !td_str_to_dec(from, 0, INT64_MAX, &a)) ||
+	    (to.len > 0 && !td_str_to_dec(to, 0, INT64_MAX, &b)) || (from.len == 0 && to.len == 0))
 		return 200;
 	if (from.len == 0) { /* the last b bytes */
 		if (b == 0)

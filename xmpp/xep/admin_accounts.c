@@ -527,15 +527,13 @@ admin_change_password(struct xmpp_command_call *call)
 static void
 write_contact(struct td_buf *out, const struct store_contact *c)
 {
-	static const char *const subs[] = { "none", "to", "from", "both" };
-
 	td_buf_addz(out, "<item jid='");
 	td_buf_add_xml(out, c->jid);
 	if (c->name.len > 0) {
 		td_buf_addz(out, "' name='");
 		td_buf_add_xml(out, c->name);
 	}
-	td_buf_addf(out, "' subscription='%s'", subs[c->sub]);
+	td_buf_addf(out, "' subscription='%s'", store_sub_names[c->sub]);
 	if (c->flags & STORE_ROSTER_ASK)
 		td_buf_addz(out, " ask='subscribe'");
 	if (c->flags & STORE_ROSTER_APPROVED)

@@ -262,7 +262,7 @@ read_page(struct xmpp_command_call *call, size_t *max, struct td_str *after)
 
 	if (td_str_eqc(v, "none")) {
 		n = LIST_MAX;
-	} else if (v.len > 0 && !td_str_to_i64(v, 1, INT64_MAX, &n)) {
+	} else if (v.len > 0 && !td_str_to_dec(v, 1, INT64_MAX, &n)) {
 		(void)xmpp_command_bad_payload(call, "max_items is a number, or none.");
 		return false;
 	}

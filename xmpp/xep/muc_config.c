@@ -165,7 +165,7 @@ read_number(const struct field *f, struct muc_config *c, struct td_str v,
 	v = td_str_trim(v);
 	if (f->type == CF_USERS && (v.len == 0 || td_str_eqc(v, "none")))
 		n = 0;
-	else if (!td_str_to_i64(v, f->type == CF_USERS ? 1 : 0, INT32_MAX, &n))
+	else if (!td_str_to_dec(v, f->type == CF_USERS ? 1 : 0, INT32_MAX, &n))
 		return false;
 	/* more than there may be is as many as there may be */
 	if (f->type == CF_USERS && n > lim->users_max)

@@ -156,11 +156,11 @@ read_wanted(const struct muc_room *room, const struct xmpp_node *x, struct wante
 	*w = (struct wanted){ .chars = INT64_MAX, .stanzas = room->cfg->history };
 	if (h == NULL)
 		return;
-	if (td_str_to_i64(xmpp_node_attr(h, "maxchars"), 0, INT32_MAX, &n))
+	if (td_str_to_dec(xmpp_node_attr(h, "maxchars"), 0, INT32_MAX, &n))
 		w->chars = n;
-	if (td_str_to_i64(xmpp_node_attr(h, "maxstanzas"), 0, INT32_MAX, &n) && n < w->stanzas)
+	if (td_str_to_dec(xmpp_node_attr(h, "maxstanzas"), 0, INT32_MAX, &n) && n < w->stanzas)
 		w->stanzas = n;
-	if (td_str_to_i64(xmpp_node_attr(h, "seconds"), 0, INT32_MAX, &n))
+	if (td_str_to_dec(xmpp_node_attr(h, "seconds"), 0, INT32_MAX, &n))
 		w->since = (uint64_t)n * 1000 < now ? now - (uint64_t)n * 1000 : 0;
 	if (td_stamp_parse(xmpp_node_attr(h, "since"), &since) && since > w->since)
 		w->since = since;
@@ -280,28 +280,17 @@ muc_subject_prop(struct muc_change *ch, struct td_str xml, struct td_str text, s
 	td_buf_fini(&b);
 }
 
-static struct td_str
-line(struct td_str *s)
-{
-	ptrdiff_t nl = td_str_chr(*s, '\n');
-	struct td_str out = td_str(s->p, nl < 0 ? s->len : (size_t)nl);
-	size_t used = nl < 0 ? s->len : (size_t)nl + 1;
-
-	*s = td_str(s->p + used, s->len - used);
-	return out;
-}
-
 void
 muc_subject_load(struct muc_room *room, struct td_str v)
 {
 	int64_t at, n;
 	struct td_str nick, oid;
 
-	if (!td_str_to_i64(line(&v), 0, INT64_MAX, &at) ||
-	    !td_str_to_i64(line(&v), 0, INT32_MAX, &n))
+	if (!td_str_to_dec(td_str_cut(&v, '\n'), 0, INT64_MAX, &at) ||
+	    !td_str_to_dec(td_str_cut(&v, '\n'), 0, INT32_MAX, &n))
 		return;
-	nick = line(&v);
-	oid = line(&v);
+	nick = td_str_cut(&v, '\n');
+	oid = td_str_cut(&v, '\n');
 	if ((uint64_t)n > v.len)
 		return;
 	muc_subject_set(room, td_str(v.p + n, v.len - (size_t)n), td_str(v.p, (size_t)n), nick, oid,

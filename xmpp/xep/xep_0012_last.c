@@ -63,7 +63,7 @@ answer_stored(struct xmpp_iq *iq, struct td_str value)
 	ptrdiff_t blank = td_str_chr(value, ' ');
 	int64_t at, now = (int64_t)(td_wall_ms() / 1000);
 
-	if (blank < 0 || !td_str_to_i64(td_str(value.p, (size_t)blank), 0, INT64_MAX, &at))
+	if (blank < 0 || !td_str_to_dec(td_str(value.p, (size_t)blank), 0, INT64_MAX, &at))
 		xmpp_iq_error(iq, XE_INTERNAL_SERVER_ERROR, NULL);
 	else
 		answer(iq, at < now ? (uint64_t)(now - at) : 0,

@@ -495,7 +495,7 @@ resume_time(const struct xmpp_session *sess, struct td_str max)
 	unsigned ours = sess->user->lim->sm_resume_timeout_s;
 	int64_t theirs;
 
-	return td_str_to_i64(max, 1, ours, &theirs) ? (uint32_t)theirs : ours;
+	return td_str_to_dec(max, 1, ours, &theirs) ? (uint32_t)theirs : ours;
 }
 
 static void

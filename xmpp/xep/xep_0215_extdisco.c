@@ -142,7 +142,7 @@ is_wanted(const struct service *sv, const struct xmpp_node *want)
 
 	return td_str_eq(xmpp_node_attr(want, "type"), sv->type) &&
 	       td_str_ieq(xmpp_node_attr(want, "host"), sv->host) &&
-	       (port.p == NULL || (td_str_to_i64(port, 1, 65535, &n) && n == (int64_t)sv->port)) &&
+	       (port.p == NULL || (td_str_to_dec(port, 1, 65535, &n) && n == (int64_t)sv->port)) &&
 	       (sv->secret.len > 0 || sv->username.len > 0);
 }
 

@@ -66,17 +66,6 @@ wear(struct muc_hat *h, struct td_str bare)
 	free(td_map_set(&h->wearers, td_str(copy, bare.len), copy));
 }
 
-static struct td_str
-line(struct td_str *s)
-{
-	ptrdiff_t nl = td_str_chr(*s, '\n');
-	struct td_str out = td_str(s->p, nl < 0 ? s->len : (size_t)nl);
-	size_t used = nl < 0 ? s->len : (size_t)nl + 1;
-
-	*s = td_str(s->p + used, s->len - used);
-	return out;
-}
-
 /* Make the hat what <value> says. */
 static void
 take_in(struct muc_room *room, struct td_str uri, struct td_str value)
@@ -88,11 +77,11 @@ take_in(struct muc_room *room, struct td_str uri, struct td_str value)
 		hat_free(room, h);
 	h = td_zalloc(sizeof(*h));
 	h->uri = td_strndup(uri);
-	h->title = td_strndup(line(&value));
-	hue = line(&value);
+	h->title = td_strndup(td_str_cut(&value, '\n'));
+	hue = td_str_cut(&value, '\n');
 	h->hue = hue.len > 0 ? td_strndup(hue) : NULL;
 	while (value.len > 0)
-		wear(h, line(&value));
+		wear(h, td_str_cut(&value, '\n'));
 	TAILQ_INSERT_TAIL(&room->hats, h, link);
 	room->n_hats++;
 }

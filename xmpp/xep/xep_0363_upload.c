@@ -256,7 +256,7 @@ request(struct xmpp_env *env, struct xmpp_stanza *s)
 		return;
 	}
 	if (u.name.len == 0 || u.name.len > MAX_NAME ||
-	    !td_str_to_i64(xmpp_node_attr(p, "size"), 1, INT64_MAX, &size) ||
+	    !td_str_to_dec(xmpp_node_attr(p, "size"), 1, INT64_MAX, &size) ||
 	    (u.type.len > 0 && !type_ok(u.type))) {
 		refuse(env, s, XE_BAD_REQUEST, "filename and size are needed", TD_STR_NULL);
 		return;

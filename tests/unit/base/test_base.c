@@ -59,6 +59,41 @@ START_TEST(test_number)
 }
 END_TEST
 
+static const struct {
+	const char *s;
+	bool ok;
+	int64_t v;
+} decimals[] = {
+	{ "42", true, 42 },  { "-7", true, -7 },
+	{ "010", true, 10 }, { "0x1f", false, 0 },
+	{ "1x", false, 0 },  { "", false, 0 },
+	{ " 1", false, 0 },  { "000000000000000000000000000000001", false, 0 },
+	{ "08", true, 8 },   { "1000000", false, 0 },
+};
+
+START_TEST(test_decimal)
+{
+	int64_t v = 0;
+
+	ck_assert_int_eq(td_str_to_dec(td_cstr(decimals[_i].s), -1000, 1000, &v), decimals[_i].ok);
+	if (decimals[_i].ok)
+		ck_assert_int_eq(v, decimals[_i].v);
+}
+END_TEST
+
+START_TEST(test_cut)
+{
+	struct td_str s = TD_STR("a,,bc");
+
+	ck_assert(td_str_eqc(td_str_cut(&s, ','), "a"));
+	ck_assert(td_str_eqc(td_str_cut(&s, ','), ""));
+	ck_assert(td_str_eqc(s, "bc"));
+	ck_assert(td_str_eqc(td_str_cut(&s, ','), "bc"));
+	ck_assert_uint_eq(s.len, 0);
+	ck_assert_uint_eq(td_str_cut(&s, ',').len, 0);
+}
+END_TEST
+
 START_TEST(test_base64)
 {
 	static const char *const bad[] = { "A",   "AB=C", "====", "AB==CD==", "A===",
@@ -425,6 +460,8 @@ main(void)
 
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, test_xml, 0, (int)(sizeof(escapes) / sizeof(escapes[0])));
+	tcase_add_loop_test(t, test_decimal, 0, (int)(sizeof(decimals) / sizeof(decimals[0])));
+	tcase_add_test(t, test_cut);
 	tcase_add_loop_test(t, test_number, 0, (int)(sizeof(numbers) / sizeof(numbers[0])));
 	tcase_add_test(t, test_base64);
 	tcase_add_test(t, test_utf8_cut);
