@@ -468,7 +468,7 @@ take_item(struct incoming *u, const struct xmpp_node *n, struct td_str node)
 	struct xmpp_jid who;
 	char random[17];
 
-	if (node.len == 0 || node.len > KEY_MAX || id.len > KEY_MAX) {
+	if (node.len == 0 || node.len > PS_NAME_MAX || id.len > PS_NAME_MAX) {
 		note(u, "an item of no node, or with too long a name");
 		return;
 	}
@@ -543,7 +543,7 @@ take_owner(struct incoming *u, const struct xmpp_node *n)
 	struct xmpp_form f;
 	bool form;
 
-	if (node.len == 0 || node.len > KEY_MAX) {
+	if (node.len == 0 || node.len > PS_NAME_MAX) {
 		note(u, "<%s/> of no node", n->name);
 		return;
 	}

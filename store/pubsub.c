@@ -7,7 +7,7 @@
 
 #include "store/op.h"
 
-#define ANSWER_BYTES (512u << 10) /* of payload in one answer, but one item at least */
+#define ANSWER_BYTES (512u << 10) /* of ids and payload in one answer, but one item at least */
 
 struct load_op {
 	struct store_op op;
@@ -352,7 +352,7 @@ store_ps_change(struct store *st, struct td_str owner, const struct store_ps_cha
 static bool
 take_item(struct items_op *o, sqlite3_stmt *q, struct td_str node)
 {
-	size_t bytes = (size_t)sqlite3_column_bytes(q, 3);
+	size_t bytes = (size_t)sqlite3_column_bytes(q, 0) + (size_t)sqlite3_column_bytes(q, 3);
 
 	if (o->n > 0 && o->bytes + bytes > ANSWER_BYTES) {
 		o->more = true;
@@ -410,11 +410,11 @@ by_ids(struct items_op *o, struct store_db *db, int64_t node)
 	for (size_t i = 0; rc >= 0 && i < o->q.n_ids; i++) {
 		sqlite3_stmt *q;
 
-		rc = store_db_query(
-			db, &o->op.err, &q,
-			"SELECT id, at, publisher, payload FROM ps_items"
-			" WHERE node = ?1 AND id = ?2 AND at >= ?3",
-			SV(sv_int(node), sv_text(o->q.ids[i]), sv_int((int64_t)o->q.since)));
+		rc = store_db_query(db, &o->op.err, &q,
+				    "SELECT id, at, publisher, iif(?4, '', payload) FROM ps_items"
+				    " WHERE node = ?1 AND id = ?2 AND at >= ?3",
+				    SV(sv_int(node), sv_text(o->q.ids[i]),
+				       sv_int((int64_t)o->q.since), sv_int(o->q.ids_only)));
 		if (rc >= 0)
 			rc = take_rows(o, db, q, o->q.node);
 		store_db_settle(db);
@@ -426,12 +426,12 @@ static int
 newest(struct items_op *o, struct store_db *db, int64_t node, int64_t below)
 {
 	sqlite3_stmt *q;
-	int rc = store_db_query(
-		db, &o->op.err, &q,
-		"SELECT id, at, publisher, payload FROM ps_items"
-		" WHERE node = ?1 AND seq < ?2 AND at >= ?4"
-		" ORDER BY seq DESC LIMIT ?3",
-		SV(sv_int(node), sv_int(below), sv_int(o->q.max), sv_int((int64_t)o->q.since)));
+	int rc = store_db_query(db, &o->op.err, &q,
+				"SELECT id, at, publisher, iif(?5, '', payload) FROM ps_items"
+				" WHERE node = ?1 AND seq < ?2 AND at >= ?4"
+				" ORDER BY seq DESC LIMIT ?3",
+				SV(sv_int(node), sv_int(below), sv_int(o->q.max),
+				   sv_int((int64_t)o->q.since), sv_int(o->q.ids_only)));
 
 	if (rc >= 0 && (rc = take_rows(o, db, q, o->q.node)) >= 0)
 		turn_round(o);
@@ -454,11 +454,11 @@ page(struct items_op *o, struct store_db *db, int64_t node)
 	if (o->q.before.p != NULL)
 		return newest(o, db, node, below);
 	rc = store_db_query(db, &o->op.err, &q,
-			    "SELECT id, at, publisher, payload FROM ps_items"
+			    "SELECT id, at, publisher, iif(?6, '', payload) FROM ps_items"
 			    " WHERE node = ?1 AND seq > ?2 AND at >= ?5"
 			    " ORDER BY seq LIMIT ?3 OFFSET ?4",
 			    SV(sv_int(node), sv_int(above), sv_int(o->q.max), sv_int(skip),
-			       sv_int((int64_t)o->q.since)));
+			       sv_int((int64_t)o->q.since), sv_int(o->q.ids_only)));
 	return rc < 0 ? rc : take_rows(o, db, q, o->q.node);
 }
 

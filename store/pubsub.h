@@ -66,6 +66,7 @@ struct store_ps_query {
 	int64_t index;  /* of the first, -1 = not given */
 	unsigned max;
 	uint64_t since; /* wall ms; older ones are not there; 0 = all are */
+	bool ids_only;  /* payloads stay where they are, and are "" */
 };
 struct store_ps_items {
 	const struct store_ps_item *items; /* oldest first */

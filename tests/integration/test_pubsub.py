@@ -186,6 +186,16 @@ class Items(Base):
         self.assertError(page("<max>x</max>"), "bad-request")
         self.assertEqual(ps.item_ids(ps.items(a, n, SERVICE, attrs="max_items='3'")), ids[-3:])
 
+    def test_a_list_reads_no_payloads(self):
+        """More than one answer holds, but their names."""
+        a = self.login()
+        n = self.node(a, max_items="max")
+        for i in range(5):
+            self.assertResult(ps.publish(a, n, ps.item("i%d" % i, "<e xmlns='t:e'>%s</e>" % ("x" * 150000)), to=SERVICE))
+        self.assertEqual(ps.item_ids(ps.items(a, n, SERVICE)), ["i2", "i3", "i4"])
+        q = next(iter(a.iq("get", "<query xmlns='%s' node='%s'/>" % (xmppc.DISCO_ITEMS, n), SERVICE)))
+        self.assertEqual([i.get("name") for i in q], ["i%d" % i for i in range(5)])
+
     def test_not_persistent(self):
         a, b = self.login(), self.login()
         n = self.node(a, persist_items="0")

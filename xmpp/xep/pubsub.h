@@ -75,8 +75,7 @@ bool ps_config_apply(struct td_arena *a, const struct ps_host *h, struct td_str 
 		     const struct xmpp_form *f, bool strict, struct ps_config *c,
 		     const char **condition);
 /* The fields of a configuration form. */
-void ps_config_form(const struct ps_host *h, const struct ps_config *c, enum xmpp_form_kind kind,
-		    struct td_buf *out);
+void ps_config_form(const struct ps_config *c, enum xmpp_form_kind kind, struct td_buf *out);
 /* disco#info meta-data (XEP-0060 5.4). */
 void ps_config_metadata(const struct ps_node *n, struct td_buf *out);
 /* Does <c> have what every field of <f> (publish-options) says? */
@@ -265,11 +264,9 @@ void ps_change_commit(struct ps_change *c);
 
 /* May the asker make the node r->name, and is there room?  False when answered with an error, or not to be answered. */
 bool ps_may_make_node(struct ps_req *r);
-/* Make it: the asker is its owner. */
-struct ps_node *ps_change_make_node(struct ps_change *c, const struct ps_req *r, struct td_str name,
+/* Make it: its creator is its owner. */
+struct ps_node *ps_change_make_node(struct ps_change *c, struct td_str name,
 				    const struct ps_config *cfg);
-/* Store the configuration it has in memory: <verb> is PS_NODE_ADD or PS_NODE_SET. */
-void ps_change_node_config(struct ps_change *c, enum store_ps_verb verb, const struct ps_node *n);
 
 /* ---- pubsub_event.c ---- */
 
@@ -343,6 +340,10 @@ void ps_change_publish(struct ps_change *c, struct ps_node *n, const struct ps_o
 		       size_t count, struct td_str publisher);
 void ps_change_retract(struct ps_change *c, struct ps_node *n, const struct td_str *ids,
 		       size_t count);
+/* Items the node does not keep (too many, too old, or all: it keeps none) go. */
+void ps_change_trim(struct ps_change *c, const struct ps_node *n);
+/* Does the node of a request keep items?  False when answered with an error. */
+bool ps_keeps_items(struct ps_req *r);
 
 /* ---- pubsub_disco.c ---- */
 

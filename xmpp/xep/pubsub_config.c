@@ -465,10 +465,8 @@ form_field(struct td_buf *out, struct ps_config *c, const struct option *o, bool
 }
 
 void
-ps_config_form(const struct ps_host *h, const struct ps_config *c, enum xmpp_form_kind kind,
-	       struct td_buf *out)
+ps_config_form(const struct ps_config *c, enum xmpp_form_kind kind, struct td_buf *out)
 {
-	(void)h;
 	struct ps_config copy = *c;
 
 	xmpp_form_open(out, kind, NS_PUBSUB "#node_config");

@@ -174,7 +174,7 @@ static void
 list_items(struct ps_req *r)
 {
 	unsigned cap = (unsigned)ps_limit(r->host, "pubsub_max_items");
-	struct store_ps_query q = { .node = r->name, .since = ps_since(r->node) };
+	struct store_ps_query q = { .node = r->name, .since = ps_since(r->node), .ids_only = true };
 	struct xmpp_rsm rsm;
 	struct list_call *c;
 

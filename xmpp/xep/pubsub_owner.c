@@ -22,8 +22,9 @@ read_form(struct ps_req *r, const struct xmpp_node *parent, struct xmpp_form *f)
 	return 1;
 }
 
-void
-ps_change_node_config(struct ps_change *c, enum store_ps_verb verb, const struct ps_node *n)
+/* Store the configuration it has in memory: <verb> is PS_NODE_ADD or PS_NODE_SET. */
+static void
+change_config(struct ps_change *c, enum store_ps_verb verb, const struct ps_node *n)
 {
 	struct td_buf b = { 0 };
 
@@ -73,14 +74,13 @@ ps_may_make_node(struct ps_req *r)
 }
 
 struct ps_node *
-ps_change_make_node(struct ps_change *c, const struct ps_req *r, struct td_str name,
-		    const struct ps_config *cfg)
+ps_change_make_node(struct ps_change *c, struct td_str name, const struct ps_config *cfg)
 {
-	struct ps_node *n = ps_node_add(r->host, name, cfg);
+	struct ps_node *n = ps_node_add(((struct ps_call *)c)->host, name, cfg);
 
-	ps_change_node_config(c, PS_NODE_ADD, n);
-	if (!r->host->pep)
-		set_affiliation(c, n, r->s->from.bare, PSF_OWNER);
+	change_config(c, PS_NODE_ADD, n);
+	if (!n->host->pep)
+		set_affiliation(c, n, cfg->creator, PSF_OWNER);
 	return n;
 }
 
@@ -122,7 +122,7 @@ ps_do_create(struct ps_req *r)
 		return;
 	}
 	c = ps_change_new(r->host, r->s);
-	(void)ps_change_make_node(c, r, name, &cfg);
+	(void)ps_change_make_node(c, name, &cfg);
 	if (r->name.len == 0) {
 		td_buf_addz(&b, "<pubsub xmlns='" NS_PUBSUB "'><create node='");
 		td_buf_add_xml(&b, name);
@@ -144,7 +144,7 @@ ps_get_config(struct ps_req *r)
 	td_buf_addz(&b, "<pubsub xmlns='" NS_PUBSUB_OWNER "'><configure node='");
 	td_buf_add_xml(&b, r->name);
 	td_buf_addz(&b, "'>");
-	ps_config_form(r->host, &r->node->cfg, FORM_FORM, &b);
+	ps_config_form(&r->node->cfg, FORM_FORM, &b);
 	td_buf_addz(&b, "</configure></pubsub>");
 	ps_result(r, td_buf_str(&b));
 	td_buf_fini(&b);
@@ -193,21 +193,10 @@ config_event(struct ps_change *c, struct ps_node *n)
 	td_buf_add_xml(&b, n->name);
 	td_buf_addz(&b, "'>");
 	if (n->cfg.deliver_payloads)
-		ps_config_form(n->host, &n->cfg, FORM_RESULT, &b);
+		ps_config_form(&n->cfg, FORM_RESULT, &b);
 	td_buf_addz(&b, "</configuration>");
 	ps_change_event(c, n, td_buf_str(&b));
 	td_buf_fini(&b);
-}
-
-/* Items beyond what the new configuration keeps go. */
-static void
-shrink(struct ps_change *c, struct ps_node *n)
-{
-	if (!n->cfg.persist)
-		ps_change_add(c, &(struct store_ps_change){ .verb = PS_PURGE, .node = n->name });
-	else if (n->cfg.max_items != PS_MAX)
-		ps_change_add(c, &(struct store_ps_change){
-					 .verb = PS_KEEP, .node = n->name, .n = n->cfg.max_items });
 }
 
 void
@@ -235,8 +224,8 @@ ps_set_config(struct ps_req *r)
 	}
 	c = ps_change_new(r->host, r->s);
 	ps_node_set_config(r->node, &cfg);
-	ps_change_node_config(c, PS_NODE_SET, r->node);
-	shrink(c, r->node);
+	change_config(c, PS_NODE_SET, r->node);
+	ps_change_trim(c, r->node);
 	if (cfg.notify_config)
 		config_event(c, r->node);
 	recheck_subscriptions(c, r->node);
@@ -256,7 +245,7 @@ ps_get_default(struct ps_req *r)
 	}
 	ps_config_default(r->host, TD_STR(""), &cfg);
 	td_buf_addz(&b, "<pubsub xmlns='" NS_PUBSUB_OWNER "'><default>");
-	ps_config_form(r->host, &cfg, FORM_FORM, &b);
+	ps_config_form(&cfg, FORM_FORM, &b);
 	td_buf_addz(&b, "</default></pubsub>");
 	ps_result(r, td_buf_str(&b));
 	td_buf_fini(&b);
@@ -270,10 +259,8 @@ ps_do_purge(struct ps_req *r)
 	struct ps_change *c;
 	struct td_buf b = { 0 };
 
-	if (!r->node->cfg.persist) {
-		ps_unsupported(r, "persistent-items");
+	if (!ps_keeps_items(r))
 		return;
-	}
 	c = ps_change_new(r->host, r->s);
 	ps_change_add(c, &(struct store_ps_change){ .verb = PS_PURGE, .node = r->node->name });
 	if (r->node->cfg.notify_retract) {

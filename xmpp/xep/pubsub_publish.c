@@ -20,9 +20,7 @@ ps_change_node(struct ps_change *c, struct td_str name)
 		return n;
 	ps_config_default(h, name, &cfg);
 	cfg.creator = h->jid;
-	n = ps_node_add(h, name, &cfg);
-	ps_change_node_config(c, PS_NODE_ADD, n);
-	return n;
+	return ps_change_make_node(c, name, &cfg);
 }
 
 /* How many items it keeps: what it was configured for may have been allowed once. */
@@ -34,10 +32,13 @@ keeps(const struct ps_node *n)
 	return n->cfg.max_items == PS_MAX || n->cfg.max_items > limit ? limit : n->cfg.max_items;
 }
 
-/* After items were set: no more than may be. */
-static void
-trim(struct ps_change *c, struct ps_node *n)
+void
+ps_change_trim(struct ps_change *c, const struct ps_node *n)
 {
+	if (!n->cfg.persist) {
+		ps_change_add(c, &(struct store_ps_change){ .verb = PS_PURGE, .node = n->name });
+		return;
+	}
 	if (n->cfg.item_expire > 0)
 		ps_change_add(c, &(struct store_ps_change){ .verb = PS_EXPIRE,
 							    .node = n->name,
@@ -80,7 +81,7 @@ ps_change_publish(struct ps_change *c, struct ps_node *n, const struct ps_own_it
 	}
 	td_buf_addz(&event, "</items>");
 	if (n->cfg.persist)
-		trim(c, n);
+		ps_change_trim(c, n);
 	ps_change_event(c, n, td_buf_str(&event));
 	td_buf_fini(&event);
 }
@@ -281,11 +282,19 @@ ps_do_publish(struct ps_req *r)
 		return;
 	c = ps_change_new(r->host, r->s);
 	if (n == NULL)
-		n = ps_change_make_node(c, r, r->name, &cfg);
+		n = ps_change_make_node(c, r->name, &cfg);
 	publish_result(c, &p);
 	ps_change_publish(c, n, p.items, p.n, r->s->from.bare);
 	r->verdict = XMPP_LATER;
 	ps_change_commit(c);
+}
+
+bool
+ps_keeps_items(struct ps_req *r)
+{
+	if (!r->node->cfg.persist)
+		ps_unsupported(r, "persistent-items");
+	return r->node->cfg.persist;
 }
 
 /* ---- retract ---- */
@@ -305,10 +314,8 @@ ps_do_retract(struct ps_req *r)
 		ps_error(r, XE_FORBIDDEN, NULL);
 		return;
 	}
-	if (!r->node->cfg.persist) {
-		ps_unsupported(r, "persistent-items");
+	if (!ps_keeps_items(r))
 		return;
-	}
 	for (const struct xmpp_node *i = item; i != NULL; i = xmpp_node_next_elem(i))
 		if (++n > IDS_MAX || xmpp_node_attr(i, "id").len == 0)
 			item = NULL;
@@ -452,10 +459,8 @@ ps_do_items(struct ps_req *r)
 		ps_error(r, why.e, why.condition);
 		return;
 	}
-	if (!r->node->cfg.persist) {
-		ps_unsupported(r, "persistent-items");
+	if (!ps_keeps_items(r))
 		return;
-	}
 	if (!read_query(r, &q, &rsm))
 		return;
 	c = td_zalloc(sizeof(*c));

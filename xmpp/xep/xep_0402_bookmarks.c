@@ -100,7 +100,7 @@ ps_bookmark_from_old(struct td_arena *a, const struct xmpp_node *conference, str
 {
 	struct bookmark m = read_conference(a, conference);
 
-	if (!room_of(a, xmpp_node_attr(conference, "jid"), id))
+	if (!room_of(a, xmpp_node_attr(conference, "jid"), id) || id->len > PS_NAME_MAX)
 		return false;
 	m.extensions = NULL; /* the old form has none */
 	write_conference(payload, &m, false);

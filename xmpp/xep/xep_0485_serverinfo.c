@@ -49,22 +49,19 @@ publish(struct ps_host *h, void *arg)
 	if (h != NULL && h->loaded) {
 		struct ps_change *c = ps_change_new(h, NULL);
 		struct ps_own_item item = { .id = TD_STR("current") };
-		bool is_new = ps_node_find(h, TD_STR(NODE)) == NULL;
-		struct ps_node *n = ps_change_node(c, TD_STR(NODE));
+		struct ps_node *n = ps_node_find(h, TD_STR(NODE));
+		struct ps_config cfg;
 
-		if (is_new) {
-			ps_node_set_affiliation(n, domain, PSF_OWNER);
-			ps_change_add(c, &(struct store_ps_change){
-						 .verb = PS_AFFILIATION,
-						 .node = n->name,
-						 .key = td_arena_str(ps_change_arena(c), domain),
-						 .n = PSF_OWNER });
+		if (n == NULL) {
+			ps_config_default(h, TD_STR(NODE), &cfg);
+			cfg.creator = domain;
+			n = ps_change_make_node(c, TD_STR(NODE), &cfg);
 		}
 		td_buf_addz(&b, "<serverinfo xmlns='" NS_SERVERINFO "'><domain name='");
 		td_buf_add_xml(&b, domain);
 		td_buf_addz(&b, "'><federation/></domain></serverinfo>");
 		item.payload = td_buf_str(&b);
-		if (is_new || ps_affiliation(n, &(struct xmpp_jid){ .bare = domain }) == PSF_OWNER)
+		if (ps_affiliation(n, &(struct xmpp_jid){ .bare = domain }) == PSF_OWNER)
 			ps_change_publish(c, n, &item, 1, domain);
 		ps_change_commit(c);
 	}
