@@ -153,13 +153,7 @@ parse_int(const struct option *o, struct td_str v, int64_t *out)
 		*out = o->min;
 		return o->min == 0;
 	}
-	/* decimal only: td_str_to_i64 would read 010 as eight */
-	for (size_t i = 0; i < v.len; i++)
-		if (v.p[i] < '0' || v.p[i] > '9')
-			return false;
-	while (v.len > 1 && v.p[0] == '0')
-		v = td_str(v.p + 1, v.len - 1);
-	return td_str_to_i64(v, o->min, INT64_C(0xffffffffff), out);
+	return td_str_to_dec(v, o->min, INT64_C(0xffffffffff), out);
 }
 
 /* Put <values> into the option's place. */
@@ -321,13 +315,9 @@ void
 ps_config_read(struct td_arena *a, struct td_str text, struct ps_config *out)
 {
 	while (text.len > 0) {
-		ptrdiff_t nl = td_str_chr(text, '\n'), eq;
-		struct td_str line = td_str(text.p, nl < 0 ? text.len : (size_t)nl);
+		struct td_str line = td_str_cut(&text, '\n'), name = td_str_cut(&line, '=');
 
-		text = td_str(text.p + line.len + (nl >= 0), text.len - line.len - (nl >= 0));
-		if ((eq = td_str_chr(line, '=')) > 0)
-			read_line(a, td_str(line.p, (size_t)eq),
-				  td_str(line.p + eq + 1, line.len - (size_t)eq - 1), out);
+		read_line(a, name, line, out);
 	}
 }
 
@@ -428,14 +418,8 @@ split(struct td_str s, struct td_str *out, size_t max)
 {
 	size_t n = 0;
 
-	while (s.len > 0 && n < max) {
-		ptrdiff_t nl = td_str_chr(s, '\n');
-		size_t len = nl < 0 ? s.len : (size_t)nl;
-
-		out[n++] = td_str(s.p, len);
-		len += nl >= 0;
-		s = td_str(s.p + len, s.len - len);
-	}
+	while (s.len > 0 && n < max)
+		out[n++] = td_str_cut(&s, '\n');
 	return n;
 }
 

@@ -470,13 +470,11 @@ ps_in_groups(struct xmpp_user *u, const struct xmpp_jid *who, struct td_str rest
 	const struct xmpp_contact *c = xmpp_user_contact(u, who->bare);
 
 	while (c != NULL && rest.len > 0) {
-		ptrdiff_t nl = td_str_chr(rest, '\n');
-		struct td_str one = td_str(rest.p, nl < 0 ? rest.len : (size_t)nl);
+		struct td_str one = td_str_cut(&rest, '\n');
 
 		for (unsigned i = 0; i < c->n_groups; i++)
 			if (td_str_eq(c->groups[i], one))
 				return true;
-		rest = td_str(rest.p + one.len + (nl >= 0), rest.len - one.len - (nl >= 0));
 	}
 	return false;
 }

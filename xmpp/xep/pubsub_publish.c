@@ -430,7 +430,7 @@ read_query(struct ps_req *r, struct store_ps_query *q, bool *rsm_asked)
 	int64_t max = cap;
 
 	if (!xmpp_rsm_read(r->pubsub, r->a, &rsm) ||
-	    (max_items.p != NULL && !td_str_to_i64(max_items, 0, INT32_MAX, &max))) {
+	    (max_items.p != NULL && !td_str_to_dec(max_items, 0, INT32_MAX, &max))) {
 		ps_error(r, XE_BAD_REQUEST, NULL);
 		return false;
 	}
