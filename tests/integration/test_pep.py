@@ -9,6 +9,7 @@ from pubsubc import PUBSUB, event
 from xmppc import DISCO_INFO, DISCO_ITEMS, kid, local, nsof, show
 
 TUNE = "http://jabber.org/protocol/tune"
+COMMANDS = "http://jabber.org/protocol/commands"
 PRIVATE = {"persist_items": "true", "access_model": "whitelist", "max_items": "max", "send_last_published_item": "never"}
 
 
@@ -255,6 +256,61 @@ class Access(Base):
         e = b.wait(event(kind="subscription"))
         self.assertEqual(next(e.iter("{%s}subscription" % ps.EVENT)).get("subscription"), "subscribed")
         self.assertEqual(ps.item_ids(ps.items(b, "n", to=a.bare)), ["1"])
+
+    def test_get_pending(self):
+        """XEP-0060 8.7 at an account: for its owner, before and after there are nodes; nobody else learns of it."""
+        a, b = self.pair()
+        c = self.login()
+        pending = PUBSUB + "#get-pending"
+
+        def command(who, inner="", attrs="", node=pending):
+            return who.iq("set", "<command xmlns='%s' node='%s'%s>%s</command>" % (COMMANDS, node, attrs, inner), a.bare)
+
+        def options(r):
+            self.assertResult(r)
+            x = r.find("{%s}command/{%s}x" % (COMMANDS, ps.FORM))
+            return [v.text for o in x.iter("{%s}option" % ps.FORM) for v in o]
+        for _ in range(2):
+            self.assertEqual(options(command(a)), [])
+            for kind in (DISCO_INFO, DISCO_ITEMS):
+                q = "<query xmlns='%s' node='%s'/>" % (kind, COMMANDS)
+                r = a.iq("get", q, a.bare)
+                self.assertResult(r)
+                if kind != DISCO_INFO:
+                    self.assertEqual([(i.get("jid"), i.get("node")) for i in r[0]], [(a.bare, pending)])
+                self.assertError(b.iq("get", q, a.bare), "item-not-found")
+                self.assertError(c.iq("get", q, a.bare), "service-unavailable")
+            q = "<query xmlns='%s' node='%s'/>" % (DISCO_INFO, pending)
+            self.assertIn("automation", show(a.iq("get", q, a.bare)))
+            self.assertError(b.iq("get", q, a.bare), "item-not-found")
+            self.assertError(command(b), "forbidden")
+            self.assertError(command(c), "service-unavailable")
+            self.assertError(command(a, node="other"), "item-not-found")
+            self.assertError(command(c, node="other"), "service-unavailable")
+            ps.create(a, "plain")
+        self.assertIn(pending, show(a.iq("get", "<query xmlns='%s'/>" % DISCO_INFO, a.bare)))
+        ps.create(a, "n", config={"access_model": "authorize"})
+        for who in (b, c):
+            self.assertResult(ps.subscribe(who, "n", to=a.bare))
+            a.wait(lambda e: local(e) == "message" and e.find("{%s}x" % ps.FORM) is not None)
+        r = command(a)
+        self.assertEqual(options(r), ["n"])
+        session = " sessionid='%s'" % r[0].get("sessionid")
+        form = ps.form(PUBSUB + "#subscribe_authorization", {"node": "n"})
+        self.assertError(command(b, form), "forbidden")
+        self.assertError(command(c, form), "service-unavailable")
+        self.assertError(command(a, ps.form(PUBSUB + "#subscribe_authorization", {"node": "none"}), session), "item-not-found")
+        r = command(a, form, session)
+        self.assertEqual(r[0].get("status"), "completed")
+        asked = set()
+        for _ in range(2):
+            m = a.wait(lambda e: local(e) == "message" and e.find("{%s}x" % ps.FORM) is not None)
+            self.assertEqual(m.get("from"), a.bare)
+            asked.add(ps.fields(m.find("{%s}x" % ps.FORM))["pubsub#subscriber_jid"])
+        self.assertEqual(asked, {b.bare, c.bare})
+        a.send("<message to='%s'>%s</message>" % (a.bare, ps.form(
+            PUBSUB + "#subscribe_authorization", {"node": "n", "subscriber_jid": c.bare, "allow": "1"})))
+        c.wait(event("n", kind="subscription"))
 
     def test_subscription_ends_with_presence(self):
         a, b = self.pair()

@@ -319,9 +319,11 @@ void ps_trust_ask(struct ps_node *n, const struct td_str *bares, size_t count,
 
 /* <jid> wants to subscribe: the owners of <n> get a form. */
 void ps_ask_owners(struct ps_node *n, struct td_str jid);
-/* The <command/> r->pubsub at a service (8.7). */
+/* The <command/> r->pubsub (8.7). */
 void ps_do_command(struct ps_req *r);
-/* disco about that command: true when answered. */
+/* Is <node> that command, or the list of commands? */
+bool ps_is_command(struct td_str node);
+/* disco about it: true when answered.  An account tells nobody but its owner. */
 bool ps_disco_command(struct ps_req *r, bool info);
 /* A message that may be an owner's answer to a subscription request: true when it was. */
 bool ps_authorization(struct ps_host *h, struct xmpp_stanza *s);

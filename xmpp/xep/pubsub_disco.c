@@ -10,7 +10,8 @@
 		NS_PUBSUB "#access-whitelist", NS_PUBSUB "#auto-create", NS_PUBSUB "#config-node", \
 		NS_PUBSUB "#config-node-max", NS_PUBSUB "#create-and-configure",                   \
 		NS_PUBSUB "#create-nodes", NS_PUBSUB "#delete-items", NS_PUBSUB "#delete-nodes",   \
-		NS_PUBSUB "#instant-nodes", NS_PUBSUB "#item-ids", NS_PUBSUB "#last-published",    \
+		NS_PUBSUB "#instant-nodes", NS_PUBSUB "#get-pending", NS_COMMANDS,                 \
+		NS_PUBSUB "#item-ids", NS_PUBSUB "#last-published",                                \
 		NS_PUBSUB "#leased-subscription", NS_PUBSUB "#manage-subscriptions",               \
 		NS_PUBSUB "#member-affiliation", NS_PUBSUB "#meta-data",                           \
 		NS_PUBSUB "#modify-affiliations", NS_PUBSUB "#multi-items",                        \
@@ -37,8 +38,6 @@ static const char *const service_features[] = { NS_DISCO_INFO,
 						BOTH,
 						NS_PUBSUB "#access-presence",
 						NS_PUBSUB "#access-roster",
-						NS_PUBSUB "#get-pending",
-						NS_COMMANDS,
 						"urn:xmpp:ping",
 						NULL };
 

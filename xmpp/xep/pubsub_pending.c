@@ -158,8 +158,9 @@ static void
 send_nodes(struct ps_req *r)
 {
 	const struct ps_node *n;
+	/* an account has its nodes even when there are none */
+	bool owner = r->host->pep && td_str_eq(r->s->from.bare, r->host->jid);
 	struct td_buf b = { 0 };
-	bool owner = false;
 	size_t i = 0;
 
 	open_command(r, "executing", &b);
@@ -230,7 +231,9 @@ ps_do_command(struct ps_req *r)
 	struct td_str action = xmpp_node_attr(r->pubsub, "action");
 	const struct xmpp_node *x = xmpp_form_find(r->pubsub);
 
-	if (!td_str_eqc(xmpp_node_attr(r->pubsub, "node"), NODE_PENDING))
+	if (ps_is_stranger(r->host, &r->s->from))
+		r->verdict = XMPP_PASS;
+	else if (!td_str_eqc(xmpp_node_attr(r->pubsub, "node"), NODE_PENDING))
 		ps_error(r, XE_ITEM_NOT_FOUND, NULL);
 	else if (td_str_eqc(action, "cancel"))
 		end_command(r, "canceled");
@@ -244,12 +247,18 @@ ps_do_command(struct ps_req *r)
 }
 
 bool
+ps_is_command(struct td_str node)
+{
+	return td_str_eqc(node, NS_COMMANDS) || td_str_eqc(node, NODE_PENDING);
+}
+
+bool
 ps_disco_command(struct ps_req *r, bool info)
 {
 	bool list = td_str_eqc(r->name, NS_COMMANDS);
 	struct td_buf b = { 0 };
 
-	if (r->host->pep || (!list && !td_str_eqc(r->name, NODE_PENDING)))
+	if (!ps_is_command(r->name) || (r->host->pep && !td_str_eq(r->s->from.bare, r->host->jid)))
 		return false;
 	td_buf_addf(&b, "<query xmlns='%s' node='", info ? NS_DISCO_INFO : NS_DISCO_ITEMS);
 	td_buf_add_xml(&b, r->name);

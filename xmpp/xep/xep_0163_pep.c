@@ -28,8 +28,9 @@ static int
 pep_disco(struct xmpp_iq *iq)
 {
 	bool items = strcmp(iq->payload->ns, NS_DISCO_ITEMS) == 0;
+	struct td_str node = xmpp_node_attr(iq->payload, "node");
 
-	if (!iq->user->has_nodes || (xmpp_node_attr(iq->payload, "node").len == 0 && !items))
+	if (!ps_is_command(node) && (!iq->user->has_nodes || (node.len == 0 && !items)))
 		return XMPP_PASS; /* not about a node of ours */
 	return ps_request(ps_host_pep(iq->user), iq->s);
 }
@@ -413,6 +414,7 @@ pep_stop(struct xmpp_env *env)
 static const struct xmpp_iq_entry pep_iqs[] = {
 	{ NS_PUBSUB, "pubsub", IQ_GET | IQ_SET | IQ_TO_ACCOUNT, pep_request },
 	{ NS_PUBSUB_OWNER, "pubsub", IQ_GET | IQ_SET | IQ_TO_ACCOUNT, pep_request },
+	{ NS_COMMANDS, "command", IQ_SET | IQ_TO_ACCOUNT, pep_request },
 	{ NS_DISCO_INFO, "query", IQ_GET | IQ_TO_ACCOUNT, pep_disco },
 	{ NS_DISCO_ITEMS, "query", IQ_GET | IQ_TO_ACCOUNT, pep_disco },
 	{ 0 },
