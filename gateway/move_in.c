@@ -16,7 +16,7 @@
 
 #define NAME_MAX_BYTES 1023u
 #define GROUPS_MAX 200u
-#define KEY_MAX 512u
+#define KEY_MAX 512u   /* of a private document: namespace and name */
 #define JIDS_MAX 2000u /* blocked ones, as many as a client may block */
 #define NS_BLOCKING "urn:xmpp:blocking"
 #define NS_PRIVACY "jabber:iq:privacy"
@@ -212,23 +212,30 @@ take_scram(struct incoming *u, const struct xmpp_node *n)
 
 /* ---- roster ---- */
 
-static size_t
-groups_of(struct incoming *u, const struct xmpp_node *n, struct td_str *out)
+/* Every name once, into the arena. */
+static void
+take_groups(struct incoming *u, const struct xmpp_node *n, struct store_contact *c)
 {
-	size_t count = 0;
+	const struct xmpp_node *first = xmpp_node_child(n, n->ns, "group"), *g;
+	struct td_str *groups;
+	size_t most = 0;
 
-	for (const struct xmpp_node *g = xmpp_node_child(n, n->ns, "group"); g != NULL;
-	     g = xmpp_node_next_elem(g)) {
+	for (g = first; g != NULL && most < GROUPS_MAX; g = xmpp_node_next_elem(g))
+		most++;
+	if (most == 0)
+		return;
+	groups = td_arena_alloc(u->a, most * sizeof(*groups));
+	for (g = first; g != NULL && c->n_groups < most; g = xmpp_node_next_elem(g)) {
 		struct td_str name = xmpp_node_text(u->a, g);
 		bool known = !xmpp_node_is(g, n->ns, "group") || name.len == 0 ||
 			     name.len > NAME_MAX_BYTES;
 
-		for (size_t i = 0; i < count && !known; i++)
-			known = td_str_eq(out[i], name);
-		if (!known && count < GROUPS_MAX)
-			out[count++] = name;
+		for (size_t i = 0; i < c->n_groups && !known; i++)
+			known = td_str_eq(groups[i], name);
+		if (!known)
+			groups[c->n_groups++] = name;
 	}
-	return count;
+	c->groups = groups;
 }
 
 static void
@@ -236,7 +243,6 @@ take_contact(struct incoming *u, const struct xmpp_node *n)
 {
 	struct td_str sub = xmpp_node_attr(n, "subscription"), name = xmpp_node_attr(n, "name");
 	struct store_move_part *p;
-	struct td_str *groups;
 	struct xmpp_jid j;
 	int state = sub.p == NULL ? 0 : -1;
 
@@ -249,7 +255,6 @@ take_contact(struct incoming *u, const struct xmpp_node *n)
 		return;
 	}
 	p = part(u, MV_CONTACT);
-	groups = td_arena_alloc(u->a, GROUPS_MAX * sizeof(*groups));
 	p->contact.jid = j.bare;
 	if (name.len > 0)
 		p->contact.name = td_str(name.p, td_utf8_cut(name, NAME_MAX_BYTES));
@@ -258,8 +263,7 @@ take_contact(struct incoming *u, const struct xmpp_node *n)
 		p->contact.flags |= STORE_ROSTER_ASK;
 	if (td_str_eqc(xmpp_node_attr(n, "approved"), "true") && !(state & STORE_SUB_FROM))
 		p->contact.flags |= STORE_ROSTER_APPROVED;
-	p->contact.n_groups = groups_of(u, n, groups);
-	p->contact.groups = groups;
+	take_groups(u, n, &p->contact);
 	u->counts[N_CONTACTS]++;
 }
 

@@ -318,6 +318,23 @@ class TheFormat(Moving):
         self.assertIn("1 replaced", self.imports("--replace", out).stdout)
         self.assertIn("1 exist already", self.imports(out).stdout)
 
+    def test_long_names(self):
+        """Names of nodes and items, and a contact's groups, as long and as many as a client may have them."""
+        node, item = "n" * 1023, "i" * 1023
+        groups = "".join("<group>g%d</group><group>g0</group>" % i for i in range(90))
+        name, f = self.user_file(
+            "<query xmlns='jabber:iq:roster'><item jid='b@lab.test'>%s</item><item jid='c@lab.test'><group>g1</group></item></query>"
+            "<pubsub xmlns='%s#owner'><configure node='%s'/></pubsub><pubsub xmlns='%s'><items node='%s'><item id='%s'>"
+            "<x xmlns='u:x'/></item></items></pubsub><pubsub xmlns='%s'><items node='%s'><item id='i'/></items></pubsub>"
+            % (groups, PUBSUB, node, PUBSUB, node, item, PUBSUB, node + "n"), attrs="password='p'")
+        r = self.imports(f)
+        self.assertEqual(r.stderr.count("with too long a name"), 1, r.stderr)
+        c = self.enter(self.port, name, "p")
+        self.assertEqual(list(items(c, node)), [item])
+        roster = c.roster()
+        self.assertEqual({g.text for g in roster["b@lab.test"]}, {"g%d" % i for i in range(90)})
+        self.assertEqual([g.text for g in roster["c@lab.test"]], ["g1"])
+
     def test_export(self):
         user = self.user()
         f = Path(self.lab.dir) / (lab.token("o") + ".xml")
