@@ -179,13 +179,14 @@ to_i64(struct td_str s, int base, int64_t min, int64_t max, int64_t *out)
 	char tmp[32], *end;
 	long long v;
 
-	if (s.len == 0 || s.len >= sizeof(tmp) || is_blank(s.p[0]))
+	/* blanks of any kind, which strtoll skips, are none */
+	if (s.len == 0 || s.len >= sizeof(tmp) || isspace((unsigned char)s.p[0]))
 		return false;
 	memcpy(tmp, s.p, s.len);
 	tmp[s.len] = '\0';
 	errno = 0;
 	v = strtoll(tmp, &end, base);
-	if (errno != 0 || *end != '\0' || v < min || v > max)
+	if (errno != 0 || end != tmp + s.len || v < min || v > max)
 		return false;
 	*out = v;
 	return true;

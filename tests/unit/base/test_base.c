@@ -81,6 +81,19 @@ START_TEST(test_decimal)
 }
 END_TEST
 
+/* What strtoll would end at, or skip. */
+START_TEST(test_no_number)
+{
+	static const struct td_str bad[] = { TD_STR("1\0x"), TD_STR("\0"), TD_STR("\v1"),
+					     TD_STR("\f1"),  TD_STR("-"),  TD_STR("7 ") };
+	int64_t v = 5;
+
+	ck_assert(!td_str_to_i64(bad[_i], -1000, 1000, &v));
+	ck_assert(!td_str_to_dec(bad[_i], -1000, 1000, &v));
+	ck_assert_int_eq(v, 5);
+}
+END_TEST
+
 START_TEST(test_cut)
 {
 	struct td_str s = TD_STR("a,,bc");
@@ -461,6 +474,7 @@ main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, test_xml, 0, (int)(sizeof(escapes) / sizeof(escapes[0])));
 	tcase_add_loop_test(t, test_decimal, 0, (int)(sizeof(decimals) / sizeof(decimals[0])));
+	tcase_add_loop_test(t, test_no_number, 0, 6);
 	tcase_add_test(t, test_cut);
 	tcase_add_loop_test(t, test_number, 0, (int)(sizeof(numbers) / sizeof(numbers[0])));
 	tcase_add_test(t, test_base64);
