@@ -278,3 +278,37 @@ gw_path_decode(struct td_str s, struct td_buf *out)
 	}
 	return true;
 }
+
+unsigned
+gw_range_parse(struct td_str field, uint64_t size, uint64_t *at, uint64_t *end)
+{
+	int64_t first = -1, last = -1;
+	struct td_str from, to;
+
+	*at = 0;
+	*end = size;
+	if (!td_str_starts(field, "bytes=") || td_str_chr(field, ',') >= 0)
+		return 200;
+	to = td_str_trim(td_str(field.p + 6, field.len - 6));
+	if (td_str_chr(to, '-') < 0)
+		return 200;
+	from = td_str_cut(&to, '-');
+	if ((from.len > 0 && !td_str_to_dec(from, 0, INT64_MAX, &first)) ||
+	    (to.len > 0 && !td_str_to_dec(to, 0, INT64_MAX, &last)) ||
+	    (from.len == 0 && to.len == 0))
+		return 200;
+	if (from.len == 0) { /* the last bytes, so many */
+		if (last == 0 || size == 0)
+			return 416;
+		*at = (uint64_t)last < size ? size - (uint64_t)last : 0;
+		return 206;
+	}
+	if (to.len > 0 && last < first)
+		return 200;
+	if ((uint64_t)first >= size)
+		return 416;
+	*at = (uint64_t)first;
+	if (to.len > 0 && (uint64_t)last < size - 1)
+		*end = (uint64_t)last + 1;
+	return 206;
+}

@@ -42,6 +42,9 @@ struct td_str gw_head_field(const struct gw_head *h, const char *name);
 size_t gw_head_count(const struct gw_head *h, const char *name);
 /* Is <token> (any case) in the comma-separated lists of these fields? */
 bool gw_head_has_token(const struct gw_head *h, const char *name, const char *token);
+/* One range of bytes of a body of <size> (RFC 9110 14.2): 206 = from *at until before *end; 200 = it is none, or none
+ * that is served: all of the body; 416 = it lies behind the end. */
+unsigned gw_range_parse(struct td_str field, uint64_t size, uint64_t *at, uint64_t *end);
 /* <s> with %XX decoded and "+" left alone, into <out>; false: malformed, or a control character. */
 bool gw_path_decode(struct td_str s, struct td_buf *out);
 #endif

@@ -483,44 +483,6 @@ add_disposition(const struct gw_transfer *t, struct td_buf *out)
 	td_buf_addz(out, "\r\n");
 }
 
-/* RFC 9110 14.2: one range of bytes into at and end; 206, 200 (none, or none we serve), 416. */
-static unsigned
-parse_range(struct gw_transfer *t)
-{
-	struct td_str r = td_cstr(t->range);
-	ptrdiff_t dash;
-	int64_t a = -1, b = -1;
-	struct td_str from, to;
-
-	t->at = 0;
-	t->end = t->size;
-	if (!td_str_starts(r, "bytes=") || td_str_chr(r, ',') >= 0)
-		return 200;
-	r = td_str_trim(td_str(r.p + 6, r.len - 6));
-	dash = td_str_chr(r, '-');
-	if (dash < 0)
-		return 200;
-	from = td_str(r.p, (size_t)dash);
-	to = td_str(r.p + dash + 1, r.len - (size_t)dash - 1);
-	if ((from.len > 0 && !td_str_to_dec(from, 0, INT64_MAX, &a)) ||
-	    (to.len > 0 && !td_str_to_dec(to, 0, INT64_MAX, &b)) || (from.len == 0 && to.len == 0))
-		return 200;
-	if (from.len == 0) { /* the last b bytes */
-		if (b == 0)
-			return 416;
-		t->at = (uint64_t)b < t->size ? t->size - (uint64_t)b : 0;
-		return 206;
-	}
-	if (to.len > 0 && b < a)
-		return 200;
-	if ((uint64_t)a >= t->size)
-		return 416;
-	t->at = (uint64_t)a;
-	if (to.len > 0 && (uint64_t)b < t->size - 1)
-		t->end = (uint64_t)b + 1;
-	return 206;
-}
-
 static bool
 etag_in(const char *list, const char *id)
 {
@@ -650,7 +612,7 @@ opened(struct gw_job *job)
 	if (etag_in(t->if_none, t->id))
 		status = 304;
 	else if (t->range != NULL && (t->if_range == NULL || etag_in(t->if_range, t->id)))
-		status = parse_range(t);
+		status = gw_range_parse(td_cstr(t->range), t->size, &t->at, &t->end);
 	send_head(t, status);
 	t->step = ST_DATA;
 	td_timer_set(t->w->loop, &t->stall, STALL_MS);

@@ -1,5 +1,5 @@
-/* fuzz_http - any bytes as a request head and as XML to be cut: what is accepted lies inside the input, says one
- * thing about the body, and does not depend on the pieces it came in. */
+/* fuzz_http - any bytes as a request head, as a range and as XML to be cut: what is accepted lies inside the input,
+ * says one thing about the body, and does not depend on the pieces it came in. */
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -19,6 +19,22 @@ static bool
 inside(struct td_str s, struct td_str in)
 {
 	return s.p == NULL || (s.p >= in.p && s.p + s.len <= in.p + in.len);
+}
+
+/* A range is a part of what there is, whatever its size. */
+static void
+check_range(struct td_str field)
+{
+	static const uint64_t sizes[] = { 0, 1, 1000, UINT64_MAX };
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		uint64_t at = 1, end = 0;
+		unsigned status = gw_range_parse(field, sizes[i], &at, &end);
+
+		must(status == 200 || status == 206 || status == 416);
+		must(status != 200 || (at == 0 && end == sizes[i]));
+		must(status != 206 || (at < end && end <= sizes[i]));
+	}
 }
 
 static void
@@ -43,6 +59,7 @@ check_head(struct td_str in)
 	/* shorter: not whole yet; never another request */
 	must(gw_head_parse(td_str(in.p, (size_t)n - 1), &g) == 0);
 	must(gw_head_parse(td_str(in.p, (size_t)n), &g) == n && g.length == h.length);
+	check_range(gw_head_field(&h, "range"));
 	if (gw_path_decode(h.path, &path))
 		must(path.len <= h.path.len);
 	td_buf_fini(&path);
@@ -72,6 +89,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct td_str in = td_str((const char *)data, size);
 
 	check_head(in);
+	check_range(in);
 	check_elements(in);
 	return 0;
 }

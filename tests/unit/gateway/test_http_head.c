@@ -53,6 +53,44 @@ START_TEST(refused_early)
 }
 END_TEST
 
+static const struct {
+	const char *field;
+	unsigned status;
+	uint64_t at, end; /* of 1000 */
+} ranges[] = {
+	{ "bytes=0-0", 206, 0, 1 },
+	{ "bytes=500-", 206, 500, 1000 },
+	{ "bytes=999-5000", 206, 999, 1000 },
+	{ "bytes=-1", 206, 999, 1000 },
+	{ "bytes=-5000", 206, 0, 1000 },
+	{ "bytes=010-010", 206, 10, 11 },
+	{ "bytes=1000-", 416, 0, 0 },
+	{ "bytes=-0", 416, 0, 0 },
+	{ "bytes=-", 200, 0, 1000 },
+	{ "bytes=5", 200, 0, 1000 },
+	{ "bytes=5-4", 200, 0, 1000 },
+	{ "bytes=0-1,3-4", 200, 0, 1000 },
+	{ "bytes=0x1-2", 200, 0, 1000 },
+	{ "bytes=--2", 200, 0, 1000 },
+	{ "lines=1-2", 200, 0, 1000 },
+	{ "bytes=9223372036854775808-", 200, 0, 1000 },
+	{ "", 200, 0, 1000 },
+};
+
+START_TEST(one_range)
+{
+	uint64_t at, end;
+
+	ck_assert_uint_eq(gw_range_parse(td_cstr(ranges[_i].field), 1000, &at, &end),
+			  ranges[_i].status);
+	if (ranges[_i].status != 416) {
+		ck_assert_uint_eq(at, ranges[_i].at);
+		ck_assert_uint_eq(end, ranges[_i].end);
+	}
+	ck_assert_uint_ne(gw_range_parse(td_cstr(ranges[_i].field), 0, &at, &end), 206);
+}
+END_TEST
+
 START_TEST(path_decoded)
 {
 	struct td_buf b = { 0 };
@@ -135,6 +173,7 @@ fill(TCase *tc)
 	tcase_add_test(tc, whole);
 	tcase_add_test(tc, in_pieces);
 	tcase_add_test(tc, refused_early);
+	tcase_add_loop_test(tc, one_range, 0, (int)(sizeof(ranges) / sizeof(ranges[0])));
 	tcase_add_test(tc, path_decoded);
 	tcase_add_loop_test(tc, element, 0, sizeof(elements) / sizeof(elements[0]));
 	tcase_add_test(tc, element_alone);
