@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "xmpp/c2s.h"
+#include "xmpp/captcha.h"
 #include "xmpp/component.h"
 #include "xmpp/script.h"
 #include "xmpp/sm.h"
@@ -393,7 +394,9 @@ xmpp_deliver_server(struct xmpp_env *env, struct xmpp_stanza *s)
 		xmpp_iq_dispatch(env, NULL, NULL, s);
 		return;
 	}
-	if (s->kind == XK_MESSAGE)
+	if (s->kind == XK_MESSAGE && s->type == XT_ERROR)
+		xmpp_captcha_declined(env, s);
+	else if (s->kind == XK_MESSAGE)
 		xmpp_bounce(env, s, xmpp_is_multicast(s) ? XE_FORBIDDEN : XE_SERVICE_UNAVAILABLE,
 			    NULL);
 	xmpp_stanza_unref(&s);

@@ -17,6 +17,7 @@ const struct xmpp_module *const xmpp_modules[] = {
 	&xep_0199_ping,
 	&xep_0202_time,
 	&xep_0215_extdisco,
+	&xep_0221_media,
 	&xep_0231_bob,
 	&xep_0232_software,
 	&xep_0279_ip_check,
@@ -48,6 +49,7 @@ const struct xmpp_module *const xmpp_modules[] = {
 	/* in the order a message passes them */
 	&xep_0297_forward,
 	&xep_0191_blocking,
+	&xep_0158_captcha,
 	&xmpp_scripts,
 	&xep_0115_caps,
 	&xep_0060_pubsub,

@@ -65,6 +65,8 @@ look_up(struct conf *c, struct td_str domain, struct xmpp_signin *s)
 	s->token_life = (unsigned)conf_int(c, &at, "fast_token_life");
 	s->anonymous = conf_bool(c, &at, "anonymous");
 	s->registration = conf_bool(c, &at, "registration");
+	s->registration_captcha = conf_bool(c, &at, "registration_captcha");
+	s->captcha_strangers = conf_bool(c, &at, "captcha_strangers");
 	s->self_service = conf_bool(c, &at, "account_self_service");
 	s->invites = td_str_ieq(invites, TD_STR("users"))    ? XI_USERS
 		     : td_str_ieq(invites, TD_STR("admins")) ? XI_ADMINS

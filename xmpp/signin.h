@@ -14,6 +14,8 @@ struct xmpp_signin {
 	unsigned token_life;             /* seconds; 0 = no tokens (XEP-0484) */
 	bool anonymous;                  /* guests are let in (XEP-0175) */
 	bool registration;               /* anyone may make an account (XEP-0077) */
+	bool registration_captcha;       /* who has no invitation is challenged (XEP-0158) */
+	bool captcha_strangers;          /* so are strangers who write to an account */
 	bool self_service;               /* users change their password, and remove their account */
 	enum xmpp_invites invites;       /* who may invite (XEP-0401) */
 	unsigned invite_life;            /* seconds; 0 = for ever */

@@ -13,7 +13,10 @@ enum xmpp_throttle {
 	XT_LOGIN_ACCOUNT,     /* of one account, from anywhere */
 	XT_REGISTER,          /* accounts made from a network */
 	XT_INVITE_GUESS,      /* invitations nobody gave, from a network */
-	XT_PASSWORD           /* changes of one account's password */
+	XT_PASSWORD,          /* changes of one account's password */
+	XT_CAPTCHA,           /* challenges put to an address or a network */
+	XT_CAPTCHA_DOMAIN,    /* and to those of one domain */
+	XT_CAPTCHA_WRONG      /* answered wrongly */
 };
 struct xmpp_rate {
 	unsigned count, seconds; /* count 0 = no limit */

@@ -150,7 +150,7 @@ enum xmpp_slot {
 	XMPP_SLOT_SOFTWARE,
 	XMPP_SLOT_SERVERINFO,
 	XMPP_SLOT_ADMIN,
-	XMPP_SLOT_SPARE2,
+	XMPP_SLOT_CAPTCHA,
 	XMPP_SLOT_COUNT /* must be last */
 };
 enum xmpp_session_slot {
@@ -415,6 +415,9 @@ void xmpp_roster_save(struct xmpp_user *u, struct xmpp_contact *c,
 
 /* No resource takes message <s>: keep it, or answer with an error. Does not take the reference. */
 void xmpp_offline_store(struct xmpp_user *u, struct xmpp_stanza *s);
+/* Append <s> as it is kept: with our stamp of <when> (wall ms), unless it has one. */
+void xmpp_offline_write(const struct xmpp_user *u, struct xmpp_stanza *s, uint64_t when,
+			struct td_buf *out);
 /* The session became available with priority >= 0: replay what waits. */
 void xmpp_offline_replay(struct xmpp_session *sess);
 /* A live message must not overtake those being replayed: true when <s> has to wait; it comes again through

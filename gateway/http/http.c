@@ -6,6 +6,7 @@
  * One request is handled at a time; what came behind it waits in <in>.  A body is kept only up to
  * max_request_size; what is larger is refused before memory is taken. */
 #include "gateway/http/http.h"
+#include "xmpp/captcha.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -327,6 +328,7 @@ static const struct route routes[] = {
 	{ "/xmpp-websocket",             M(GET),          false, serve_websocket },
 	{ "/http-bind",                  M(POST),         false, gw_bosh_request },
 	{ "/upload/",                    M(GET) | M(PUT), true,  gw_upload_request },
+	{ XMPP_CAPTCHA_PATH,             M(GET) | M(POST), false, gw_captcha_request },
 	{ "/.well-known/host-meta",      M(GET),          false, gw_hostmeta_request },
 	{ "/.well-known/host-meta.json", M(GET),          false, gw_hostmeta_request },
 	{ "/metrics",                    M(GET),          false, gw_metrics_request },

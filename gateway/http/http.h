@@ -60,6 +60,8 @@ bool gw_http_is_loopback(const struct gw_http *h);
 
 /* GET /.well-known/host-meta and host-meta.json (XEP-0156). */
 void gw_hostmeta_request(struct gw_http *h, const struct gw_head *head, struct td_str body);
+/* GET and POST below /captcha/: a challenge (XEP-0158). */
+void gw_captcha_request(struct gw_http *h, const struct gw_head *head, struct td_str body);
 /* GET /metrics: Prometheus text. */
 void gw_metrics_request(struct gw_http *h, const struct gw_head *head, struct td_str body);
 

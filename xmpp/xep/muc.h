@@ -8,6 +8,7 @@
  *   muc_room.c       memory: affiliations, occupants, their sessions
  *   muc_send.c       what is written to occupants
  *   muc_join.c       entering, leaving, nicknames, presence
+ *   muc_captcha.c    who enters is asked first whether it is a person (XEP-0158)
  *   muc_message.c    messages to the room and in private, subject, invitations, voice
  *   muc_history.c    what newcomers are shown; the hook for an archive
  *   muc_admin.c      muc#admin, and how a change of affiliations takes effect
@@ -22,6 +23,7 @@
 #ifndef XMPP_XEP_MUC_H
 #define XMPP_XEP_MUC_H
 #include "store/muc.h"
+#include "xmpp/captcha.h"
 #include "xmpp/mam.h"
 #include "xmpp/form.h"
 #include "xmpp/im.h"
@@ -51,6 +53,7 @@
 #define MUC_REASON_MAX 1024u  /* bytes of a reason that are kept */
 #define MUC_RELAYS_MAX 500u   /* iqs between occupants of a room that wait for their answers */
 #define MUC_VCARD_MAX 131072u
+#define MUC_PASSED_MAX 1024u /* who answered a challenge, on a worker */
 
 /* ---- rules (muc_rules.c; pure) ---- */
 
@@ -136,7 +139,7 @@ struct muc_config {
 	struct td_arena *arena; /* all of it lives there */
 	struct td_str name, desc, lang, pubsub, secret;
 	bool persistent, public_room, members_only, moderated, password, logging, change_subject,
-		allow_invites;
+		allow_invites, captcha;
 	uint8_t allow_pm;        /* enum muc_pm */
 	uint8_t whois;           /* 1: anyone learns real JIDs */
 	uint8_t broadcast, list; /* bits 1 << enum muc_role */
@@ -254,6 +257,10 @@ struct muc { /* a worker's; env->module_data[XMPP_SLOT_MUC] */
 	/* Joins counted by a hash of room and person; cleared every now and then (muc_join.c). */
 	uint8_t *joins;
 	uint64_t joins_since; /* mono ms */
+	/* Challenges (muc_captcha.c): id -> struct muc_join; hashes of who passed, a ring, NULL = nobody yet. */
+	struct td_map asked;
+	uint64_t *passed;
+	unsigned next_passed;
 };
 
 /* A call to the store that outlives the turn: the room is held meanwhile.  room NULL in the reply: the worker's
@@ -436,6 +443,13 @@ void muc_archive_retract(struct muc_room *room, struct td_str id, const char *oi
 			 const struct xmpp_stanza *by);
 /* History, then the subject, to who just joined; <x> = the join's <x/> (7.2.13-7.2.15). */
 void muc_history_send(struct muc_room *room, struct muc_ses *ses, const struct xmpp_node *x);
+
+/* ---- muc_captcha.c ---- */
+
+/* True when who wants to enter, of affiliation <a>, has to show first that it is a person; it was asked, or refused. */
+bool muc_captcha_holds(struct muc_room *room, struct xmpp_stanza *s, enum muc_affiliation a);
+void muc_captcha_free(struct muc *muc);
+
 /* ---- muc_mam.c: the archive of a room (XEP-0313) ---- */
 
 struct muc_iq;
@@ -474,6 +488,8 @@ void muc_admin_set(struct muc_iq *iq);
 void muc_owner_get(struct muc_iq *iq);
 void muc_owner_set(struct muc_iq *iq);
 void muc_moderate_set(struct muc_iq *iq);
+void muc_captcha_set(struct muc_iq *iq);
+void muc_bob_get(struct muc_iq *iq);
 void muc_vcard_get(struct muc_iq *iq);
 void muc_vcard_set(struct muc_iq *iq);
 void muc_command_set(struct muc_iq *iq);

@@ -71,6 +71,8 @@ static const struct field fields[] = {
 	{ "muc#roomconfig_persistentroom", "Make Room Persistent?", CF_BOOL, AT(persistent), 0, NULL },
 	{ "muc#roomconfig_moderatedroom", "Make Room Moderated?", CF_BOOL, AT(moderated), 0, NULL },
 	{ "muc#roomconfig_membersonly", "Make Room Members-Only?", CF_BOOL, AT(members_only), 0, NULL },
+	/* not registered; what clients know it by */
+	{ "captcha_protected", "Make Room CAPTCHA Protected?", CF_BOOL, AT(captcha), 0, NULL },
 	{ "muc#roomconfig_passwordprotectedroom", "Password Required to Enter?", CF_BOOL, AT(password), 0, NULL },
 	{ "muc#roomconfig_roomsecret", "Password", CF_SECRET, AT(secret), 256, NULL },
 	{ "muc#roomconfig_whois", "Who May Discover Real JIDs?", CF_WORD, AT(whois), 0, whois_options },

@@ -9,6 +9,7 @@
 #include "xmpp/script.h"
 #include "xmpp/xep/muc.h"
 #include "xmpp/xep/xep_0030_disco.h"
+#include "xmpp/xep/xep_0231_bob.h"
 
 #define RELAY_MS 60000u
 
@@ -198,12 +199,13 @@ register_form(struct td_buf *b)
 	td_buf_addz(b, "</query>");
 }
 
-/* Who is a stranger to a members-only room must be invited. */
+/* Who is a stranger to a members-only room must be invited; where newcomers are challenged, it has to enter first. */
 static bool
 may_register(const struct muc_iq *iq)
 {
 	return muc_affiliation_may(iq->affiliation, MAP_REGISTER) &&
-	       (iq->affiliation >= MA_MEMBER || !iq->room->cfg->members_only);
+	       (iq->affiliation >= MA_MEMBER ||
+		(!iq->room->cfg->members_only && (!iq->room->cfg->captcha || iq->occ != NULL)));
 }
 
 static void
@@ -320,6 +322,15 @@ ping(struct muc_iq *iq)
 	muc_result(iq->room, iq->s, TD_STR_NULL);
 }
 
+/* The picture of a challenge the room sent. */
+void
+muc_bob_get(struct muc_iq *iq)
+{
+	struct xmpp_iq x = { .env = iq->room->env, .s = iq->s, .payload = iq->payload };
+
+	(void)xmpp_bob_get(&x);
+}
+
 #define ROW_ABSENT 0x1u /* makes sense where there is no room */
 #define ROW_LOCKED 0x2u /* the owner may before the room is configured */
 #define ROW_OWNER 0x4u
@@ -337,6 +348,8 @@ static const struct row {
 	{ NS_REGISTER, "query", register_get, register_set, 0 },
 	{ NS_VCARD, "vCard", muc_vcard_get, muc_vcard_set, ROW_LOCKED },
 	{ NS_MODERATE, "moderate", NULL, muc_moderate_set, 0 },
+	{ NS_CAPTCHA, "captcha", NULL, muc_captcha_set, 0 },
+	{ NS_BOB, "data", muc_bob_get, NULL, 0 },
 	{ NS_COMMANDS, "command", NULL, muc_command_set, 0 },
 	{ NS_MAM, "query", muc_mam_query, muc_mam_query, 0 },
 	{ NS_MAM, "metadata", muc_mam_query, NULL, 0 },

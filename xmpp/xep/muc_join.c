@@ -228,7 +228,7 @@ join(struct muc_room *room, struct xmpp_stanza *s, const struct xmpp_node *x)
 		muc_refuse(room, s, XE_RESOURCE_CONSTRAINT, "Too many joins; try again later.");
 		return;
 	}
-	if (!may_enter(room, s, x, a))
+	if (!may_enter(room, s, x, a) || muc_captcha_holds(room, s, a))
 		return;
 	occ = muc_occ_find(room, s->to.resource);
 	if (occ == NULL) {

@@ -500,6 +500,8 @@ muc_on_message(struct muc_room *room, struct xmpp_stanza *s)
 		if (room->state >= MUC_LOCKED && !muc_on_bounce(room, s)) {
 			if (s->to.resource.p != NULL)
 				private_error(room, s);
+			else if (s->id.len == XMPP_CAPTCHA_ID && room->cfg->captcha)
+				xmpp_captcha_declined(room->env, s);
 			else
 				invite_failed(room, s);
 		}

@@ -585,6 +585,7 @@ muc_stop(struct xmpp_env *env)
 	}
 	td_map_fini(&muc->rooms);
 	muc_services_free(muc);
+	muc_captcha_free(muc);
 	free(muc->joins);
 	free(muc);
 	env->module_data[XMPP_SLOT_MUC] = NULL;

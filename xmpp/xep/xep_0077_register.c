@@ -12,6 +12,7 @@
 #include "gateway/base/err.h"
 #include "store/signin.h"
 #include "xmpp/c2s_priv.h"
+#include "xmpp/captcha.h"
 #include "xmpp/form.h"
 #include "xmpp/im.h"
 #include "xmpp/invite.h"
@@ -19,11 +20,16 @@
 #include "xmpp/signin.h"
 #include "xmpp/throttle.h"
 
+#define CHALLENGES_MAX 10u /* on one stream */
+
 struct register_call;
 
 struct xmpp_register {
-	bool done;    /* an account was made on this stream */
-	bool invited; /* an invitation was shown */
+	bool done;                           /* an account was made on this stream */
+	bool invited;                        /* an invitation was shown */
+	unsigned challenges;                 /* put here */
+	bool human;                          /* a challenge was answered (XEP-0158) */
+	char challenge[XMPP_CAPTCHA_ID + 1]; /* the latest; "" = none is open */
 	unsigned char hash[STORE_HASH_LEN];
 	char *username, *inviter; /* of the invitation; NULL = none */
 	bool roster;
@@ -44,6 +50,8 @@ xmpp_register_free(struct xmpp_register *r)
 		return;
 	if (r->call != NULL)
 		r->call->c = NULL;
+	if (r->challenge[0] != '\0')
+		xmpp_captcha_drop(r->challenge);
 	free(r->username);
 	free(r->inviter);
 	free(r);
@@ -338,42 +346,148 @@ may_register(struct xmpp_c2s *c, const struct xmpp_stanza *s)
 	return true;
 }
 
-static void
-write_fields(const struct xmpp_register *reg, struct td_buf *b)
-{
-	struct td_str name = td_cstr(reg->username);
+/* ---- XEP-0158 section 4 ---- */
 
-	td_buf_addz(b, "<query xmlns='" NS_REGISTER "'><instructions>Choose a name and a password."
-		       "</instructions><username>");
+static bool
+needs_answer(struct xmpp_c2s *c)
+{
+	const struct xmpp_register *reg = register_of(c);
+
+	return xmpp_signin_of(c->env, td_cstr(c->domain))->registration_captcha && !reg->invited &&
+	       !reg->human;
+}
+
+/* Another challenge takes the place of the stream's.  False: no more for now. */
+static bool
+new_challenge(struct xmpp_c2s *c, struct xmpp_captcha *out)
+{
+	static const struct xmpp_rate any = { .count = 1, .seconds = 1 };
+	struct xmpp_register *reg = register_of(c);
+	struct td_str domain = td_cstr(c->domain);
+	struct xmpp_captcha_ask ask = { CAPTCHA_REGISTER, TD_STR_NULL, domain, domain };
+	char net[XMPP_NETWORK_MAX];
+
+	network_of(c, &any, net);
+	ask.who = td_cstr(net);
+	if (reg->challenge[0] != '\0')
+		xmpp_captcha_drop(reg->challenge);
+	reg->challenge[0] = '\0';
+	if (reg->challenges++ >= CHALLENGES_MAX || !xmpp_captcha_new(c->env, &ask, out))
+		return false;
+	memcpy(reg->challenge, out->id, sizeof(reg->challenge));
+	return true;
+}
+
+/* Is it a person?  False: it was told no. */
+static bool
+check_answer(struct xmpp_c2s *c, struct xmpp_stanza *s, const struct xmpp_node *query)
+{
+	static const struct xmpp_rate any = { .count = 1, .seconds = 1 };
+	struct xmpp_register *reg = register_of(c);
+	const struct xmpp_node *x = xmpp_form_find(query);
+	struct xmpp_form form = { 0 };
+	char net[XMPP_NETWORK_MAX];
+	struct td_str id;
+
+	if (!needs_answer(c))
+		return true;
+	/* a plain request will do when the web page was used */
+	if (x != NULL)
+		(void)xmpp_form_read(s->arena, x, &form);
+	id = x != NULL ? xmpp_form_value(&form, "challenge")
+		       : td_arena_str(s->arena, td_cstr(reg->challenge));
+	network_of(c, &any, net);
+	if (id.len > 0 && td_str_eqc(id, reg->challenge)) {
+		reg->challenge[0] = '\0';
+		reg->human = xmpp_captcha_answer(c->env, id, td_cstr(net), &form) == CAPTCHA_RIGHT;
+	}
+	if (!reg->human)
+		stream_error(c, s, XE_NOT_ACCEPTABLE,
+			     "The challenge was not answered; ask for another one.");
+	return reg->human;
+}
+
+/* What the plain request says to who does not know the form. */
+static void
+write_instructions(struct xmpp_c2s *c, const struct xmpp_captcha *asked, struct td_buf *b)
+{
+	struct td_buf url = { 0 };
+
+	td_buf_addz(b, "<instructions>Choose a name and a password.");
+	if (asked != NULL && xmpp_captcha_url(c->env, td_cstr(c->domain), asked->id, &url)) {
+		td_buf_addz(b, " Before that, visit ");
+		td_buf_add_xml(b, td_buf_str(&url));
+	}
+	td_buf_addz(b, "</instructions>");
+	if (url.len > 0) {
+		td_buf_addz(b, "<x xmlns='jabber:x:oob'><url>");
+		td_buf_add_xml(b, td_buf_str(&url));
+		td_buf_addz(b, "</url></x>");
+	}
+	td_buf_fini(&url);
+}
+
+/* <asked> NULL: without a challenge. */
+static void
+write_fields(struct xmpp_c2s *c, const struct xmpp_stanza *s, const struct xmpp_captcha *asked,
+	     struct td_buf *b)
+{
+	struct td_str name = td_cstr(register_of(c)->username);
+	struct td_buf data = { 0 };
+
+	td_buf_addz(b, "<query xmlns='" NS_REGISTER "'>");
+	write_instructions(c, asked, b);
+	td_buf_addz(b, "<username>");
 	td_buf_add_xml(b, name);
 	td_buf_addz(b, "</username><password/>");
 	xmpp_form_open(b, FORM_FORM, NS_REGISTER);
 	xmpp_form_title(b, "New account", "Choose a name and a password.");
-	xmpp_form_add(b, "text-single", "username", "Name", &name, name.p != NULL ? 1 : 0, NULL);
-	xmpp_form_add(b, "text-private", "password", "Password", NULL, 0, NULL);
+	if (asked != NULL) {
+		xmpp_form_add1(b, "hidden", "challenge", NULL, td_cstr(asked->id));
+		xmpp_form_add1(b, "hidden", "sid", NULL, s->id);
+		xmpp_captcha_fields(c->env, asked, td_cstr(c->domain), b, &data);
+	}
+	xmpp_form_add_required(b, "text-single", "username", "Name", &name, name.p != NULL ? 1 : 0,
+			       NULL);
+	xmpp_form_add_required(b, "text-private", "password", "Password", NULL, 0, NULL);
 	xmpp_form_close(b);
+	td_buf_adds(b, td_buf_str(&data)); /* a stream without an account can fetch nothing */
 	td_buf_addz(b, "</query>");
+	td_buf_fini(&data);
+}
+
+static void
+answer_get(struct xmpp_c2s *c, struct xmpp_stanza *s)
+{
+	struct td_buf b = { 0 };
+	struct xmpp_captcha asked;
+	bool asks = needs_answer(c);
+
+	if (asks && !new_challenge(c, &asked)) {
+		stream_error(c, s, XE_NOT_ACCEPTABLE, "Too many challenges; try again later.");
+		return;
+	}
+	write_fields(c, s, asks ? &asked : NULL, &b);
+	stream_result(c, s, td_buf_str(&b));
+	td_buf_fini(&b);
 }
 
 static void
 stream_query(struct xmpp_c2s *c, struct xmpp_stanza *s, const struct xmpp_node *query)
 {
-	struct td_buf b = { 0 };
 	struct fields f;
 
 	if (!may_register(c, s))
 		return;
 	if (s->type == XT_GET) {
-		write_fields(register_of(c), &b);
-		stream_result(c, s, td_buf_str(&b));
-		td_buf_fini(&b);
+		answer_get(c, s);
 	} else if (!read_fields(s->arena, query, &f)) {
 		stream_error(c, s, XE_BAD_REQUEST, NULL);
 	} else if (f.remove) {
 		stream_error(c, s, XE_UNEXPECTED_REQUEST, NULL); /* table 1: nobody is signed in */
 	} else if (f.username.len == 0 || f.password.len == 0) {
 		stream_error(c, s, XE_NOT_ACCEPTABLE, NULL);
-	} else {
+	} else if (check_answer(c, s, query)) {
 		make_account(c, s, &f);
 	}
 }

@@ -109,13 +109,15 @@ has_our_stamp(const struct xmpp_stanza *s, struct td_str domain)
 	return false;
 }
 
-static void
-write_stamped(const struct xmpp_user *u, struct xmpp_stanza *s, uint64_t when, struct td_buf *out)
+void
+xmpp_offline_write(const struct xmpp_user *u, struct xmpp_stanza *s, uint64_t when,
+		   struct td_buf *out)
 {
 	struct xmpp_stanza *copy;
 	struct td_buf stamp = { 0 };
 	char at[32];
 
+	xmpp_stanza_seal(s);
 	if (has_our_stamp(s, u->domain)) {
 		xmpp_stanza_write(s, true, out);
 		return;
@@ -148,8 +150,7 @@ xmpp_offline_store(struct xmpp_user *u, struct xmpp_stanza *s)
 	case REFUSE: xmpp_bounce(u->env, s, XE_SERVICE_UNAVAILABLE, NULL); return;
 	case KEEP: break;
 	}
-	xmpp_stanza_seal(s);
-	write_stamped(u, s, now, &text);
+	xmpp_offline_write(u, s, now, &text);
 	k = td_zalloc(sizeof(*k));
 	k->s = xmpp_stanza_ref(s);
 	xmpp_call_begin(&k->call, u);

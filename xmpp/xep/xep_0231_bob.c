@@ -9,7 +9,6 @@
 #include <openssl/evp.h>
 #include "xmpp/modules.h"
 
-#define NS_BOB "urn:xmpp:bob"
 #define CACHE_MAX (1u << 20) /* bytes kept by a worker */
 
 struct piece {
@@ -110,8 +109,8 @@ xmpp_bob_put(struct xmpp_env *env, const char *type, struct td_str data, unsigne
 			env->host->post(env, w, take, piece_new(type, data, max_age));
 }
 
-static int
-data_get(struct xmpp_iq *iq)
+int
+xmpp_bob_get(struct xmpp_iq *iq)
 {
 	struct bob *bob = bob_of(iq->env);
 	struct td_str cid = xmpp_node_attr(iq->payload, "cid");
@@ -162,7 +161,7 @@ bob_stop(struct xmpp_env *env)
 static const char *const bob_features[] = { NS_BOB, NULL };
 
 static const struct xmpp_iq_entry bob_iqs[] = {
-	{ NS_BOB, "data", IQ_GET | IQ_TO_HOST, data_get },
+	{ NS_BOB, "data", IQ_GET | IQ_TO_HOST, xmpp_bob_get },
 	{ 0 },
 };
 
