@@ -196,6 +196,7 @@ const struct conf_option conf_options[] = {
 	{ "pubsub_max_items", CT_INT, GD, "10000", 1, 1000000, NULL, 0, "items a node may be configured to keep: what max_items = max means" },
 	{ "pubsub_max_item_size", CT_SIZE, GD, "262144", 1024, 16777216, NULL, 0, "bytes of one published item; see max_stanza_size too" },
 	{ "pubsub_max_subscriptions", CT_INT, GD, "10000", 1, 1000000, NULL, 0, "subscriptions of one node" },
+	{ "pubsub_multi_subscribe", CT_BOOL, GD, "false", 0, 0, NULL, 0, "an address may subscribe to a node several times; each subscription has an id" },
 	{ "pubsub_quota", CT_SIZE, GD, "67108864", 0, ANY, NULL, 0, "bytes of all items of one account, or of a service; 0 = unlimited" },
 	{ "private_quota", CT_SIZE, GD, "1048576", 1024, ANY, NULL, 0, "bytes of private XML of one account (XEP-0049)" },
 	{ "max_vcard_size", CT_SIZE, GD, "262144", 1024, 16777216, NULL, 0, "bytes of a vCard with its photo" },

@@ -518,7 +518,8 @@ static void
 take_subscriptions(struct incoming *u, const struct xmpp_node *n, struct td_str node)
 {
 	for (n = xmpp_node_child(n, NULL, "subscription"); n != NULL; n = xmpp_node_next_elem(n)) {
-		struct td_str said = xmpp_node_attr(n, "subscription");
+		struct td_str said = xmpp_node_attr(n, "subscription"),
+			      subid = xmpp_node_attr(n, "subid");
 		struct store_ps_change *c;
 		struct xmpp_jid j;
 		int state;
@@ -533,6 +534,8 @@ take_subscriptions(struct incoming *u, const struct xmpp_node *n, struct td_str 
 		else if (state != PSS_NONE) {
 			c = verb(u, PS_SUBSCRIPTION, node);
 			c->key = j.full;
+			if (subid.len > 0 && subid.len <= PS_SUBID_MAX)
+				c->who = subid;
 			c->n = state;
 			c->value = TD_STR("");
 		}

@@ -176,6 +176,8 @@ add_links(struct td_buf *b, const struct store_ps_link *l, size_t n, struct td_s
 		td_buf_add_attr(b, name,
 				td_cstr(affil ? ps_affiliation_name((enum ps_affiliation)l[i].state)
 					      : ps_state_name((enum ps_state)l[i].state)));
+		if (!affil)
+			td_buf_add_attr(b, "subid", l[i].subid);
 		td_buf_addz(b, "/>");
 	}
 	if (open)

@@ -82,6 +82,7 @@ load_links(struct load_op *o, struct store_db *db, sqlite3_stmt *q, struct store
 			.jid = store_db_str(q, 1, o->op.arena),
 			.state = sqlite3_column_int(q, 2),
 			.options = store_db_str(q, 3, o->op.arena),
+			.subid = store_db_str(q, 4, o->op.arena),
 		};
 	}
 	*out = l;
@@ -100,14 +101,14 @@ load_run(struct store_op *op, struct store_db *db)
 		return rc;
 	rc = store_db_query(
 		db, &op->err, &q,
-		"SELECT n.name, a.jid, a.state, '' FROM ps_affiliations a"
+		"SELECT n.name, a.jid, a.state, '', '' FROM ps_affiliations a"
 		" JOIN ps_nodes n ON n.id = a.node WHERE n.owner = ?1 ORDER BY n.id, a.jid",
 		SV(sv_text(o->owner)));
 	if (rc < 0 || (rc = load_links(o, db, q, &o->affiliations, &o->n_affiliations)) < 0)
 		return rc;
 	rc = store_db_query(
 		db, &op->err, &q,
-		"SELECT n.name, s.jid, s.state, s.options FROM ps_subscriptions s"
+		"SELECT n.name, s.jid, s.state, s.options, s.subid FROM ps_subscriptions s"
 		" JOIN ps_nodes n ON n.id = s.node WHERE n.owner = ?1 ORDER BY n.id, s.jid",
 		SV(sv_text(o->owner)));
 	return rc < 0 ? rc : load_links(o, db, q, &o->subscriptions, &o->n_subscriptions);
@@ -190,13 +191,16 @@ set_link(struct store_op *op, struct store_db *db, const struct store_ps_change 
 				   SV(sv_int(node), sv_text(c->key), sv_int(c->n)));
 	if (c->n == 0)
 		return store_db_do(db, &op->err,
-				   "DELETE FROM ps_subscriptions WHERE node = ?1 AND jid = ?2",
-				   SV(sv_int(node), sv_text(c->key)));
+				   "DELETE FROM ps_subscriptions WHERE node = ?1 AND jid = ?2"
+				   " AND subid = ifnull(?3, subid)",
+				   SV(sv_int(node), sv_text(c->key), sv_opt(c->who)));
 	return store_db_do(
 		db, &op->err,
-		"INSERT INTO ps_subscriptions (node, jid, state, options) VALUES (?1, ?2, ?3, ?4)"
-		" ON CONFLICT (node, jid) DO UPDATE SET state = ?3, options = ?4",
-		SV(sv_int(node), sv_text(c->key), sv_int(c->n), sv_text(c->value)));
+		"INSERT INTO ps_subscriptions (node, jid, subid, state, options)"
+		" VALUES (?1, ?2, coalesce(?5, (SELECT subid FROM ps_subscriptions"
+		"  WHERE node = ?1 AND jid = ?2 LIMIT 1), lower(hex(randomblob(8)))), ?3, ?4)"
+		" ON CONFLICT (node, jid, subid) DO UPDATE SET state = ?3, options = ?4",
+		SV(sv_int(node), sv_text(c->key), sv_int(c->n), sv_text(c->value), sv_opt(c->who)));
 }
 
 static int

@@ -16,7 +16,7 @@ struct store_ps_node {
 struct store_ps_link { /* an affiliation or a subscription of <jid> */
 	struct td_str node, jid;
 	int state;
-	struct td_str options; /* of a subscription, the caller's notation */
+	struct td_str subid, options; /* of a subscription; options: the caller's notation */
 };
 struct store_ps_owner {
 	const struct store_ps_node *nodes;
@@ -33,14 +33,15 @@ enum store_ps_verb {
 	PS_NODE_ADD = 0, /* value = config; EXISTS */
 	PS_NODE_SET,     /* value = config */
 	PS_NODE_DEL,
-	PS_AFFILIATION,  /* key = JID, n = state; 0 removes */
-	PS_SUBSCRIPTION, /* key = JID, n = state (0 removes), value = options */
-	PS_ITEM_SET,     /* key = id, who = publisher, value = payload, n = wall ms (0 = now) */
-	PS_ITEM_DEL,     /* key = id, who = only if published by (TD_STR_NULL: by anybody) */
-	PS_ITEM_DROP,    /* the same, but none is no error */
-	PS_ROOM,         /* n = most items there may be; LIMIT unless <key> is one of fewer */
-	PS_KEEP,         /* n = how many of the newest stay */
-	PS_EXPIRE,       /* n = wall ms; what is older goes */
+	PS_AFFILIATION, /* key = JID, n = state; 0 removes */
+	PS_SUBSCRIPTION, /* key = JID, who = subid, n = state (0 removes), value = options.  Without subid: the one
+			  * there is, else a new one */
+	PS_ITEM_SET,  /* key = id, who = publisher, value = payload, n = wall ms (0 = now) */
+	PS_ITEM_DEL,  /* key = id, who = only if published by (TD_STR_NULL: by anybody) */
+	PS_ITEM_DROP, /* the same, but none is no error */
+	PS_ROOM,      /* n = most items there may be; LIMIT unless <key> is one of fewer */
+	PS_KEEP,      /* n = how many of the newest stay */
+	PS_EXPIRE,    /* n = wall ms; what is older goes */
 	PS_PURGE,
 };
 struct store_ps_change {

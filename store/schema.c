@@ -221,10 +221,25 @@ static const char v9_admin[] =
 	" text TEXT NOT NULL,"
 	" PRIMARY KEY (domain, kind)) WITHOUT ROWID;";
 
+/* 10: pubsub.c.  An address may subscribe to a node several times: each subscription has an id of its own. */
+static const char v10_subids[] =
+	"ALTER TABLE ps_subscriptions RENAME TO ps_subscriptions_9;"
+	"CREATE TABLE ps_subscriptions ("
+	" node INTEGER NOT NULL REFERENCES ps_nodes (id) ON DELETE CASCADE,"
+	" jid TEXT NOT NULL,"
+	" subid TEXT NOT NULL,"
+	" state INTEGER NOT NULL,"
+	" options TEXT NOT NULL,"
+	" PRIMARY KEY (node, jid, subid)) WITHOUT ROWID;"
+	"INSERT INTO ps_subscriptions SELECT node, jid, lower(hex(randomblob(8))), state, options"
+	" FROM ps_subscriptions_9;"
+	"DROP TABLE ps_subscriptions_9;";
+
 /* steps[v] leads from version v to v + 1 */
 static const char *const steps[] = { v1_chat,   v2_mail, store_schema_archive,
 				     v4_pubsub, v5_muc,  v6_signin,
-				     v7_upload, v8_misc, v9_admin };
+				     v7_upload, v8_misc, v9_admin,
+				     v10_subids };
 _Static_assert(sizeof(steps) / sizeof(steps[0]) == STORE_SCHEMA, "one step per version");
 
 static int

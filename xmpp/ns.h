@@ -35,6 +35,7 @@
 #define NS_VERSION "jabber:iq:version"
 #define NS_PING "urn:xmpp:ping"
 #define NS_TIME "urn:xmpp:time"
+#define NS_SHIM "http://jabber.org/protocol/shim"
 #define NS_SM "urn:xmpp:sm:3"
 #define NS_DELAY "urn:xmpp:delay"
 #define NS_HINTS "urn:xmpp:hints"

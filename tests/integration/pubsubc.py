@@ -12,6 +12,7 @@ EVENT = PUBSUB + "#event"
 ERRORS = PUBSUB + "#errors"
 CAPS = "http://jabber.org/protocol/caps"
 FORM = "jabber:x:data"
+SHIM = "http://jabber.org/protocol/shim"
 RSM = "http://jabber.org/protocol/rsm"
 
 

@@ -355,7 +355,9 @@ class TheFormat(Moving):
             "<offline-messages>%s</offline-messages><pubsub xmlns='%s#owner'><configure node='n'><x xmlns='jabber:x:data' type='form'>"
             "<field var='pubsub#max_items'><value>max</value></field><field var='pubsub#access_model'><value>strange</value></field>"
             "</x></configure><affiliations node='n'><affiliation jid='m@lab.test' affiliation='member'/></affiliations>"
-            "<subscriptions node='n'><subscription jid='s@lab.test' subscription='subscribed'/></subscriptions></pubsub>"
+            "<subscriptions node='n'><subscription jid='s@lab.test' subscription='subscribed'/>"
+            "<subscription jid='t@lab.test' subscription='subscribed' subid='a1'/><subscription jid='t@lab.test' subscription='pending' subid='b2'/>"
+            "</subscriptions></pubsub>"
             "<pubsub xmlns='%s'><items node='n'>%s</items></pubsub>" % (messages, PUBSUB, PUBSUB, entries), attrs="password='p'")
         r = self.imports(f)
         self.assertIn("node n: pubsub#access_model is not possible here", r.stderr)
@@ -365,7 +367,10 @@ class TheFormat(Moving):
         self.assertEqual([b.text for b in t.iter("{jabber:client}body")], ["m%03d" % i for i in range(250)])
         self.assertEqual([i.get("id") for i in t.iter("{%s}item" % PUBSUB)], ["i%03d" % i for i in range(250)])
         self.assertEqual([(a.get("jid"), a.get("affiliation")) for a in t.iter("{%s#owner}affiliation" % PUBSUB)], [("m@lab.test", "member")])
-        self.assertEqual([(a.get("jid"), a.get("subscription")) for a in t.iter("{%s#owner}subscription" % PUBSUB)], [("s@lab.test", "subscribed")])
+        subs = [(a.get("jid"), a.get("subscription"), a.get("subid")) for a in t.iter("{%s#owner}subscription" % PUBSUB)]
+        self.assertEqual(subs[0][:2], ("s@lab.test", "subscribed"))
+        self.assertTrue(subs[0][2])
+        self.assertEqual(subs[1:], [("t@lab.test", "subscribed", "a1"), ("t@lab.test", "pending", "b2")])
         form = {x.get("var"): [v.text for v in x.iter("{jabber:x:data}value")] for x in t.iter("{jabber:x:data}field")}
         self.assertEqual((form["pubsub#access_model"], form["pubsub#max_items"]), (["whitelist"], ["max"]))
         c = self.enter(self.port, name, "p")

@@ -437,6 +437,32 @@ class Lasting(lab.Case):
         d.terminate()
 
 
+    def test_several_subscriptions(self):
+        """They are kept with their ids and options; turned off, those there are stay what they are."""
+        extra = 'domain "pubsub.lab.test" { XMPP_Role = "server" service = "pubsub" pubsub_multi_subscribe = %s }'
+
+        def done(r):
+            self.assertEqual(r.get("type"), "result", show(r))
+        d = self.lab.daemon(lab.token("d"), accounts=["alice", "bob"], milter=False, extra=extra % "true")
+        a, b = (xmppc.login(d.c2s_port, n) for n in ("alice", "bob"))
+        ps.create(a, "n", SERVICE)
+        ids = [next(ps.subscribe(b, "n", SERVICE, options={"deliver": v}).iter("{%s}subscription" % PUBSUB)).get("subid") for v in "100"]
+        gone = ids.pop()
+        done(b.iq("set", "<pubsub xmlns='%s'><unsubscribe node='n' jid='%s' subid='%s'/></pubsub>" % (PUBSUB, b.bare, gone), SERVICE))
+        d.kill()
+        d.write_config(d.conf.read_text().replace("subscribe = true", "subscribe = false"))
+        d.start()
+        a, b = (xmppc.login(d.c2s_port, n) for n in ("alice", "bob"))
+        r = b.iq("get", "<pubsub xmlns='%s'><subscriptions/></pubsub>" % PUBSUB, SERVICE)
+        self.assertEqual({s.get("subid") for s in r.iter("{%s}subscription" % PUBSUB)}, set(ids))
+        done(ps.subscribe(b, "n", SERVICE))      # what it has
+        ps.publish(a, "n", "1", to=SERVICE)
+        m = b.wait(event("n"))
+        self.assertEqual([h.text for h in m.iter("{%s}header" % ps.SHIM)], ids[:1])
+        done(b.iq("set", "<pubsub xmlns='%s'><unsubscribe node='n' jid='%s' subid='%s'/></pubsub>" % (PUBSUB, b.bare, ids[0]), SERVICE))
+        done(ps.unsubscribe(b, "n", SERVICE))
+        d.terminate()
+
     def test_admins_make_nodes(self):
         """Addresses in the configuration are prepared."""
         d = self.lab.daemon(lab.token("d"), accounts=["élise", "bob"], milter=False, extra="""

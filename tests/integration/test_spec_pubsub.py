@@ -6,14 +6,13 @@ import case
 import lab
 import pubsubc as ps
 import xmppc
-from pubsubc import EVENT, FORM, OWNER, PUBSUB, RSM, condition, event, event_ids, fields, item_ids
+from pubsubc import EVENT, FORM, OWNER, PUBSUB, RSM, SHIM, condition, event, event_ids, fields, item_ids
 from xmppc import DELAY, DISCO_INFO, DISCO_ITEMS, error_of, is_, kid, local, nsof, show, text
 
 SERVICE = "pubsub.lab.test"
 COMMANDS = "http://jabber.org/protocol/commands"
 GET_PENDING = PUBSUB + "#get-pending"
 AUTH = PUBSUB + "#subscribe_authorization"
-SHIM = "http://jabber.org/protocol/shim"
 CONF = 'domain "pubsub.lab.test" { XMPP_Role = "server" service = "pubsub" %s }'
 
 
@@ -204,6 +203,7 @@ class Discovery(Case):
 
 class Subscribing(Case):
     """Sections 6.1 to 6.4."""
+    several = False
 
     def test_example_28(self):
         c, d = self.people(2)
@@ -493,11 +493,20 @@ class Subscribing(Case):
             d, n, SERVICE, options={"expire": "2099-01-01T00:00:00Z"}))
         self.refused(self.opts(d, n, d.bare, ps.form(PUBSUB + "#subscribe_options", {"expire": "tomorrow"}), "set"), "modify", "bad-request", "invalid-options")
 
-    def test_subid_where_announced(self):
+    def test_no_subids(self):
+        c, d = self.people(2)
+        self.assertEqual(PUBSUB + "#multi-subscribe" in self.features(c)[1], self.several)
+        self.assertEqual("subid" in self.sub(d, self.node(c)).keys(), self.several)
+
+
+class SubscribingSeveral(Subscribing):
+    """All that, and more, where an address may subscribe several times."""
+    options = {"extra": CONF % "pubsub_multi_subscribe = true"}
+    several = True
+
+    def test_6_1_6_several(self):
         """6.1.6, 6.2.3.1, 7.1.2.4: several subscriptions of one address."""
         c, d = self.people(2)
-        if PUBSUB + "#multi-subscribe" not in self.features(c)[1]:
-            self.skipTest("one subscription an address")
         n = self.node(c)
         one, two = self.sub(d, n).get("subid"), self.sub(d, n).get("subid")
         self.assertTrue(one and two and one != two)
@@ -530,6 +539,115 @@ class Subscribing(Case):
         r = d.iq("set", "<pubsub xmlns='%s'><unsubscribe node='%s' jid='%s' subid='%s'/></pubsub>" % (PUBSUB, n, d.bare, two), SERVICE)
         self.assertResult(r)
         self.assertEqual([s.get("subid") for s in self.mine(d, node=n)], [one])
+
+    def ids(self, m):
+        return [h.text for h in m.iter("{%s}header" % SHIM) if h.get("name") == "SubID"]
+
+    def test_one_needs_no_id(self):
+        """SubIDs are only a must where there are several."""
+        c, d = self.people(2)
+        n = self.node(c)
+        one = self.sub(d, n).get("subid")
+        r = self.opts(d, n, d.bare)
+        self.assertResult(r)
+        self.assertEqual(next(r.iter("{%s}options" % PUBSUB)).get("subid"), one)
+        self.assertResult(self.get(d, n))
+        self.refused(self.get(d, n, attrs="subid='x'"), "modify", "not-acceptable", "invalid-subid")
+        self.pub(c, n)
+        self.assertEqual(self.ids(d.wait(event(n))), [])
+        s = next(ps.unsubscribe(d, n, SERVICE).iter("{%s}subscription" % PUBSUB))
+        self.assertEqual((s.get("subid"), s.get("subscription")), (one, "none"))
+
+    def test_12_16_no_headers_about_the_node(self):
+        """What does not differ by subscription names none, and comes once."""
+        c, d = self.people(2)
+        n = self.node(c, notify_config=1)
+        for _ in range(3):
+            self.sub(d, n)
+        self.assertResult(ps.configure(c, n, {"title": "x"}, SERVICE))
+        self.assertEqual(self.ids(d.wait(event(n, "configuration"))), [])
+        self.pub(c, n)
+        self.assertEqual(len(self.ids(d.wait(event(n)))), 3)
+        self.assertResult(self.owner(c, "set", "<purge node='%s'/>" % n))
+        self.assertEqual(self.ids(d.wait(event(n, "purge"))), [])
+        self.assertResult(self.owner(c, "set", "<delete node='%s'/>" % n))
+        self.assertEqual(self.ids(d.wait(event(n, "delete"))), [])
+        self.silent(d)
+
+    def test_full_addresses_are_others(self):
+        """6.1.6: another address has subscriptions, and gets events, of its own."""
+        c, d = self.people(2)
+        n = self.node(c)
+        one, two, far = self.sub(d, n), self.sub(d, n), self.sub(d, n, jid=d.jid)
+        self.pub(c, n)
+        got = {m.get("to"): self.ids(m) for m in (d.wait(event(n)), d.wait(event(n)))}
+        self.assertEqual(got, {d.bare: [one.get("subid"), two.get("subid")], d.jid: []})
+        self.assertResult(self.get(d, n, attrs="subid='%s'" % far.get("subid")))
+        self.assertResult(ps.unsubscribe(d, n, SERVICE, d.jid))
+        self.assertEqual(len(self.mine(d, node=n)), 2)
+
+    def test_options_of_a_new_one_are_new(self):
+        c, d = self.people(2)
+        n = self.node(c)
+        one = self.sub(d, n, options={"deliver": "0"}).get("subid")
+        two = self.sub(d, n).get("subid")
+        for i, want in ((one, ("0", "false")), (two, ("1", "true"))):
+            r = self.opts(d, n, d.bare, subid=i)
+            self.assertIn(fields(r.find(".//{%s}x" % FORM))["pubsub#deliver"], want)
+
+    def test_limit(self):
+        c, d = self.people(2)
+        n = self.node(c)
+        for _ in range(20):
+            self.sub(d, n)
+        r = ps.subscribe(d, n, SERVICE)
+        self.refused(r, "wait", "policy-violation", "too-many-subscriptions")
+
+    def test_requests_have_ids(self):
+        """8.6: the owner's form names the request; a second one is asked for when the first was granted."""
+        c, d = self.people(2)
+        n = self.node(c, access_model="authorize")
+        one = self.sub(d, n).get("subid")
+        m = self.asked(c)
+        self.assertEqual(fields(m.find("{%s}x" % FORM))["pubsub#subid"], one)
+        self.refused(ps.subscribe(d, n, SERVICE), "auth", "not-authorized", "pending-subscription")
+        wrong = dict(fields(m.find("{%s}x" % FORM)), **{"pubsub#subid": "x", "pubsub#allow": "1"})
+        del wrong["FORM_TYPE"]
+        c.send("<message to='%s'>%s</message>" % (SERVICE, ps.form(AUTH, wrong)))
+        self.assertEqual([s.get("subscription") for s in self.mine(d, node=n)], ["pending"])
+        self.answer(c, m, "1")
+        e = d.wait(event(n, "subscription"))
+        self.assertEqual(e.find(".//{%s}subscription" % EVENT).get("subid"), one)
+        self.assertEqual(self.sub(d, n).get("subscription"), "subscribed")
+
+    def test_8_8_owner_names_them(self):
+        c, d = self.people(2)
+        n = self.node(c)
+        one, two, three = (self.sub(d, n).get("subid") for _ in range(3))
+
+        def change(inner):
+            return self.owner(c, "set", "<subscriptions node='%s'>%s</subscriptions>" % (n, inner))
+        self.assertResult(change("<subscription jid='%s' subid='%s' subscription='none'/>" % (d.bare, two)))
+        e = d.wait(event(n, "subscription"))
+        s = e.find(".//{%s}subscription" % EVENT)
+        self.assertEqual((s.get("subid"), s.get("subscription")), (two, "none"))
+        self.assertEqual({s.get("subid") for s in self.mine(d, node=n)}, {one, three})
+        r = change("<subscription jid='%s' subid='x' subscription='none'/>" % d.bare)
+        self.refused(r, "modify", "not-acceptable")
+        self.assertEqual([s.get("subid") for s in r.iter("{%s}subscription" % OWNER)], ["x"])
+        self.assertEqual(len(self.mine(d, node=n)), 2)
+        # without an id: the address
+        self.assertResult(change("<subscription jid='%s' subscription='none'/>" % d.bare))
+        self.assertEqual(self.mine(d, node=n), [])
+
+    def test_rights_that_end_end_all(self):
+        c, d = self.people(2)
+        n = self.node(c)
+        ids = {self.sub(d, n).get("subid") for _ in range(2)}
+        self.assertResult(ps.configure(c, n, {"access_model": "whitelist"}, SERVICE))
+        got = {d.wait(event(n, "subscription")).find(".//{%s}subscription" % EVENT).get("subid") for _ in range(2)}
+        self.assertEqual(got, ids)
+        self.assertEqual(self.mine(d, node=n), [])
 
 
 class AccessByPresence(Case):

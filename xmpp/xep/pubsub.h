@@ -53,7 +53,8 @@ enum ps_itemreply {
 	PSR_NONE
 };
 #define PS_NAME_MAX 1023u /* bytes of a node's or an item's name */
-#define PS_MAX (-1)       /* the word "max": as many, or as long, as the server allows */
+#define PS_SUBID_MAX 255u
+#define PS_MAX (-1) /* the word "max": as many, or as long, as the server allows */
 
 /* A node's configuration; the texts live in the arena of the node (or of whoever fills it in). */
 struct ps_config {
@@ -117,11 +118,12 @@ int ps_state_of(struct td_str s);
 
 struct ps_sub {
 	LIST_ENTRY(ps_sub) link;
+	struct ps_sub *first, *next; /* of the same JID */
 	uint8_t state;
 	bool deliver;
-	uint64_t expire;   /* wall ms; 0 = never */
-	uint8_t shows;     /* bits: which <show/> wants delivery; kept, not acted upon */
-	struct td_str jid; /* this struct is one malloc */
+	uint64_t expire;       /* wall ms; 0 = never */
+	uint8_t shows;         /* bits: which <show/> wants delivery; kept, not acted upon */
+	struct td_str jid, id; /* this struct is one malloc */
 };
 struct ps_affil {
 	uint8_t affiliation;
@@ -140,7 +142,8 @@ struct ps_node {
 	struct td_map
 		trusted; /* a service: bare JIDs that the owners' rosters let in, as last asked; key = malloc */
 	LIST_HEAD(ps_subs, ps_sub) subs; /* the newest first; */
-	struct td_map subs_by_jid;       /* the same, to be found */
+	struct td_map subs_by_jid;       /* the first of each JID */
+	size_t n_subs;
 };
 /* An address of another server that has told a PEP host its capabilities. */
 struct ps_peer {
@@ -182,8 +185,16 @@ struct ps_node *ps_node_add(struct ps_host *h, struct td_str name, const struct 
 void ps_node_remove(struct ps_node *n);
 void ps_node_set_config(struct ps_node *n, const struct ps_config *c);
 void ps_node_set_affiliation(struct ps_node *n, struct td_str bare, enum ps_affiliation a);
+/* The first of <jid>; that with this id. */
 struct ps_sub *ps_node_sub(const struct ps_node *n, struct td_str jid);
-struct ps_sub *ps_node_set_sub(struct ps_node *n, struct td_str jid, enum ps_state s);
+struct ps_sub *ps_node_sub_id(const struct ps_node *n, struct td_str jid, struct td_str id);
+/* Another one; <id> TD_STR_NULL: a new one. */
+struct ps_sub *ps_node_add_sub(struct ps_node *n, struct td_str jid, struct td_str id,
+			       enum ps_state state);
+void ps_node_drop_sub(struct ps_node *n, struct ps_sub *s);
+/* May an address subscribe several times?  Then ids are told and asked for; else only if it has several. */
+bool ps_is_multi(const struct xmpp_env *env, struct td_str domain);
+bool ps_tells_subid(const struct ps_node *n, const struct ps_sub *s);
 void ps_sub_write(const struct ps_sub *s, struct td_buf *out); /* its options, for the store */
 
 bool ps_is_owner(const struct ps_node *n, const struct xmpp_jid *who);
@@ -244,7 +255,7 @@ void ps_change_failed(struct ps_change *c, const struct ps_req *r, const char *l
 void ps_change_subscription(struct ps_change *c, struct ps_node *n, struct ps_sub *s,
 			    enum ps_state to);
 /* pubsub#notify_sub: owners hear who comes and goes. */
-void ps_change_tell_owners(struct ps_change *c, const struct ps_node *n, struct td_str jid,
+void ps_change_tell_owners(struct ps_change *c, const struct ps_node *n, const struct ps_sub *s,
 			   enum ps_state state);
 /* Payload of the result. */
 void ps_change_result(struct ps_change *c, struct td_str xml);
@@ -290,6 +301,8 @@ void ps_do_retract(struct ps_req *r);
 void ps_do_items(struct ps_req *r);
 void ps_do_subscribe(struct ps_req *r);
 void ps_do_unsubscribe(struct ps_req *r);
+/* Whoever has several subscriptions says which it asks by (6.5.9).  False when answered with an error. */
+bool ps_check_subid(struct ps_req *r);
 void ps_get_options(struct ps_req *r);
 void ps_set_options(struct ps_req *r);
 void ps_get_default_options(struct ps_req *r);
@@ -317,8 +330,8 @@ void ps_trust_ask(struct ps_node *n, const struct td_str *bares, size_t count,
 
 /* ---- pubsub_pending.c ---- */
 
-/* <jid> wants to subscribe: the owners of <n> get a form. */
-void ps_ask_owners(struct ps_node *n, struct td_str jid);
+/* <s> waits for an owner of <n>: they get a form. */
+void ps_ask_owners(struct ps_node *n, const struct ps_sub *s);
 /* The <command/> r->pubsub (8.7). */
 void ps_do_command(struct ps_req *r);
 /* Is <node> that command, or the list of commands? */
@@ -355,6 +368,8 @@ int ps_disco_items(struct ps_req *r);
 /* <item/> of each node that <who> may know of. */
 void ps_disco_nodes(struct ps_host *h, const struct xmpp_jid *who, struct td_buf *out);
 extern const char *const ps_pep_features[];
+/* Those that depend on the configuration. */
+void ps_disco_features(const struct xmpp_env *env, struct td_str domain, struct td_buf *out);
 
 /* ---- xep_0060_pubsub.c ---- */
 

@@ -53,6 +53,13 @@ open_query(struct td_buf *b, const char *ns, struct td_str node)
 	td_buf_addc(b, '>');
 }
 
+void
+ps_disco_features(const struct xmpp_env *env, struct td_str domain, struct td_buf *out)
+{
+	if (ps_is_multi(env, domain))
+		td_buf_addz(out, "<feature var='" NS_PUBSUB "#multi-subscribe'/>");
+}
+
 /* A node that the asker may not know of, or that is not there. */
 static void
 no_node(struct ps_req *r)
@@ -103,6 +110,7 @@ ps_disco_info(struct ps_req *r)
 				" name='Publish-Subscribe'/>");
 		for (const char *const *f = service_features; *f != NULL; f++)
 			td_buf_addf(&b, "<feature var='%s'/>", *f);
+		ps_disco_features(r->host->env, r->host->jid, &b);
 	}
 	td_buf_addz(&b, "</query>");
 	ps_result(r, td_buf_str(&b));

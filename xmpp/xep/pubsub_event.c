@@ -88,24 +88,69 @@ may_tell(const struct ps_node *n, const struct xmpp_jid *who)
 	       !(n->host->pep && xmpp_is_blocked(n->host->user, who));
 }
 
-/* <deleted>: it is about the end of the node, which those who wait are to know too (8.4.2). */
+/* What is told: the stanza for all, and the text it was made from. */
+struct told {
+	struct xmpp_stanza *s;
+	struct td_str xml;
+	bool items;   /* about items */
+	bool deleted; /* about the end of the node, which those who wait are to know too (8.4.2) */
+};
+
+/* Who subscribed several times gets one event, which names the subscriptions it comes by (6.1.6, 7.1.2.4, 12.16). */
 static void
-to_subscribers(struct ps_node *n, struct xmpp_stanza *s, bool deleted)
+send_noted(struct ps_node *n, const struct told *t, const struct ps_sub *first, struct td_str ids)
+{
+	struct td_buf b = { 0 };
+	struct xmpp_stanza *s;
+
+	td_buf_addz(&b, "<headers xmlns='" NS_SHIM "'>");
+	td_buf_adds(&b, ids);
+	td_buf_addz(&b, "</headers>");
+	s = event_new(n->host, types[n->cfg.notification], n->name, t->xml, td_buf_str(&b));
+	send_to(n->host, s, first->jid, 0);
+	xmpp_stanza_unref(&s);
+	td_buf_fini(&b);
+}
+
+static bool
+wants(const struct ps_sub *s, const struct told *t, uint64_t now)
+{
+	if (s->expire > 0 && s->expire <= now)
+		return false;
+	return t->deleted || (s->state == PSS_SUBSCRIBED && s->deliver);
+}
+
+static void
+to_subscribers(struct ps_node *n, const struct told *t)
 {
 	uint64_t now = td_wall_ms();
+	struct td_buf ids = { 0 };
 	struct ps_sub *sub, *next;
 
 	for (sub = LIST_FIRST(&n->subs); sub != NULL; sub = next) {
 		struct xmpp_jid who = xmpp_jid_view(sub->jid);
+		bool any = false;
 
 		next = LIST_NEXT(sub, link);
-		if (sub->expire > 0 && sub->expire <= now)
+		if (sub->first != sub)
 			continue;
-		if (deleted ? sub->state == PSS_NONE
-			    : sub->state != PSS_SUBSCRIBED || !sub->deliver || !may_tell(n, &who))
+		ids.len = 0;
+		for (const struct ps_sub *o = sub; o != NULL; o = o->next) {
+			if (!wants(o, t, now))
+				continue;
+			any = true;
+			td_buf_addz(&ids, "<header name='SubID'>");
+			td_buf_add_xml(&ids, o->id);
+			td_buf_addz(&ids, "</header>");
+		}
+		if (!any || (!t->deleted && !may_tell(n, &who)))
 			continue;
-		send_to(n->host, s, sub->jid, 0);
+		if (t->items && sub->next != NULL)
+			send_noted(n, t, sub, td_buf_str(&ids));
+		else
+			send_to(n->host, t->s, sub->jid, 0);
 	}
+	td_buf_fini(&ids);
 }
 
 /* Those who have no subscription but presence (XEP-0163 4.1). */
@@ -140,17 +185,19 @@ to_contacts(struct ps_node *n, struct xmpp_stanza *s)
 static void
 notify(struct ps_node *n, struct td_str xml)
 {
+	struct told t = { .items = td_str_starts(xml, "<items "),
+			  .deleted = td_str_starts(xml, "<delete ") };
 	struct td_buf b = { 0 };
-	struct xmpp_stanza *s;
 
 	td_buf_addz(&b, "<event xmlns='" NS_PUBSUB_EVENT "'>");
 	td_buf_adds(&b, xml);
 	td_buf_addz(&b, "</event>");
-	s = event_new(n->host, types[n->cfg.notification], n->name, td_buf_str(&b), TD_STR_NULL);
-	to_subscribers(n, s, td_str_starts(xml, "<delete "));
+	t.xml = td_buf_str(&b);
+	t.s = event_new(n->host, types[n->cfg.notification], n->name, t.xml, TD_STR_NULL);
+	to_subscribers(n, &t);
 	if (n->host->pep)
-		to_contacts(n, s);
-	xmpp_stanza_unref(&s);
+		to_contacts(n, t.s);
+	xmpp_stanza_unref(&t.s);
 	td_buf_fini(&b);
 }
 
@@ -200,13 +247,14 @@ ps_notify(struct ps_node *n, struct td_str xml)
 
 	if (!n->cfg.deliver_notifications)
 		return;
-	if (n->gone || n->subs_by_jid.len == 0 || !ps_needs_trust(n)) {
+	if (n->gone || n->n_subs == 0 || !ps_needs_trust(n)) {
 		notify(n, xml);
 		return;
 	}
-	bares = td_alloc(n->subs_by_jid.len * sizeof(*bares));
+	bares = td_alloc(n->n_subs * sizeof(*bares));
 	LIST_FOREACH(s, &n->subs, link)
-	bares[count++] = xmpp_jid_view(s->jid).bare;
+	if (s->first == s)
+		bares[count++] = xmpp_jid_view(s->jid).bare;
 	copy = td_zalloc(sizeof(*copy));
 	td_buf_adds(copy, xml);
 	ps_trust_ask(n, bares, count, on_trust, copy);

@@ -58,10 +58,16 @@ ps_state_of(struct td_str s)
 	return name_index(state_names, PSS_COUNT, s);
 }
 
+static struct td_str
+domain_of(const struct ps_host *h)
+{
+	return h->pep ? h->user->domain : h->jid;
+}
+
 int64_t
 ps_limit(const struct ps_host *h, const char *option)
 {
-	struct conf_at at = { .protocol = "xmpp", .domain = h->pep ? h->user->domain : h->jid };
+	struct conf_at at = { .protocol = "xmpp", .domain = domain_of(h) };
 
 	return conf_int(h->env->conf, &at, option);
 }
@@ -178,32 +184,75 @@ ps_node_sub(const struct ps_node *n, struct td_str jid)
 }
 
 struct ps_sub *
-ps_node_set_sub(struct ps_node *n, struct td_str jid, enum ps_state state)
+ps_node_sub_id(const struct ps_node *n, struct td_str jid, struct td_str id)
 {
 	struct ps_sub *s = ps_node_sub(n, jid);
 
-	if (state == PSS_NONE) {
-		if (s != NULL) {
-			LIST_REMOVE(s, link);
-			(void)td_map_del(&n->subs_by_jid, s->jid);
-			free(s);
-		}
-		return NULL;
-	}
-	if (s == NULL) {
-		char *p;
-
-		s = td_zalloc(sizeof(*s) + jid.len);
-		p = (char *)(s + 1);
-		memcpy(p, jid.p, jid.len);
-		s->jid = td_str(p, jid.len);
-		s->deliver = true;
-		s->shows = 0xff;
-		LIST_INSERT_HEAD(&n->subs, s, link);
-		(void)td_map_set(&n->subs_by_jid, s->jid, s);
-	}
-	s->state = (uint8_t)state;
+	while (s != NULL && !td_str_eq(s->id, id))
+		s = s->next;
 	return s;
+}
+
+struct ps_sub *
+ps_node_add_sub(struct ps_node *n, struct td_str jid, struct td_str id, enum ps_state state)
+{
+	struct ps_sub *first = ps_node_sub(n, jid), **at, *s;
+	char made[17], *p;
+
+	if (id.p == NULL) {
+		td_random_id(made, 16);
+		id = td_cstr(made);
+	}
+	s = td_zalloc(sizeof(*s) + jid.len + id.len);
+	p = (char *)(s + 1);
+	memcpy(p, jid.p, jid.len);
+	memcpy(p + jid.len, id.p, id.len);
+	s->jid = td_str(p, jid.len);
+	s->id = td_str(p + jid.len, id.len);
+	s->state = (uint8_t)state;
+	s->deliver = true;
+	s->shows = 0xff;
+	s->first = first != NULL ? first : s;
+	LIST_INSERT_HEAD(&n->subs, s, link);
+	n->n_subs++;
+	for (at = &first; *at != NULL; at = &(*at)->next)
+		;
+	*at = s;
+	if (s->first == s)
+		(void)td_map_set(&n->subs_by_jid, s->jid, s);
+	return s;
+}
+
+void
+ps_node_drop_sub(struct ps_node *n, struct ps_sub *s)
+{
+	struct ps_sub *first = s->first, **at;
+
+	for (at = &first; *at != s; at = &(*at)->next)
+		;
+	*at = s->next;
+	(void)td_map_del(&n->subs_by_jid, s->jid);
+	if (first != NULL)
+		(void)td_map_set(&n->subs_by_jid, first->jid, first);
+	for (struct ps_sub *t = first; t != NULL; t = t->next)
+		t->first = first;
+	LIST_REMOVE(s, link);
+	n->n_subs--;
+	free(s);
+}
+
+bool
+ps_is_multi(const struct xmpp_env *env, struct td_str domain)
+{
+	struct conf_at at = { .protocol = "xmpp", .domain = domain };
+
+	return conf_bool(env->conf, &at, "pubsub_multi_subscribe");
+}
+
+bool
+ps_tells_subid(const struct ps_node *n, const struct ps_sub *s)
+{
+	return s->first->next != NULL || ps_is_multi(n->host->env, domain_of(n->host));
 }
 
 /* A subscription's options: "<deliver> <shows> <expire>". */
@@ -383,7 +432,8 @@ take_nodes(struct ps_host *h, const struct store_ps_owner *o)
 		struct ps_node *n = ps_node_find(h, l->node);
 
 		if (n != NULL && l->state > PSS_NONE && l->state < PSS_COUNT)
-			sub_read(ps_node_set_sub(n, l->jid, (enum ps_state)l->state), l->options);
+			sub_read(ps_node_add_sub(n, l->jid, l->subid, (enum ps_state)l->state),
+				 l->options);
 	}
 }
 
@@ -480,13 +530,20 @@ ps_in_groups(struct xmpp_user *u, const struct xmpp_jid *who, struct td_str rest
 }
 
 static bool
+has_subscribed(const struct ps_node *n, struct td_str jid)
+{
+	const struct ps_sub *s = ps_node_sub(n, jid);
+
+	while (s != NULL && s->state != PSS_SUBSCRIBED)
+		s = s->next;
+	return s != NULL;
+}
+
+static bool
 is_subscribed(const struct ps_node *n, const struct xmpp_jid *who)
 {
-	const struct ps_sub *s = ps_node_sub(n, who->bare);
-
-	if ((s == NULL || s->state != PSS_SUBSCRIBED) && who->resource.p != NULL)
-		s = ps_node_sub(n, who->full);
-	return s != NULL && s->state == PSS_SUBSCRIBED;
+	return has_subscribed(n, who->bare) ||
+	       (who->resource.p != NULL && has_subscribed(n, who->full));
 }
 
 bool

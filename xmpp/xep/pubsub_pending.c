@@ -9,20 +9,21 @@
 /* ---- asking the owners (8.6) ---- */
 
 static void
-authorize_form(struct td_buf *b, const struct ps_node *n, struct td_str jid)
+authorize_form(struct td_buf *b, const struct ps_node *n, const struct ps_sub *s)
 {
 	xmpp_form_open(b, FORM_FORM, FORM_AUTHORIZE);
 	xmpp_form_title(b, "Subscription request",
 			"Allow this entity to subscribe to the node, or not.");
-	xmpp_form_add1(b, "hidden", "pubsub#subid", NULL, TD_STR(""));
+	xmpp_form_add1(b, "hidden", "pubsub#subid", NULL, s->id);
 	xmpp_form_add1(b, "text-single", "pubsub#node", "Node", n->name);
-	xmpp_form_add1(b, "jid-single", "pubsub#subscriber_jid", "Subscriber", jid);
+	xmpp_form_add1(b, "jid-single", "pubsub#subscriber_jid", "Subscriber", s->jid);
 	xmpp_form_add_bool(b, "pubsub#allow", "Allow the subscription?", false);
 	xmpp_form_close(b);
 }
 
 static void
-send_form(struct ps_host *h, const struct xmpp_jid *to, const struct ps_node *n, struct td_str jid)
+send_form(struct ps_host *h, const struct xmpp_jid *to, const struct ps_node *n,
+	  const struct ps_sub *sub)
 {
 	struct xmpp_stanza *s = xmpp_stanza_new(XK_MESSAGE, XT_NORMAL);
 	struct xmpp_jid from = xmpp_jid_view(h->jid);
@@ -30,7 +31,7 @@ send_form(struct ps_host *h, const struct xmpp_jid *to, const struct ps_node *n,
 	char id[17];
 
 	td_random_id(id, 16);
-	authorize_form(&b, n, jid);
+	authorize_form(&b, n, sub);
 	xmpp_stanza_set_from(s, &from);
 	xmpp_stanza_set_to(s, to);
 	xmpp_stanza_set_id(s, td_cstr(id));
@@ -41,7 +42,7 @@ send_form(struct ps_host *h, const struct xmpp_jid *to, const struct ps_node *n,
 }
 
 void
-ps_ask_owners(struct ps_node *n, struct td_str jid)
+ps_ask_owners(struct ps_node *n, const struct ps_sub *s)
 {
 	const struct ps_affil *af;
 	size_t i = 0;
@@ -49,13 +50,13 @@ ps_ask_owners(struct ps_node *n, struct td_str jid)
 	if (n->host->pep) {
 		struct xmpp_jid to = xmpp_jid_view(n->host->jid);
 
-		send_form(n->host, &to, n, jid);
+		send_form(n->host, &to, n, s);
 	}
 	while ((af = td_map_next(&n->affils, &i)) != NULL)
 		if (af->affiliation == PSF_OWNER) {
 			struct xmpp_jid to = xmpp_jid_view(af->jid);
 
-			send_form(n->host, &to, n, jid);
+			send_form(n->host, &to, n, s);
 		}
 }
 
@@ -69,7 +70,7 @@ ps_send_pending(struct ps_host *h, const struct xmpp_jid *owner)
 	while ((n = td_map_next(&h->nodes, &i)) != NULL)
 		LIST_FOREACH(s, &n->subs, link)
 	if (s->state == PSS_PENDING)
-		send_form(h, owner, n, s->jid);
+		send_form(h, owner, n, s);
 }
 
 bool
@@ -90,6 +91,17 @@ ps_is_authorization(const struct xmpp_stanza *s)
 	return false;
 }
 
+/* The request that is meant.  Forms of old, and clients, leave the id out. */
+static struct ps_sub *
+pending_of(const struct ps_node *n, struct td_str jid, struct td_str id)
+{
+	struct ps_sub *s = id.len > 0 ? ps_node_sub_id(n, jid, id) : ps_node_sub(n, jid);
+
+	while (s != NULL && s->state != PSS_PENDING)
+		s = id.len > 0 ? NULL : s->next;
+	return s;
+}
+
 bool
 ps_authorization(struct ps_host *h, struct xmpp_stanza *s)
 {
@@ -105,7 +117,7 @@ ps_authorization(struct ps_host *h, struct xmpp_stanza *s)
 	    (n = ps_node_find(h, xmpp_form_value(&f, "pubsub#node"))) == NULL ||
 	    !ps_is_owner(n, &s->from) ||
 	    xmpp_jid_parse(a, xmpp_form_value(&f, "pubsub#subscriber_jid"), &jid, NULL) < 0 ||
-	    (sub = ps_node_sub(n, jid.full)) == NULL || sub->state != PSS_PENDING ||
+	    (sub = pending_of(n, jid.full, xmpp_form_value(&f, "pubsub#subid"))) == NULL ||
 	    !xmpp_form_bool(&f, "pubsub#allow", &allow)) {
 		td_arena_free(a);
 		return false;
@@ -113,7 +125,7 @@ ps_authorization(struct ps_host *h, struct xmpp_stanza *s)
 	c = ps_change_new(h, NULL);
 	ps_change_subscription(c, n, sub, allow ? PSS_SUBSCRIBED : PSS_NONE);
 	if (allow)
-		ps_change_tell_owners(c, n, jid.full, PSS_SUBSCRIBED);
+		ps_change_tell_owners(c, n, sub, PSS_SUBSCRIBED);
 	ps_change_commit(c);
 	if (allow && n->cfg.send_last != PSL_NEVER)
 		ps_send_last(n, &jid);
@@ -222,7 +234,7 @@ send_requests(struct ps_req *r, const struct xmpp_node *x)
 	end_command(r, "completed");
 	LIST_FOREACH(s, &n->subs, link)
 	if (s->state == PSS_PENDING)
-		send_form(r->host, &r->s->from, n, s->jid);
+		send_form(r->host, &r->s->from, n, s);
 }
 
 void

@@ -459,7 +459,7 @@ ps_do_items(struct ps_req *r)
 		ps_error(r, why.e, why.condition);
 		return;
 	}
-	if (!ps_keeps_items(r))
+	if (!ps_keeps_items(r) || !ps_check_subid(r))
 		return;
 	if (!read_query(r, &q, &rsm))
 		return;

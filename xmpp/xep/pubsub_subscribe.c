@@ -6,6 +6,7 @@
 #include "xmpp/xep/pubsub.h"
 
 #define FORM_OPTIONS NS_PUBSUB "#subscribe_options"
+#define SUBS_EACH 20u /* of one address at one node */
 
 /* ---- options of a subscription (6.3) ---- */
 
@@ -114,42 +115,47 @@ own_jid(struct ps_req *r, struct ps_refusal foreign, struct xmpp_jid *out)
 	return true;
 }
 
+/* <in_list>: the list it is in says which node. */
 static void
-write_subscription(struct td_buf *b, struct td_str node, struct td_str jid, enum ps_state state)
+write_subscription(struct td_buf *b, const struct ps_node *n, const struct ps_sub *s,
+		   enum ps_state state, bool in_list)
 {
-	td_buf_addz(b, "<subscription node='");
-	td_buf_add_xml(b, node);
-	td_buf_addz(b, "' jid='");
-	td_buf_add_xml(b, jid);
-	td_buf_addf(b, "' subscription='%s'", ps_state_name(state));
+	td_buf_addz(b, "<subscription");
+	if (!in_list)
+		td_buf_add_attr(b, "node", n->name);
+	td_buf_add_attr(b, "jid", s->jid);
+	td_buf_add_attr(b, "subscription", td_cstr(ps_state_name(state)));
+	if (ps_tells_subid(n, s))
+		td_buf_add_attr(b, "subid", s->id);
 }
 
+/* As it is in memory, or <gone>: it will not be. */
 static void
-keep_sub(struct ps_change *c, const struct ps_node *n, const struct ps_sub *s, struct td_str jid)
+keep_sub(struct ps_change *c, const struct ps_node *n, const struct ps_sub *s, bool gone)
 {
 	struct td_arena *a = ps_change_arena(c);
 	struct td_buf b = { 0 };
 
-	if (s != NULL)
-		ps_sub_write(s, &b);
-	ps_change_add(c, &(struct store_ps_change){
-				 .verb = PS_SUBSCRIPTION,
-				 .node = n->name,
-				 .key = td_arena_str(a, jid),
-				 .value = td_arena_str(a, td_str(b.p != NULL ? b.p : "", b.len)),
-				 .n = s != NULL ? s->state : PSS_NONE });
+	ps_sub_write(s, &b);
+	ps_change_add(c, &(struct store_ps_change){ .verb = PS_SUBSCRIPTION,
+						    .node = n->name,
+						    .key = td_arena_str(a, s->jid),
+						    .who = td_arena_str(a, s->id),
+						    .value = td_arena_str(a, td_buf_str(&b)),
+						    .n = gone ? PSS_NONE : s->state });
 	td_buf_fini(&b);
 }
 
-/* Tell <jid> what its subscription is now (8.8.4, 12.14). */
+/* Tell who has it what its subscription is now (8.8.4, 12.14). */
 static void
-tell_state(struct ps_change *c, const struct ps_node *n, struct td_str jid, enum ps_state state)
+tell_state(struct ps_change *c, const struct ps_node *n, const struct ps_sub *s,
+	   enum ps_state state)
 {
-	struct xmpp_jid to = xmpp_jid_view(jid);
+	struct xmpp_jid to = xmpp_jid_view(s->jid);
 	struct td_buf b = { 0 };
 
 	td_buf_addz(&b, "<event xmlns='" NS_PUBSUB_EVENT "'>");
-	write_subscription(&b, n->name, jid, state);
+	write_subscription(&b, n, s, state, false);
 	td_buf_addz(&b, "/></event>");
 	ps_change_tell(c, &to, td_buf_str(&b));
 	td_buf_fini(&b);
@@ -158,14 +164,16 @@ tell_state(struct ps_change *c, const struct ps_node *n, struct td_str jid, enum
 void
 ps_change_subscription(struct ps_change *c, struct ps_node *n, struct ps_sub *s, enum ps_state to)
 {
-	struct td_str jid = td_arena_str(ps_change_arena(c), s->jid);
-
-	keep_sub(c, n, ps_node_set_sub(n, jid, to), jid);
-	tell_state(c, n, jid, to);
+	if (to != PSS_NONE)
+		s->state = (uint8_t)to;
+	keep_sub(c, n, s, to == PSS_NONE);
+	tell_state(c, n, s, to);
+	if (to == PSS_NONE)
+		ps_node_drop_sub(n, s);
 }
 
 void
-ps_change_tell_owners(struct ps_change *c, const struct ps_node *n, struct td_str jid,
+ps_change_tell_owners(struct ps_change *c, const struct ps_node *n, const struct ps_sub *s,
 		      enum ps_state state)
 {
 	const struct ps_affil *af;
@@ -175,7 +183,7 @@ ps_change_tell_owners(struct ps_change *c, const struct ps_node *n, struct td_st
 	if (!n->cfg.notify_sub)
 		return;
 	td_buf_addz(&b, "<event xmlns='" NS_PUBSUB_EVENT "'>");
-	write_subscription(&b, n->name, jid, state);
+	write_subscription(&b, n, s, state, false);
 	td_buf_addz(&b, "/></event>");
 	if (n->host->pep) {
 		struct xmpp_jid to = xmpp_jid_view(n->host->jid);
@@ -191,29 +199,91 @@ ps_change_tell_owners(struct ps_change *c, const struct ps_node *n, struct td_st
 	td_buf_fini(&b);
 }
 
+/* Which of those with the JID of <s> has the id that the request names: NULL when answered with an error. */
+static struct ps_sub *
+named_sub(struct ps_req *r, struct ps_sub *s)
+{
+	struct td_str id = xmpp_node_attr(r->what, "subid");
+
+	if (id.len == 0 && s->next != NULL) {
+		ps_error(r, XE_BAD_REQUEST, "subid-required");
+		return NULL;
+	}
+	if (id.len > 0 && (s = ps_node_sub_id(r->node, s->jid, id)) == NULL)
+		ps_error(r, XE_NOT_ACCEPTABLE, "invalid-subid");
+	return s;
+}
+
+/* The subscription of its own that a request is about; NULL when answered with an error, that about none being of <type>.
+ * <lenient>: one whose id was not told may be named by any. */
+static struct ps_sub *
+own_sub(struct ps_req *r, const char *type, bool lenient)
+{
+	struct xmpp_jid jid;
+	struct ps_sub *s;
+
+	if (!own_jid(r, not_yours, &jid))
+		return NULL;
+	s = ps_node_sub(r->node, jid.full);
+	if (s == NULL) {
+		ps_error_as(r, XE_UNEXPECTED_REQUEST, type, "not-subscribed");
+		return NULL;
+	}
+	return lenient && !ps_tells_subid(r->node, s) ? s : named_sub(r, s);
+}
+
+bool
+ps_check_subid(struct ps_req *r)
+{
+	struct ps_sub *bare = ps_node_sub(r->node, r->s->from.bare),
+		      *full = ps_node_sub(r->node, r->s->from.full);
+	struct td_str id = xmpp_node_attr(r->what, "subid");
+
+	if (bare == NULL)
+		bare = full;
+	if (bare == NULL || !ps_tells_subid(r->node, bare))
+		return true;
+	if (full != NULL && id.len > 0 && ps_node_sub_id(r->node, full->jid, id) != NULL)
+		return true;
+	return named_sub(r, bare) != NULL;
+}
+
 /* ---- subscribe (6.1) ---- */
 
 struct subscribed {
-	char *node, *jid;
-	bool pending;
+	struct td_str node, jid, id; /* in it */
+	char text[];
 };
 
 static bool
 after_subscribe(struct ps_host *h, struct xmpp_stanza *iq, int rc, void *arg)
 {
 	struct subscribed *d = arg;
-	struct ps_node *n = h != NULL && rc == 0 ? ps_node_find(h, td_cstr(d->node)) : NULL;
-	struct xmpp_jid to = xmpp_jid_view(td_cstr(d->jid));
+	struct ps_node *n = h != NULL && rc == 0 ? ps_node_find(h, d->node) : NULL;
+	const struct ps_sub *s = n != NULL ? ps_node_sub_id(n, d->jid, d->id) : NULL;
+	struct xmpp_jid to = xmpp_jid_view(d->jid);
 
 	(void)iq;
-	if (n != NULL && d->pending)
-		ps_ask_owners(n, to.full);
-	else if (n != NULL && n->cfg.send_last != PSL_NEVER)
+	if (s != NULL && s->state == PSS_PENDING)
+		ps_ask_owners(n, s);
+	else if (s != NULL && n->cfg.send_last != PSL_NEVER)
 		ps_send_last(n, &to);
-	free(d->node);
-	free(d->jid);
 	free(d);
 	return false;
+}
+
+static struct subscribed *
+subscribed_new(const struct ps_node *n, const struct ps_sub *s)
+{
+	struct subscribed *d = td_zalloc(sizeof(*d) + n->name.len + s->jid.len + s->id.len);
+
+	memcpy(d->text, n->name.p, n->name.len);
+	memcpy(d->text + n->name.len, s->jid.p, s->jid.len);
+	memcpy(d->text + n->name.len + s->jid.len, s->id.p, s->id.len);
+	d->node = td_str(d->text, n->name.len);
+	d->jid = td_str(d->text + n->name.len, s->jid.len);
+	d->id = td_str(d->jid.p + s->jid.len, s->id.len);
+	return d;
 }
 
 /* <configured>: options came with the request and are told (6.3.7). */
@@ -224,7 +294,7 @@ subscribe_result(struct ps_change *c, const struct ps_node *n, const struct ps_s
 	struct td_buf b = { 0 };
 
 	td_buf_addz(&b, "<pubsub xmlns='" NS_PUBSUB "'>");
-	write_subscription(&b, n->name, s->jid, (enum ps_state)s->state);
+	write_subscription(&b, n, s, (enum ps_state)s->state, false);
 	td_buf_addz(&b, "><subscribe-options/></subscription>");
 	if (configured) {
 		td_buf_addz(&b, "<options>");
@@ -236,11 +306,13 @@ subscribe_result(struct ps_change *c, const struct ps_node *n, const struct ps_s
 	td_buf_fini(&b);
 }
 
-/* May this subscription be made?  False when answered with an error. */
+/* May this subscription be made?  False when answered with an error.  <s>: those the address has; <another>: it will have
+ * one more. */
 static bool
-may_subscribe(struct ps_req *r, const struct ps_sub *s)
+may_subscribe(struct ps_req *r, const struct ps_sub *s, bool another)
 {
 	struct ps_refusal why;
+	unsigned n = 0;
 
 	if (!ps_may_read(r->node, &r->s->from, true, &why)) {
 		ps_error(r, why.e, why.condition);
@@ -250,12 +322,13 @@ may_subscribe(struct ps_req *r, const struct ps_sub *s)
 		ps_unsupported(r, "subscribe");
 		return false;
 	}
-	if (s != NULL && s->state == PSS_PENDING) {
-		ps_error(r, XE_NOT_AUTHORIZED, "pending-subscription");
-		return false;
-	}
-	if (s == NULL &&
-	    r->node->subs_by_jid.len >= (uint64_t)ps_limit(r->host, "pubsub_max_subscriptions")) {
+	for (; s != NULL; s = s->next, n++)
+		if (s->state == PSS_PENDING) {
+			ps_error(r, XE_NOT_AUTHORIZED, "pending-subscription");
+			return false;
+		}
+	if (another && (n >= SUBS_EACH ||
+			r->node->n_subs >= (size_t)ps_limit(r->host, "pubsub_max_subscriptions"))) {
 		ps_error_as(r, XE_POLICY_VIOLATION, "wait", "too-many-subscriptions");
 		return false;
 	}
@@ -268,24 +341,23 @@ ps_do_subscribe(struct ps_req *r)
 	const struct xmpp_node *o = xmpp_node_child(r->pubsub, NULL, "options");
 	const struct xmpp_node *x = o != NULL ? xmpp_form_find(o) : NULL;
 	struct ps_sub *s, probe = { .deliver = true, .shows = 0xff };
-	struct subscribed *done;
 	struct ps_change *c;
 	struct xmpp_jid jid;
 	struct ps_refusal why;
-	bool pending, fresh;
+	bool pending, another;
 
 	if (!own_jid(r, invalid_jid, &jid)) /* 6.1.3.1 */
 		return;
 	s = ps_node_sub(r->node, jid.full);
-	fresh = s == NULL;
+	another = s == NULL || ps_is_multi(r->host->env, xmpp_jid_view(r->host->jid).domain);
 	if (o != NULL &&
 	    (xmpp_node_attr(o, "node").p != NULL || xmpp_node_attr(o, "jid").p != NULL)) {
 		ps_error(r, XE_BAD_REQUEST, NULL); /* 6.3.7 */
 		return;
 	}
-	if (!may_subscribe(r, s))
+	if (!may_subscribe(r, s, another))
 		return;
-	if (s != NULL)
+	if (!another)
 		probe = *s;
 	if (x != NULL && !options_apply(r->a, x, &probe)) {
 		ps_error(r, XE_BAD_REQUEST, "invalid-options");
@@ -293,20 +365,18 @@ ps_do_subscribe(struct ps_req *r)
 	}
 	pending = s == NULL && !ps_may_read(r->node, &r->s->from, false, &why);
 	c = ps_change_new(r->host, r->s);
-	s = ps_node_set_sub(r->node, jid.full, pending ? PSS_PENDING : PSS_SUBSCRIBED);
+	if (another)
+		s = ps_node_add_sub(r->node, jid.full, TD_STR_NULL,
+				    pending ? PSS_PENDING : PSS_SUBSCRIBED);
 	s->deliver = probe.deliver;
 	s->shows = probe.shows;
 	s->expire = probe.expire;
-	keep_sub(c, r->node, s, jid.full);
+	keep_sub(c, r->node, s, false);
 	subscribe_result(c, r->node, s, x != NULL);
-	if (fresh && !pending)
-		ps_change_tell_owners(c, r->node, jid.full, PSS_SUBSCRIBED);
-	done = td_zalloc(sizeof(*done));
-	done->node = td_strndup(r->name);
-	done->jid = td_strndup(jid.full);
-	done->pending = pending;
+	if (another && !pending)
+		ps_change_tell_owners(c, r->node, s, PSS_SUBSCRIBED);
 	r->verdict = XMPP_LATER;
-	ps_change_then(c, after_subscribe, done);
+	ps_change_then(c, after_subscribe, subscribed_new(r->node, s));
 	ps_change_commit(c);
 }
 
@@ -315,62 +385,42 @@ ps_do_subscribe(struct ps_req *r)
 void
 ps_do_unsubscribe(struct ps_req *r)
 {
+	/* who was told no id may say anything (6.2.3.5) */
+	struct ps_sub *s = own_sub(r, "cancel", true);
 	struct ps_change *c;
-	struct xmpp_jid jid;
 	struct td_buf b = { 0 };
 
-	if (!own_jid(r, not_yours, &jid))
+	if (s == NULL)
 		return;
-	if (ps_node_sub(r->node, jid.full) == NULL) {
-		ps_error_as(r, XE_UNEXPECTED_REQUEST, "cancel", "not-subscribed");
-		return;
-	}
-	c = ps_change_new(r->host, r->s); /* a subid means nothing here (6.2.3.5) */
-	(void)ps_node_set_sub(r->node, jid.full, PSS_NONE);
-	keep_sub(c, r->node, NULL, jid.full);
+	c = ps_change_new(r->host, r->s);
+	keep_sub(c, r->node, s, true);
 	td_buf_addz(&b, "<pubsub xmlns='" NS_PUBSUB "'>");
-	write_subscription(&b, r->name, jid.full, PSS_NONE);
+	write_subscription(&b, r->node, s, PSS_NONE, false);
 	td_buf_addz(&b, "/></pubsub>");
 	ps_change_result(c, td_buf_str(&b));
 	td_buf_fini(&b);
-	ps_change_tell_owners(c, r->node, jid.full, PSS_NONE);
+	ps_change_tell_owners(c, r->node, s, PSS_NONE);
+	ps_node_drop_sub(r->node, s);
 	r->verdict = XMPP_LATER;
 	ps_change_commit(c);
 }
 
 /* ---- options ---- */
 
-static struct ps_sub *
-own_sub(struct ps_req *r)
-{
-	struct xmpp_jid jid;
-	struct ps_sub *s;
-
-	if (!own_jid(r, not_yours, &jid))
-		return NULL;
-	s = ps_node_sub(r->node, jid.full);
-	if (s == NULL)
-		ps_error_as(r, XE_UNEXPECTED_REQUEST, "modify", "not-subscribed");
-	else if (xmpp_node_attr(r->what, "subid").len > 0)
-		ps_error(r, XE_NOT_ACCEPTABLE, "invalid-subid");
-	else
-		return s;
-	return NULL;
-}
-
 void
 ps_get_options(struct ps_req *r)
 {
-	const struct ps_sub *s = own_sub(r);
+	const struct ps_sub *s = own_sub(r, "modify", false);
 	struct td_buf b = { 0 };
 
 	if (s == NULL)
 		return;
-	td_buf_addz(&b, "<pubsub xmlns='" NS_PUBSUB "'><options node='");
-	td_buf_add_xml(&b, r->name);
-	td_buf_addz(&b, "' jid='");
-	td_buf_add_xml(&b, s->jid);
-	td_buf_addz(&b, "'>");
+	td_buf_addz(&b, "<pubsub xmlns='" NS_PUBSUB "'><options");
+	td_buf_add_attr(&b, "node", r->name);
+	td_buf_add_attr(&b, "jid", s->jid);
+	if (ps_tells_subid(r->node, s))
+		td_buf_add_attr(&b, "subid", s->id);
+	td_buf_addc(&b, '>');
 	options_form(&b, s, FORM_FORM);
 	td_buf_addz(&b, "</options></pubsub>");
 	ps_result(r, td_buf_str(&b));
@@ -380,7 +430,7 @@ ps_get_options(struct ps_req *r)
 void
 ps_set_options(struct ps_req *r)
 {
-	struct ps_sub *s = own_sub(r);
+	struct ps_sub *s = own_sub(r, "modify", false);
 	const struct xmpp_node *x = xmpp_form_find(r->what);
 	struct ps_change *c;
 
@@ -399,7 +449,7 @@ ps_set_options(struct ps_req *r)
 		return;
 	}
 	c = ps_change_new(r->host, r->s);
-	keep_sub(c, r->node, s, s->jid);
+	keep_sub(c, r->node, s, false);
 	r->verdict = XMPP_LATER;
 	ps_change_commit(c);
 }
@@ -436,7 +486,7 @@ own_subscriptions(const struct ps_node *n, const struct xmpp_jid *who, struct td
 
 		if (!td_str_eq(j.bare, who->bare))
 			continue;
-		write_subscription(b, n->name, s->jid, (enum ps_state)s->state);
+		write_subscription(b, n, s, (enum ps_state)s->state, false);
 		td_buf_addz(b, "/>");
 	}
 }
@@ -507,30 +557,78 @@ ps_owner_get_subscriptions(struct ps_req *r)
 	{
 		if (s->state == PSS_PENDING)
 			continue;
-		td_buf_addz(&b, "<subscription jid='");
-		td_buf_add_xml(&b, s->jid);
-		td_buf_addf(&b, "' subscription='%s'/>", ps_state_name(s->state));
+		write_subscription(&b, r->node, s, (enum ps_state)s->state, true);
+		td_buf_addz(&b, "/>");
 	}
 	td_buf_addz(&b, "</subscriptions></pubsub>");
 	ps_result(r, td_buf_str(&b));
 	td_buf_fini(&b);
 }
 
-/* One <subscription/> of an owner's list.  False: it is none; *to = -1: it cannot be that. */
+/* One <subscription/> of an owner's list. */
+struct wanted {
+	struct xmpp_jid jid;
+	struct td_str id; /* none: all that the address has */
+	int state;        /* -1: no state; PSS_COUNT: as it is */
+};
+
+/* False: it is none. */
 static bool
-read_subscription(struct ps_req *r, const struct xmpp_node *e, struct xmpp_jid *jid, int *to)
+read_wanted(struct ps_req *r, const struct xmpp_node *e, struct wanted *out)
 {
 	struct td_str state = xmpp_node_attr(e, "subscription");
-	const struct ps_sub *s;
 
 	if (strcmp(e->name, "subscription") != 0 ||
-	    xmpp_jid_parse(r->a, xmpp_node_attr(e, "jid"), jid, NULL) < 0)
+	    xmpp_jid_parse(r->a, xmpp_node_attr(e, "jid"), &out->jid, NULL) < 0)
 		return false;
-	s = ps_node_sub(r->node, jid->full);
-	*to = state.p != NULL ? ps_state_of(state) : s != NULL ? s->state : PSS_NONE;
-	if (*to == PSS_UNCONFIGURED)
-		*to = -1;
+	out->id = xmpp_node_attr(e, "subid");
+	out->state = state.p != NULL ? ps_state_of(state) : PSS_COUNT;
+	if (out->state == PSS_UNCONFIGURED)
+		out->state = -1;
 	return true;
+}
+
+/* A request that cannot be, given back with what is. */
+static void
+give_back(struct td_buf *bad, const struct ps_node *n, const struct wanted *w)
+{
+	const struct ps_sub *s = ps_node_sub(n, w->jid.full);
+
+	if (w->id.len > 0)
+		s = ps_node_sub_id(n, w->jid.full, w->id);
+	td_buf_addz(bad, "<subscription");
+	td_buf_add_attr(bad, "jid", w->jid.full);
+	td_buf_add_attr(bad, "subscription",
+			td_cstr(ps_state_name(s != NULL ? (enum ps_state)s->state : PSS_NONE)));
+	if (w->id.len > 0)
+		td_buf_add_attr(bad, "subid", w->id);
+	td_buf_addz(bad, "/>");
+}
+
+static void
+owner_sets(struct ps_change *c, struct ps_node *n, const struct wanted *w, struct td_buf *bad)
+{
+	struct ps_sub *s = ps_node_sub(n, w->jid.full), *next;
+	enum ps_state to = (enum ps_state)w->state;
+
+	if (w->id.len > 0)
+		s = ps_node_sub_id(n, w->jid.full, w->id);
+	if (w->state < 0 || (s == NULL && w->id.len > 0)) {
+		give_back(bad, n, w);
+		return;
+	}
+	if (w->state == PSS_COUNT)
+		return;
+	if (s == NULL && to != PSS_NONE) {
+		s = ps_node_add_sub(n, w->jid.full, TD_STR_NULL, to);
+		ps_change_subscription(c, n, s, to);
+		return;
+	}
+	for (; s != NULL; s = next) {
+		next = w->id.len > 0 ? NULL : s->next;
+		if ((enum ps_state)s->state != to)
+			ps_change_subscription(c, n, s, to);
+	}
 }
 
 /* 8.8.2.4: what cannot be is given back as it is; all else is done. */
@@ -539,38 +637,23 @@ ps_owner_set_subscriptions(struct ps_req *r)
 {
 	const struct xmpp_node *first = xmpp_node_child(r->what, NULL, NULL), *e;
 	struct ps_change *c;
-	struct xmpp_jid jid;
 	struct td_buf bad = { 0 };
-	unsigned n = 0;
-	int to;
+	struct wanted w;
+	size_t n = 0;
 
 	for (e = first; e != NULL; e = xmpp_node_next_elem(e), n++)
-		if (!read_subscription(r, e, &jid, &to)) {
+		if (!read_wanted(r, e, &w)) {
 			ps_error(r, XE_NOT_ACCEPTABLE, NULL);
 			return;
 		}
-	if (r->node->subs_by_jid.len + n >
-	    (uint64_t)ps_limit(r->host, "pubsub_max_subscriptions") + 1) {
+	if (r->node->n_subs + n > (size_t)ps_limit(r->host, "pubsub_max_subscriptions") + 1) {
 		ps_error_as(r, XE_POLICY_VIOLATION, "wait", "too-many-subscriptions");
 		return;
 	}
 	c = ps_change_new(r->host, r->s);
 	for (e = first; e != NULL; e = xmpp_node_next_elem(e)) {
-		struct ps_sub *s;
-		enum ps_state was;
-
-		(void)read_subscription(r, e, &jid, &to);
-		s = ps_node_sub(r->node, jid.full);
-		was = s != NULL ? (enum ps_state)s->state : PSS_NONE;
-		if (to < 0) {
-			td_buf_addz(&bad, "<subscription jid='");
-			td_buf_add_xml(&bad, jid.full);
-			td_buf_addf(&bad, "' subscription='%s'/>", ps_state_name(was));
-		} else if ((enum ps_state)to != was) {
-			keep_sub(c, r->node, ps_node_set_sub(r->node, jid.full, (enum ps_state)to),
-				 jid.full);
-			tell_state(c, r->node, jid.full, (enum ps_state)to);
-		}
+		(void)read_wanted(r, e, &w);
+		owner_sets(c, r->node, &w, &bad);
 	}
 	ps_change_failed(c, r, "subscriptions", td_buf_str(&bad));
 	td_buf_fini(&bad);

@@ -253,8 +253,8 @@ pubsub_stop(struct xmpp_env *env)
 const struct xmpp_module xep_0060_pubsub = {
 	.name = "xep-0060-pubsub",
 	.xep = "0060",
-	.doc = "Publish-subscribe at a domain with service = \"pubsub\"; collections, digests and "
-	       "several subscriptions of one address are not there",
+	.doc = "Publish-subscribe at a domain with service = \"pubsub\"; collections and digests "
+	       "are not there",
 	.version = "1.30.0",
 	.start = pubsub_start,
 	.stop = pubsub_stop,

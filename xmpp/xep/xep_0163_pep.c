@@ -378,8 +378,8 @@ static void
 pep_info(struct xmpp_disco_ext *self, struct xmpp_user *u, struct td_buf *out)
 {
 	(void)self;
-	(void)u;
 	td_buf_addz(out, "<identity category='pubsub' type='pep'/>");
+	ps_disco_features(u->env, u->domain, out);
 }
 
 static void

@@ -485,6 +485,39 @@ START_TEST(from_version_1)
 }
 END_TEST
 
+/* The subscriptions of version 9 had no ids. */
+START_TEST(from_version_9)
+{
+	sqlite3 *h;
+
+	open_store_with(300, 5);
+	store_close(&st);
+	h = open_raw();
+	raw(h,
+	    "DROP TABLE ps_subscriptions;"
+	    "CREATE TABLE ps_subscriptions ("
+	    " node INTEGER NOT NULL REFERENCES ps_nodes (id) ON DELETE CASCADE,"
+	    " jid TEXT NOT NULL, state INTEGER NOT NULL, options TEXT NOT NULL,"
+	    " PRIMARY KEY (node, jid)) WITHOUT ROWID;"
+	    "INSERT INTO ps_nodes (id, owner, name, config, created) VALUES (5, 'p', 'n', '', 1);"
+	    "INSERT INTO ps_subscriptions VALUES (5, 'a@b', 3, '1 255 0'), (5, 'c@d', 1, 'x');"
+	    "PRAGMA user_version = 9");
+	sqlite3_close(h);
+	open_store_with(300, 5);
+	store_close(&st);
+	h = open_raw();
+	ck_assert_int_eq(raw_int(h, "PRAGMA user_version"), STORE_SCHEMA);
+	ck_assert_int_eq(raw_int(h, "SELECT count(*) FROM ps_subscriptions WHERE node = 5"
+				    " AND length(subid) = 16"
+				    " AND jid || state || options IN ('a@b31 255 0', 'c@d1x')"),
+			 2);
+	ck_assert_int_eq(raw_int(h, "SELECT count(DISTINCT subid) FROM ps_subscriptions"), 2);
+	raw(h, "PRAGMA foreign_keys = ON; DELETE FROM ps_nodes");
+	ck_assert_int_eq(raw_int(h, "SELECT count(*) FROM ps_subscriptions"), 0);
+	sqlite3_close(h);
+}
+END_TEST
+
 START_TEST(a_step_that_fails_changes_nothing)
 {
 	struct td_err err;
@@ -566,6 +599,7 @@ main(void)
 	tcase_add_test(tc, damage_while_running);
 	tcase_add_test(tc, from_nothing);
 	tcase_add_test(tc, from_version_1);
+	tcase_add_test(tc, from_version_9);
 	tcase_add_test(tc, a_step_that_fails_changes_nothing);
 	tcase_add_test(tc, from_the_future);
 	tcase_add_test(tc, of_another_program);
