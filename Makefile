@@ -38,7 +38,7 @@ DIRS_gateway := gateway gateway/http gateway/bus
 MAINS := gateway/main.c gateway/tandemctl.c
 
 PKGS := libevent libevent_openssl libevent_pthreads openssl expat lua5.4 sqlite3 libgsasl libidn libidn2 \
-	gmime-3.0 libcurl libxml-2.0 jansson libpcre2-8
+	gmime-3.0 libcurl libxml-2.0 jansson libpcre2-8 libunbound
 # setup must be able to run before the packages exist
 ifneq ($(shell command -v pkg-config 2>/dev/null),)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stddef.h>
@@ -52,8 +53,8 @@ struct listen {
 TAILQ_HEAD(listen_list, listen);
 
 struct gw_listeners {
-	struct listen_list list; /* main */
-	pthread_mutex_t lock;    /* guards budgets */
+	struct listen_list list; /* main; changed under <lock>, since workers look into it */
+	pthread_mutex_t lock;    /* guards budgets, and <list> against gw_listeners_own */
 	struct td_map budgets;
 	unsigned max_open; /* connections, so that some descriptors are left for the rest */
 	int reserve[GW_MAX_WORKERS];
@@ -618,7 +619,9 @@ static void
 remove_listen(struct gw *gw, struct listen *l)
 {
 	td_log_info(&gw->log, "listen-closed", "listen=%s", td_escz(l->name));
+	pthread_mutex_lock(&gw->listeners->lock);
 	TAILQ_REMOVE(&gw->listeners->list, l, link);
+	pthread_mutex_unlock(&gw->listeners->lock);
 	unlink_own(l);
 	post_change(gw, l, NULL, false);
 	listen_unref(l);
@@ -636,7 +639,9 @@ gw_listeners_commit(struct gw *gw, struct gw_lplan *p)
 		l = p->items[i].l;
 		l->wanted = true;
 		if (p->items[i].is_new) {
+			pthread_mutex_lock(&ls->lock);
 			TAILQ_INSERT_TAIL(&ls->list, l, link);
+			pthread_mutex_unlock(&ls->lock);
 			td_log_info(&gw->log, "listening", "listen=%s port=%u", td_escz(l->name),
 				    port_of(&l->addr));
 		}
@@ -665,4 +670,83 @@ gw_listeners_port(struct gw *gw, const char *listen_name)
 	const struct listen *l = find_running(gw, listen_name);
 
 	return l != NULL ? port_of(&l->addr) : 0;
+}
+
+/* ---- is it us? ---- */
+
+/* IPv4-mapped addresses are IPv4. */
+static const void *
+address_of(const struct sockaddr *sa, int *family, unsigned *port)
+{
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)sa;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)sa;
+
+	*family = sa->sa_family;
+	if (*family == AF_INET) {
+		*port = ntohs(v4->sin_port);
+		return &v4->sin_addr;
+	}
+	if (*family != AF_INET6)
+		return NULL;
+	*port = ntohs(v6->sin6_port);
+	if (!IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+		return &v6->sin6_addr;
+	*family = AF_INET;
+	return v6->sin6_addr.s6_addr + 12;
+}
+
+static bool
+same_address(const struct sockaddr *a, const struct sockaddr *b)
+{
+	int fa, fb;
+	unsigned port;
+	const void *pa = address_of(a, &fa, &port), *pb = address_of(b, &fb, &port);
+
+	return pa != NULL && pb != NULL && fa == fb && memcmp(pa, pb, fa == AF_INET ? 4 : 16) == 0;
+}
+
+/* An address of one of this host's interfaces, or of all of 127/8. */
+static bool
+is_local(const struct sockaddr *sa)
+{
+	struct ifaddrs *all, *i;
+	int family;
+	unsigned port;
+	const unsigned char *p = address_of(sa, &family, &port);
+	bool found = p != NULL && family == AF_INET && p[0] == 127;
+
+	if (found || getifaddrs(&all) < 0)
+		return found;
+	for (i = all; i != NULL && !found; i = i->ifa_next)
+		found = i->ifa_addr != NULL && same_address(i->ifa_addr, sa);
+	freeifaddrs(all);
+	return found;
+}
+
+bool
+gw_listeners_own(struct gw *gw, const struct sockaddr *sa)
+{
+	static const unsigned char any[16];
+	struct gw_listeners *ls = gw->listeners;
+	int family, lfamily;
+	unsigned port = 0, lport = 0;
+	bool found = false, wild = false;
+	struct listen *l;
+
+	if (ls == NULL || address_of(sa, &family, &port) == NULL)
+		return false;
+	pthread_mutex_lock(&ls->lock);
+	TAILQ_FOREACH(l, &ls->list, link)
+	{
+		const void *p = address_of((const struct sockaddr *)&l->addr, &lfamily, &lport);
+
+		if (p == NULL || lport != port || lfamily != family)
+			continue;
+		if (memcmp(p, any, family == AF_INET ? 4 : 16) == 0)
+			wild = true;
+		else
+			found = found || same_address((const struct sockaddr *)&l->addr, sa);
+	}
+	pthread_mutex_unlock(&ls->lock);
+	return found || (wild && is_local(sa));
 }

@@ -27,6 +27,8 @@ void gw_listeners_discard(struct gw *gw, struct gw_lplan *p);
 void gw_listeners_stop(struct gw *gw);
 /* Port a Listen of the running set got (tests ask for port 0); 0 = none such. */
 unsigned gw_listeners_port(struct gw *gw, const char *listen_name);
+/* Would a connection to this address come back to us?  Any thread. */
+bool gw_listeners_own(struct gw *gw, const struct sockaddr *sa);
 
 /* ---- listener_conf.c: what a Listen allows, as connections see it ---- */
 

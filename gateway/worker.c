@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "gateway/conn.h"
+#include "gateway/dial.h"
 #include "gateway/gateway.h"
 #include "gateway/proxy65.h"
+#include "gateway/resolver.h"
 #include "gateway/http/http.h"
 
 #define READ_BUFFER (64u << 10)
@@ -282,6 +284,8 @@ gw_workers_free(struct gw *gw)
 
 		if (w == NULL)
 			continue;
+		gw_dial_fini(w);
+		gw_dns_fini(w);
 		td_loop_free(w->loop);
 		gw_bosh_fini(w);
 		gw_conns_fini(w);

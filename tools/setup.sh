@@ -4,8 +4,8 @@
 set -eu
 build="gcc make pkg-config libc6-dev libevent-dev libssl-dev libexpat1-dev libmilter-dev liblua5.4-dev
 libsqlite3-dev libgsasl-dev libidn-dev libidn2-dev libgmime-3.0-dev libcurl4-openssl-dev libxml2-dev
-libjansson-dev libpcre2-dev libwslay-dev openssl python3 python3-slixmpp"
-tests="check postfix m4 libwrap0 libdb5.3 libldap-2.5-0 liblockfile1 libnsl2 libsasl2-2"
+libjansson-dev libpcre2-dev libwslay-dev libunbound-dev dns-root-data openssl python3 python3-slixmpp"
+tests="check postfix m4 libwrap0 libdb5.3 libldap-2.5-0 liblockfile1 libnsl2 libsasl2-2 knot knot-dnssecutils"
 others="chromium chromium-driver go-sendxmpp nodejs profanity tmux"
 npm_packages='"converse.js": "14.0.0", "@xmpp/client": "0.14.0", "stanza": "12.22.0"'
 npm=${TANDEM_NPM:-${HOME:-/root}/.cache/tandem-npm}
