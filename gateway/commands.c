@@ -1247,6 +1247,7 @@ static const struct command {
 	{ { "session", "list" },      0, 1, cmd_session_list },
 	{ { "session", "kick" },      1, 1, cmd_session_kick },
 	{ { "s2s", "list" },          0, 0, cmd_s2s_list },
+	{ { "s2s", "test" },          1, 1, ctl_s2s_test },
 	{ { "milter", "list" },       0, 0, cmd_milter_list },
 	{ { "script", "list" },       0, 0, cmd_script_list },
 	{ { "outbox", "list" },       0, 0, cmd_outbox_list },

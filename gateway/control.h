@@ -26,4 +26,7 @@ void ctl_run(struct ctl_request *r, const char *const *args, size_t n);
 void ctl_done(struct ctl_request *r, int status);
 /* One line of error text and status 1. */
 void ctl_fail(struct ctl_request *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- commands with a file of their own ---- */
+void ctl_s2s_test(struct ctl_request *r); /* ctl_s2s.c */
 #endif

@@ -91,6 +91,7 @@ enum dial_state {
 };
 
 struct gw_dial {
+	LIST_ENTRY(gw_dial) link;
 	struct gw_worker *w;
 	struct td_arena *a;
 	const char *domain; /* ASCII */
@@ -127,7 +128,8 @@ struct failure {
 	struct sockaddr_storage sa;
 	uint64_t until;
 };
-struct gw_dial_memory {
+struct gw_dials { /* of a worker */
+	LIST_HEAD(, gw_dial) open;
 	struct failure f[MEMORY]; /* a ring: the oldest makes room */
 	unsigned next;
 };
@@ -149,9 +151,9 @@ same_sockaddr(const struct sockaddr_storage *a, const struct sockaddr_storage *b
 static struct failure *
 remembered(struct gw_worker *w, const struct sockaddr_storage *sa)
 {
-	struct gw_dial_memory *m = w->dial_memory;
+	struct gw_dials *m = w->dials;
 
-	for (unsigned i = 0; m != NULL && i < MEMORY; i++)
+	for (unsigned i = 0; i < MEMORY; i++)
 		if (m->f[i].until != 0 && same_sockaddr(&m->f[i].sa, sa))
 			return &m->f[i];
 	return NULL;
@@ -163,19 +165,10 @@ remember_failure(struct gw_dial *d, const struct address *a)
 	struct gw_worker *w = d->w;
 	struct failure *f = remembered(w, &a->sa);
 
-	if (w->dial_memory == NULL)
-		w->dial_memory = td_zalloc(sizeof(*w->dial_memory));
 	if (f == NULL)
-		f = &w->dial_memory->f[w->dial_memory->next++ % MEMORY];
+		f = &w->dials->f[w->dials->next++ % MEMORY];
 	f->sa = a->sa;
 	f->until = td_mono_ms() + d->dc.failure_retry_ms;
-}
-
-void
-gw_dial_fini(struct gw_worker *w)
-{
-	free(w->dial_memory);
-	w->dial_memory = NULL;
 }
 
 /* ---- configuration ---- */
@@ -1015,6 +1008,9 @@ gw_dial_start(struct gw_worker *w, struct td_str domain, const struct gw_dial_co
 	struct gw_dial_conf loaded;
 	char *ascii = NULL;
 
+	if (w->dials == NULL)
+		w->dials = td_zalloc(sizeof(*w->dials));
+	LIST_INSERT_HEAD(&w->dials->open, d, link);
 	d->w = w;
 	d->a = td_arena_new(0);
 	d->fn = fn;
@@ -1085,7 +1081,27 @@ gw_dial_free(struct gw_dial **dp)
 	td_loop_undefer(d->w->loop, &d->task);
 	event_free(d->tick);
 	td_arena_free(d->a);
+	LIST_REMOVE(d, link);
 	free(d);
+}
+
+void
+gw_dial_fini(struct gw_worker *w)
+{
+	struct gw_dial *d, *left;
+
+	if (w->dials == NULL)
+		return;
+	while ((d = left = LIST_FIRST(&w->dials->open)) != NULL) {
+		if (d->state != DS_OVER) {
+			d->state = DS_OVER;
+			d->fn(d->arg, -1, NULL, "the server stops");
+		}
+		if (LIST_FIRST(&w->dials->open) == left)
+			gw_dial_free(&left);
+	}
+	free(w->dials);
+	w->dials = NULL;
 }
 
 const char *
@@ -1193,6 +1209,7 @@ gw_dial_report(const struct gw_dial *d, struct td_buf *json)
 {
 	td_buf_addc(json, '{');
 	add_key(json, "domain", d->domain);
+	td_buf_addf(json, ",\"connected\":%s", d->state == DS_HANDED ? "true" : "false");
 	td_buf_addz(json, ",\"srv\":[");
 	for (int k = 0; k < 2 && d->srv[0].name != NULL; k++) {
 		td_buf_addz(json, k > 0 ? "," : "");

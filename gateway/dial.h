@@ -68,7 +68,8 @@ void gw_dial_report(const struct gw_dial *d, struct td_buf *json);
 /* Why it found nothing, or where it is now. */
 const char *gw_dial_why(const struct gw_dial *d);
 
-/* Remembered failures of addresses; with the worker, before its loop. */
+/* With the worker, before its loop and its resolver: dials that are still open end (fn with fd = -1), and what is not freed
+ * then, is. */
 void gw_dial_fini(struct gw_worker *w);
 
 /* ---- pure parts, for tests ---- */

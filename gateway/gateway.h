@@ -36,14 +36,14 @@ struct gw_worker {
 	void *lua;                  /* struct tlua *, scripts loaded; NULL without scripts */
 	char *readbuf;              /* lent to connections while they read */
 	size_t readbuf_len;
-	struct gw_sweep *sweep;             /* of expired uploads; worker 0's (http/upload.c) */
-	struct gw_bosh *bosh;               /* BOSH sessions (http/bosh.c); NULL = none yet */
-	struct gw_conns *conns;             /* list of this worker's connections (conn.c) */
-	struct gw_letters *letters;         /* lines being collected, rates (bridge.c) */
-	struct gw_proxy65 *proxy65;         /* bytestreams (proxy65.c); NULL on most */
-	struct gw_resolver *resolver;       /* DNS (resolver.c); NULL until it is asked */
-	struct gw_dial_memory *dial_memory; /* addresses that failed (dial.c); NULL = none yet */
-	void *thread;                       /* pthread_t, worker.c's */
+	struct gw_sweep *sweep;       /* of expired uploads; worker 0's (http/upload.c) */
+	struct gw_bosh *bosh;         /* BOSH sessions (http/bosh.c); NULL = none yet */
+	struct gw_conns *conns;       /* list of this worker's connections (conn.c) */
+	struct gw_letters *letters;   /* lines being collected, rates (bridge.c) */
+	struct gw_proxy65 *proxy65;   /* bytestreams (proxy65.c); NULL on most */
+	struct gw_resolver *resolver; /* DNS (resolver.c); NULL until it is asked */
+	struct gw_dials *dials;       /* open ones, addresses that failed (dial.c) */
+	void *thread;                 /* pthread_t, worker.c's */
 };
 
 struct gw {

@@ -32,6 +32,7 @@ static const char usage_text[] =
 	"  motd set DOMAIN             the message of the day, read from stdin: to all, once\n"
 	"  motd show DOMAIN, motd delete DOMAIN\n"
 	"  s2s list | milter list | script list\n"
+	"  s2s test DOMAIN             the way to another server: DNS, addresses, times\n"
 	"  outbox list                 mail waiting to be sent\n"
 	"  outbox retry [ID]           now, one or all\n"
 	"  outbox drop ID              without telling its writer\n"

@@ -274,6 +274,7 @@ gw_workers_free(struct gw *gw)
 
 		if (w == NULL)
 			continue;
+		gw_dial_fini(w);
 		gw_bridge_worker_fini(w);
 		gw_proxy65_fini(w);
 		xmpp_env_free(w->env);
@@ -284,7 +285,6 @@ gw_workers_free(struct gw *gw)
 
 		if (w == NULL)
 			continue;
-		gw_dial_fini(w);
 		gw_dns_fini(w);
 		td_loop_free(w->loop);
 		gw_bosh_fini(w);
