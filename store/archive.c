@@ -1,15 +1,13 @@
 /* archive - kept messages: one table ordered by (owner, id), one index for conversations.
  *
- * Addresses are numbers in both (archive_jids), looked up once and remembered by the writer, so that
- * a row costs two insertions into trees whose entries are small beside the stanza.  Rows may wait a
- * little for others: the more share a commit, the more share a page of it. */
-#include "store/archive.h"
+ * Addresses are numbers in both (archive_jids), looked up once and remembered by the writer.  New
+ * rows come through a log, and a row of the table may be a pack of several messages (archive_log.c). */
+#include "store/archive_priv.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <openssl/evp.h>
 #include "gateway/base/map.h"
-#include "store/op.h"
 
 #define SEQ_BITS 20u
 #define PURGE_BATCH 2000
@@ -84,7 +82,7 @@ owner_mark(struct td_str owner)
 }
 
 /* One block, with a context per thread: making one costs more than the block. */
-/* Ciphers of one thread, which go with it. */
+/* They go with their thread. */
 struct ciphers {
 	EVP_CIPHER_CTX *ctx[2];
 	unsigned char key_of[2][16];
@@ -226,18 +224,16 @@ remember_jid(struct store_jids *j, struct td_str jid, int64_t id)
 	free(td_map_set(&j->ids, td_str(k->text, jid.len), k));
 }
 
-/* 0 = not there. */
-static int
-find_jid(struct store_op *op, struct store_db *db, struct td_str jid, int64_t *id)
+int
+archive_find_jid(struct store_op *op, struct store_db *db, struct td_str jid, int64_t *id)
 {
 	*id = 0;
 	return store_db_int(db, &op->err, id, "SELECT id FROM archive_jids WHERE jid = ?1",
 			    SV(sv_text(jid)));
 }
 
-/* On the writer only. */
-static int
-make_jid(struct store_op *op, struct store_db *db, struct td_str jid, int64_t *id)
+int
+archive_make_jid(struct store_op *op, struct store_db *db, struct td_str jid, int64_t *id)
 {
 	struct store_jids *jids = store_jids_of(op->st);
 	const struct known_jid *known = td_map_find(&jids->ids, jid);
@@ -249,7 +245,7 @@ make_jid(struct store_op *op, struct store_db *db, struct td_str jid, int64_t *i
 		*id = known->id;
 		return 0;
 	}
-	if ((rc = find_jid(op, db, jid, id)) < 0)
+	if ((rc = archive_find_jid(op, db, jid, id)) < 0)
 		return rc;
 	if (rc == 0) {
 		rc = store_db_do(db, &op->err,
@@ -265,22 +261,13 @@ make_jid(struct store_op *op, struct store_db *db, struct td_str jid, int64_t *i
 
 /* ---- add ---- */
 
+#define BLOB_BYTES (256u << 10) /* of one row of the log, or a little more */
+
 struct add_op {
 	struct store_op op;
-	struct store_archived *rows;
-	size_t n;
+	struct td_str *blobs;
+	size_t n_blobs, n;
 };
-
-static int
-insert(struct store_op *op, struct store_db *db, int64_t owner, int64_t peer,
-       const struct store_archived *r)
-{
-	return store_db_do(db, &op->err,
-			   "INSERT INTO archive (owner, id, peer, flags, resource, stanza)"
-			   " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-			   SV(sv_int(owner), sv_int((int64_t)r->id), sv_int(peer), sv_int(r->flags),
-			      sv_opt(r->resource), sv_blob(r->stanza)));
-}
 
 int
 store_archive_insert_at(struct store_op *op, struct store_db *db, const struct store_archived *r,
@@ -291,8 +278,9 @@ store_archive_insert_at(struct store_op *op, struct store_db *db, const struct s
 	int rc;
 
 	row.id = store_archive_first(when);
-	if ((rc = make_jid(op, db, r->owner, &owner)) < 0 ||
-	    (rc = make_jid(op, db, r->peer, &peer)) < 0)
+	if ((rc = store_archive_sort(op, db)) < 0 ||
+	    (rc = archive_make_jid(op, db, r->owner, &owner)) < 0 ||
+	    (rc = archive_make_jid(op, db, r->peer, &peer)) < 0)
 		return rc;
 	rc = store_db_int(db, &op->err, &last,
 			  "SELECT max(id) FROM archive WHERE owner = ?1 AND id >= ?2 AND id < ?3",
@@ -302,39 +290,45 @@ store_archive_insert_at(struct store_op *op, struct store_db *db, const struct s
 		return rc;
 	if (last > 0)
 		row.id = (uint64_t)last + 1;
-	return insert(op, db, owner, peer, &row);
+	return archive_place(op, db, owner, peer, &row);
 }
 
 static int
 add_run(struct store_op *op, struct store_db *db)
 {
 	struct add_op *o = (struct add_op *)op;
-	struct td_str owner_name = TD_STR_NULL, peer_name = TD_STR_NULL;
-	int64_t owner = 0, peer = 0;
-	int rc;
+	int rc = 0;
 
-	for (size_t i = 0; i < o->n; i++) {
-		const struct store_archived *r = &o->rows[i];
-
-		if (!td_str_eq(r->owner, owner_name) &&
-		    (rc = make_jid(op, db, r->owner, &owner)) < 0)
-			return rc;
-		if (!td_str_eq(r->peer, peer_name) && (rc = make_jid(op, db, r->peer, &peer)) < 0)
-			return rc;
-		owner_name = r->owner;
-		peer_name = r->peer;
-		if ((rc = insert(op, db, owner, peer, r)) < 0)
-			return rc;
-	}
-	return 0;
+	for (size_t i = 0; i < o->n_blobs && rc >= 0; i++)
+		rc = archive_log_add(op, db, o->blobs[i]);
+	op->res.id = o->n;
+	return rc;
 }
 
 static const struct store_opdef archive_add = {
 	.name = "archive-add",
 	.write = true,
+	.logs = true,
 	.run = add_run,
 	.reply = store_op_reply,
 };
+
+/* One blob of the first of <n> rows; how many. */
+static size_t
+add_blob(struct add_op *o, const struct store_archived *rows, size_t n)
+{
+	size_t len = 0, done = 0;
+	char *p;
+
+	for (; done < n && len < BLOB_BYTES; done++)
+		len += archive_pack_put(NULL, &rows[done], done > 0 ? &rows[done - 1] : NULL);
+	p = td_arena_alloc(o->op.arena, len);
+	o->blobs = store_op_grow(&o->op, o->blobs, o->n_blobs, sizeof(*o->blobs));
+	o->blobs[o->n_blobs++] = td_str(p, len);
+	for (size_t i = 0; i < done; i++)
+		p += archive_pack_put(p, &rows[i], i > 0 ? &rows[i - 1] : NULL);
+	return done;
+}
 
 void
 store_archive_add(struct store *st, const struct store_archived *rows, size_t n, unsigned lazy_ms,
@@ -344,25 +338,16 @@ store_archive_add(struct store *st, const struct store_archived *rows, size_t n,
 	size_t bytes = 0;
 
 	for (size_t i = 0; i < n; i++)
-		bytes += rows[i].owner.len + rows[i].peer.len + rows[i].resource.len +
-			 rows[i].stanza.len + sizeof(*rows) + 64;
-	o = store_op_new(st, &archive_add, sizeof(*o), bytes);
-	o->rows = td_arena_alloc(o->op.arena, (n + 1) * sizeof(*rows));
+		bytes += archive_pack_put(NULL, &rows[i], i > 0 ? &rows[i - 1] : NULL);
+	o = store_op_new(st, &archive_add, sizeof(*o), bytes + n * sizeof(uint16_t));
 	o->n = n;
 	o->op.lazy_ms = (uint16_t)lazy_ms;
 	store_op_room(&o->op, n);
-	for (size_t i = 0; i < n; i++) {
-		struct store_archived *r = &o->rows[i];
-
-		*r = rows[i];
-		r->owner = i > 0 && td_str_eq(rows[i].owner, rows[i - 1].owner)
-				   ? o->rows[i - 1].owner
-				   : store_op_str(&o->op, rows[i].owner);
-		r->peer = store_op_str(&o->op, rows[i].peer);
-		r->resource = store_op_str(&o->op, rows[i].resource);
-		r->stanza = store_op_str(&o->op, rows[i].stanza);
-		store_op_key(&o->op, r->owner);
-	}
+	for (size_t i = 0; i < n;)
+		i += add_blob(o, rows + i, n - i);
+	for (size_t i = 0; i < n; i++)
+		if (i == 0 || !td_str_eq(rows[i].owner, rows[i - 1].owner))
+			store_op_key(&o->op, rows[i].owner);
 	store_op_to(&o->op, to);
 	store_op_submit(&o->op);
 }
@@ -376,22 +361,22 @@ struct get_op {
 	size_t n_words;
 	struct store_archived *rows;
 	size_t n, bytes;
+	unsigned looked;
 	bool complete;
 };
 
 static int
 check_existing(struct get_op *o, struct store_db *db, int64_t owner)
 {
-	int64_t one = 0;
+	struct archive_at at;
 
 	for (size_t i = 0; i < o->q.n_must_exist; i++) {
-		int rc = store_db_int(db, &o->op.err, &one,
-				      "SELECT 1 FROM archive WHERE owner = ?1 AND id = ?2",
-				      SV(sv_int(owner), sv_int((int64_t)o->q.must_exist[i])));
+		int64_t id = (int64_t)o->q.must_exist[i];
+		int rc = archive_at(&o->op, db, owner, id, &at);
 
 		if (rc < 0)
 			return rc;
-		if (rc == 0)
+		if (rc == 0 || !archive_has(&at, id))
 			return td_fail(&o->op.err, TD_E_NOTFOUND, "no such message");
 	}
 	return 0;
@@ -477,68 +462,110 @@ start_query(struct get_op *o, struct store_db *db, int64_t owner, int64_t peer, 
 #define COLUMNS                                                            \
 	"SELECT a.id, j.jid, a.flags, a.resource, a.stanza FROM archive a" \
 	" JOIN archive_jids j ON j.id = a.peer WHERE a.owner = ?1"
-#define RANGE " AND a.id BETWEEN ?2 AND ?3 ORDER BY a.id"
+/* the row before the range may be a pack that reaches into it */
+#define ALL                                                                                        \
+	COLUMNS " AND a.id BETWEEN coalesce((SELECT id FROM archive WHERE owner = ?1 AND id <= ?2" \
+		" ORDER BY id DESC LIMIT 1), ?2) AND ?3 ORDER BY a.id"
+#define WITH                                                                                  \
+	COLUMNS " AND a.peer = ?4 AND a.id BETWEEN coalesce((SELECT id FROM archive"          \
+		" WHERE owner = ?1 AND peer = ?4 AND id <= ?2 ORDER BY id DESC LIMIT 1), ?2)" \
+		" AND ?3 ORDER BY a.id"
 	if (peer == 0)
-		return o->q.backwards
-			       ? store_db_query(db, &o->op.err, q, COLUMNS RANGE " DESC", v, 3)
-			       : store_db_query(db, &o->op.err, q, COLUMNS RANGE, v, 3);
-	return o->q.backwards
-		       ? store_db_query(db, &o->op.err, q, COLUMNS " AND a.peer = ?4" RANGE " DESC",
-					v, 4)
-		       : store_db_query(db, &o->op.err, q, COLUMNS " AND a.peer = ?4" RANGE, v, 4);
+		return o->q.backwards ? store_db_query(db, &o->op.err, q, ALL " DESC", v, 3)
+				      : store_db_query(db, &o->op.err, q, ALL, v, 3);
+	return o->q.backwards ? store_db_query(db, &o->op.err, q, WITH " DESC", v, 4)
+			      : store_db_query(db, &o->op.err, q, WITH, v, 4);
 }
 
 static bool
-matches(const struct get_op *o, sqlite3_stmt *q)
+matches(const struct get_op *o, const struct store_archived *r)
 {
-	struct td_str resource = { sqlite3_column_blob(q, 3), (size_t)sqlite3_column_bytes(q, 3) };
-	struct td_str xml = { sqlite3_column_blob(q, 4), (size_t)sqlite3_column_bytes(q, 4) };
-
-	if (o->q.with_resource.p != NULL && !td_str_eq(resource, o->q.with_resource))
+	if (r->id < o->q.from || (o->q.to != 0 && r->id > o->q.to))
 		return false;
-	if (o->q.no_groupchat && (sqlite3_column_int64(q, 2) & STORE_ARCHIVED_GROUPCHAT))
+	if (o->q.with_resource.p != NULL && !td_str_eq(r->resource, o->q.with_resource))
 		return false;
-	return is_wanted(o, (uint64_t)sqlite3_column_int64(q, 0)) && has_words(o, xml);
+	if (o->q.no_groupchat && (r->flags & STORE_ARCHIVED_GROUPCHAT))
+		return false;
+	return is_wanted(o, r->id) && has_words(o, r->stanza);
 }
 
 static void
-take_row(struct get_op *o, sqlite3_stmt *q)
+take_row(struct get_op *o, const struct store_archived *r, struct td_str peer)
 {
 	struct td_arena *a = o->op.arena;
 
-	o->bytes += (size_t)sqlite3_column_bytes(q, 4);
+	o->bytes += r->stanza.len;
 	if (o->bytes > PAGE_BYTES)
 		o->q.max = (unsigned)o->n + 1; /* this is the last of the page */
 	o->rows = store_op_grow(&o->op, o->rows, o->n, sizeof(*o->rows));
 	o->rows[o->n++] = (struct store_archived){
-		.id = (uint64_t)sqlite3_column_int64(q, 0),
+		.id = r->id,
 		.owner = o->q.owner,
-		.peer = store_db_str(q, 1, a),
-		.flags = (uint32_t)sqlite3_column_int64(q, 2),
-		.resource = store_db_str(q, 3, a),
-		.stanza = store_db_str(q, 4, a),
+		.peer = td_arena_str(a, peer),
+		.flags = r->flags,
+		.resource = td_arena_str(a, r->resource),
+		.stanza = td_arena_str(a, r->stanza),
 	};
+}
+
+static struct td_str
+column(sqlite3_stmt *q, int i)
+{
+	return td_str(sqlite3_column_blob(q, i), (size_t)sqlite3_column_bytes(q, i));
+}
+
+/* The messages of the row that <q> stands on. */
+static size_t
+unpack(sqlite3_stmt *q, struct store_archived rows[PACK_ROWS])
+{
+	struct td_str left = column(q, 4);
+	struct store_archived r = {
+		.id = (uint64_t)sqlite3_column_int64(q, 0),
+		.flags = (uint32_t)sqlite3_column_int64(q, 2),
+		.resource = column(q, 3),
+		.stanza = left,
+	};
+	size_t n = 0;
+
+	rows[0] = r;
+	if (!(r.flags & ARCHIVE_PACK))
+		return 1;
+	r.stanza = TD_STR_NULL;
+	while (n < PACK_ROWS && archive_pack_next(&left, &r))
+		rows[n++] = r;
+	return n;
+}
+
+/* 1 = go on. */
+static int
+look_at(struct get_op *o, const struct store_archived *r, struct td_str peer)
+{
+	if (o->n_words > 0 && ++o->looked > SCAN_MAX)
+		return 0; /* not complete: the client may go on from the last hit */
+	if (!matches(o, r))
+		return 1;
+	if (o->n == o->q.max && !o->q.count)
+		return 0;
+	o->op.res.id++;
+	if (o->n < o->q.max)
+		take_row(o, r, peer);
+	return 1;
 }
 
 static int
 collect(struct get_op *o, struct store_db *db, int64_t owner, int64_t peer)
 {
-	unsigned looked = 0;
+	struct store_archived rows[PACK_ROWS];
 	sqlite3_stmt *q;
 	int rc = start_query(o, db, owner, peer, &q);
 
 	while (rc >= 0 && (rc = store_db_next(db, &o->op.err, q)) == 1) {
-		if (o->n_words > 0 && ++looked > SCAN_MAX)
-			return 0; /* not complete: the client may go on from the last hit */
-		if (!matches(o, q))
-			continue;
-		if (o->n == o->q.max && !o->q.count)
-			return 0;
-		o->op.res.id++;
-		if (o->n < o->q.max)
-			take_row(o, q);
-		else
-			o->complete = false;
+		struct td_str with = column(q, 1);
+		size_t n = unpack(q, rows);
+
+		for (size_t i = 0; i < n; i++)
+			if (look_at(o, &rows[o->q.backwards ? n - 1 - i : i], with) == 0)
+				return 0;
 	}
 	if (rc < 0)
 		return rc;
@@ -562,13 +589,14 @@ get_run(struct store_op *op, struct store_db *db)
 {
 	struct get_op *o = (struct get_op *)op;
 	int64_t owner = 0, peer = 0;
-	int rc = find_jid(op, db, o->q.owner, &owner);
+	int rc = archive_find_jid(op, db, o->q.owner, &owner);
 
 	o->n = 0;
 	o->bytes = 0;
+	o->looked = 0;
 	o->complete = false;
 	if (rc >= 0 && o->q.with.p != NULL)
-		rc = find_jid(op, db, o->q.with, &peer);
+		rc = archive_find_jid(op, db, o->q.with, &peer);
 	if (rc >= 0)
 		rc = check_existing(o, db, owner);
 	if (rc < 0)
@@ -594,6 +622,7 @@ get_reply(struct store_op *op)
 
 static const struct store_opdef archive_get = {
 	.name = "archive-get",
+	.sorted = true,
 	.run = get_run,
 	.reply = get_reply,
 };
@@ -654,7 +683,8 @@ ends_run(struct store_op *op, struct store_db *db)
 {
 	struct get_op *o = (struct get_op *)op;
 	int64_t owner = 0, id[2] = { 0, 0 };
-	int rc = find_jid(op, db, o->q.owner, &owner);
+	struct archive_at at;
+	int rc = archive_find_jid(op, db, o->q.owner, &owner);
 
 	o->n = 0;
 	o->complete = true;
@@ -662,21 +692,20 @@ ends_run(struct store_op *op, struct store_db *db)
 		rc = store_db_int(db, &op->err, &id[0],
 				  "SELECT id FROM archive WHERE owner = ?1 ORDER BY id LIMIT 1",
 				  SV(sv_int(owner)));
-	if (rc <= 0)
+	if (rc <= 0 || (rc = archive_at(op, db, owner, INT64_MAX, &at)) <= 0)
 		return rc;
-	rc = store_db_int(db, &op->err, &id[1],
-			  "SELECT id FROM archive WHERE owner = ?1 ORDER BY id DESC LIMIT 1",
-			  SV(sv_int(owner)));
-	for (size_t i = 0; rc >= 0 && i < (id[0] == id[1] ? 1u : 2u); i++) {
+	id[1] = archive_last(&at);
+	for (size_t i = 0; i < (id[0] == id[1] ? 1u : 2u); i++) {
 		o->rows = store_op_grow(op, o->rows, o->n, sizeof(*o->rows));
 		o->rows[o->n++] =
 			(struct store_archived){ .id = (uint64_t)id[i], .owner = o->q.owner };
 	}
-	return rc;
+	return 0;
 }
 
 static const struct store_opdef archive_ends = {
 	.name = "archive-ends",
+	.sorted = true,
 	.run = ends_run,
 	.reply = get_reply,
 };
@@ -703,42 +732,80 @@ struct edit_op {
 	uint64_t id;
 };
 
+/* <at> with another stanza for the message <id>. */
+static struct td_str
+pack_with(struct edit_op *o, const struct archive_at *at)
+{
+	struct store_archived rows[PACK_ROWS], r = { 0 };
+	struct td_str left = at->stanza;
+	size_t n = 0, len = 0;
+	char *p, *start;
+
+	for (; n < PACK_ROWS && archive_pack_next(&left, &r); n++) {
+		rows[n] = r;
+		if (r.id == o->id)
+			rows[n].stanza = o->stanza;
+		len += archive_pack_put(NULL, &rows[n], n > 0 ? &rows[n - 1] : NULL);
+	}
+	p = start = td_arena_alloc(o->op.arena, len);
+	for (size_t i = 0; i < n; i++)
+		p += archive_pack_put(p, &rows[i], i > 0 ? &rows[i - 1] : NULL);
+	return td_str(start, len);
+}
+
 static int
 replace_run(struct store_op *op, struct store_db *db)
 {
 	struct edit_op *o = (struct edit_op *)op;
-	int rc = store_db_do(db, &op->err,
-			     "UPDATE archive SET stanza = ?3"
-			     " WHERE owner = (SELECT id FROM archive_jids WHERE jid = ?1)"
-			     " AND id = ?2",
-			     SV(sv_text(o->owner), sv_int((int64_t)o->id), sv_blob(o->stanza)));
+	struct td_str stanza = o->stanza;
+	struct archive_at at;
+	int64_t owner = 0;
+	int rc = store_archive_sort(op, db);
 
-	return rc == 0 ? td_fail(&op->err, TD_E_NOTFOUND, "no such message") : rc;
+	if (rc >= 0)
+		rc = archive_find_jid(op, db, o->owner, &owner);
+	if (rc >= 0)
+		rc = archive_at(op, db, owner, (int64_t)o->id, &at);
+	if (rc < 0)
+		return rc;
+	if (rc == 0 || !archive_has(&at, (int64_t)o->id))
+		return td_fail(&op->err, TD_E_NOTFOUND, "no such message");
+	if (at.flags & ARCHIVE_PACK)
+		stanza = pack_with(o, &at);
+	store_db_settle(db);
+	return store_db_do(db, &op->err,
+			   "UPDATE archive SET stanza = ?3 WHERE owner = ?1 AND id = ?2",
+			   SV(sv_int(owner), sv_int(at.id), sv_blob(stanza)));
 }
 
+/* Packs go when nothing in them can be of the time that stays. */
 static int
 purge_run(struct store_op *op, struct store_db *db)
 {
 	struct edit_op *o = (struct edit_op *)op;
+	int64_t rows = o->id > INT64_MAX ? INT64_MAX : (int64_t)o->id;
+	int64_t packs = o->id > INT64_MAX ? rows : rows > PACK_SPAN ? rows - PACK_SPAN : 0;
 	const struct store_val v[] = { sv_text(o->owner.p != NULL ? o->owner : o->domain),
-				       sv_int(o->id > INT64_MAX ? INT64_MAX : (int64_t)o->id),
-				       sv_int(PURGE_BATCH) };
-	int rc;
+				       sv_int(rows), sv_int(PURGE_BATCH), sv_int(packs) };
+	int rc = store_archive_sort(op, db);
 
+	if (rc < 0)
+		return rc;
 	if (o->owner.p != NULL)
 		rc = store_db_do(db, &op->err,
 				 "DELETE FROM archive WHERE (owner, id) IN"
 				 " (SELECT owner, id FROM archive WHERE owner ="
 				 " (SELECT id FROM archive_jids WHERE jid = ?1)"
-				 " AND id < ?2 LIMIT ?3)",
-				 v, 3);
+				 " AND id < iif(flags < 0x80000000, ?2, ?4) LIMIT ?3)",
+				 v, 4);
 	else
 		rc = store_db_do(db, &op->err,
 				 "DELETE FROM archive WHERE (owner, id) IN"
 				 " (SELECT a.owner, a.id FROM archive_jids j"
 				 " CROSS JOIN archive a ON a.owner = j.id"
-				 " WHERE j.domain = ?1 AND a.id < ?2 LIMIT ?3)",
-				 v, 3);
+				 " WHERE j.domain = ?1 AND"
+				 " a.id < iif(a.flags < 0x80000000, ?2, ?4) LIMIT ?3)",
+				 v, 4);
 	op->res.id = rc > 0 ? (uint64_t)rc : 0;
 	return rc;
 }

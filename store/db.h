@@ -93,6 +93,6 @@ struct td_str store_db_str(sqlite3_stmt *q, int i, struct td_arena *a);
 
 /* Bring the schema to STORE_SCHEMA; TD_E_UNSUPPORTED when it is newer than that,
  * TD_E_INVAL when the file is someone else's. */
-#define STORE_SCHEMA 10
+#define STORE_SCHEMA 11
 int store_schema_migrate(struct store_db *db, struct td_err *err);
 #endif

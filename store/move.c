@@ -108,10 +108,13 @@ static int
 check_archive(struct move_op *o, struct store_db *db)
 {
 	int64_t one = 0;
-	int rc = store_db_int(db, &o->op.err, &one,
-			      "SELECT 1 FROM archive WHERE owner ="
-			      " (SELECT id FROM archive_jids WHERE jid = ?1) LIMIT 1",
-			      SV(sv_text(o->m.account.jid)));
+	int rc = store_archive_sort(&o->op, db);
+
+	if (rc >= 0)
+		rc = store_db_int(db, &o->op.err, &one,
+				  "SELECT 1 FROM archive WHERE owner ="
+				  " (SELECT id FROM archive_jids WHERE jid = ?1) LIMIT 1",
+				  SV(sv_text(o->m.account.jid)));
 
 	return rc == 1 ? td_fail(&o->op.err, TD_E_LIMIT, "it has an archive") : rc;
 }

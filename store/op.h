@@ -28,6 +28,9 @@ struct store_opdef {
 	const char *name;
 	bool write;
 	bool accounts; /* success changes which accounts exist */
+	bool logs;     /* success leaves res.id rows of its keys in archive_log */
+	bool sorts;    /* success leaves none there */
+	bool sorted;   /* it reads archives: what is in the log has to be sorted before */
 	/* On a store thread, inside a transaction; may run again when that is rolled back.
 	 * 0 or TD_E_* with the text in op->err; op->res.id is its to set. */
 	int (*run)(struct store_op *op, struct store_db *db);
@@ -110,7 +113,7 @@ void *store_op_grow(struct store_op *op, void *array, size_t n, size_t size);
 void store_wait_give(struct store_wait *w, struct store_op *op);
 
 /* Schema steps that live with their file. */
-extern const char store_schema_archive[];
+extern const char store_schema_archive[], store_schema_archive_log[];
 const unsigned char *store_archive_key(const struct store *st); /* 16 bytes */
 
 /* What the writer remembers of archive_jids: to be dropped when something is rolled back. */
@@ -149,6 +152,9 @@ int store_thread_insert(struct store_op *op, struct store_db *db, const struct s
 /* One verb of a change to an owner's nodes. */
 int store_ps_run(struct store_op *op, struct store_db *db, struct td_str owner,
 		 const struct store_ps_change *c);
+/* Put the rows of the log where they belong; the op that does only that. */
+int store_archive_sort(struct store_op *op, struct store_db *db);
+struct store_op *store_archive_sort_op(struct store *st);
 /* Insert what was archived elsewhere: behind all of its millisecond, whatever the id in <r>. */
 int store_archive_insert_at(struct store_op *op, struct store_db *db,
 			    const struct store_archived *r, uint64_t when);

@@ -235,11 +235,20 @@ static const char v10_subids[] =
 	" FROM ps_subscriptions_9;"
 	"DROP TABLE ps_subscriptions_9;";
 
+/* 11: archive_log.c. */
+
 /* steps[v] leads from version v to v + 1 */
-static const char *const steps[] = { v1_chat,   v2_mail, store_schema_archive,
-				     v4_pubsub, v5_muc,  v6_signin,
-				     v7_upload, v8_misc, v9_admin,
-				     v10_subids };
+static const char *const steps[] = { v1_chat,
+				     v2_mail,
+				     store_schema_archive,
+				     v4_pubsub,
+				     v5_muc,
+				     v6_signin,
+				     v7_upload,
+				     v8_misc,
+				     v9_admin,
+				     v10_subids,
+				     store_schema_archive_log };
 _Static_assert(sizeof(steps) / sizeof(steps[0]) == STORE_SCHEMA, "one step per version");
 
 static int

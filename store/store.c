@@ -8,6 +8,10 @@
  * What a loop asks for in one turn wakes the threads once, at its end: a wake per op would let
  * them run for one op at a time, each time in place of the loop when cores are few.
  * Lazy ops do not make it begin by themselves, for as long as each may wait; they keep their place.
+ * A transaction takes no more ops when it has lasted some time: who is in it waits for all of it.
+ *
+ * New rows of archives stay in a log until they are sorted into their place (archive_log.c): when there are many,
+ * when some time has passed, and before a read of an archive that has some.  Such a read goes to the writer.
  *
  * When a transaction breaks (disk full, I/O), its ops are run again one by one: what still
  * can succeed does, the others get their own error, and nothing was answered too early. */
@@ -22,13 +26,20 @@
 #include "store/op.h"
 
 #define KEYS (STORE_BUCKETS + STORE_TOPIC_COUNT)
-#define BATCH_MAX 4096u          /* ops per transaction */
+#define BATCH_MAX 4096u          /* ops taken at a time */
+#define COMMIT_MS 25u            /* ops go into a transaction for so long */
 #define READ_BATCH 64u           /* reads per snapshot: a long one would hold up checkpoints */
 #define QUEUE_BYTES (256u << 20) /* then callers are told BUSY */
 #define READERS_MAX 16u
-#define WAKE_MAX 16u  /* ops that wait for the end of a loop's turn */
-#define LAZY_MAX 256u /* lazy ops that may wait for others */
-#define WARY 100u     /* batches with savepoints after an op failed */
+#define WAKE_MAX 16u          /* ops that wait for the end of a loop's turn */
+#define LAZY_MAX 256u         /* lazy ops that may wait for others */
+#define WARY 100u             /* batches with savepoints after an op failed */
+#define SORT_MS 500u          /* rows wait so long in the log of archives */
+#define SORT_AGAIN_MS 10000u  /* after it failed */
+#define SORT_BYTES (8u << 20) /* of rows in the log */
+#define SORT_AIM_MS 40u       /* what sorting may take: all wait for it */
+#define SORT_ROWS_MIN 1024u
+#define SORT_ROWS_MAX 16384u
 #define PURGE_FIRST_MS 60000u
 #define PURGE_EVERY_MS 3600000u
 
@@ -36,6 +47,8 @@ struct key {
 	uint32_t queued;  /* ops with the writer, not yet answered */
 	uint32_t reading; /* ops with a reader, not yet answered */
 	uint32_t parked;  /* used inside take() */
+	uint64_t
+		logged; /* which op was the last to leave rows in the log of archives; 0 = none did */
 };
 
 struct reader {
@@ -69,13 +82,20 @@ struct store {
 	uint64_t lazy_at;       /* mono ms: one of them has waited enough */
 	bool closing, readers_stop, hold_readers, hold_writer;
 	uint64_t purge_at; /* mono ms */
+	uint64_t sorted;   /* the log of archives has nothing of the ops up to here */
+	uint64_t sort_at;  /* mono ms: it has been there long enough; UINT64_MAX = nothing is */
 	struct reader readers[READERS_MAX];
 
 	unsigned char archive_key[16];
 	_Atomic int64_t shift;
 	_Atomic uint64_t writes, commits, reads, errors;
-	int trouble;   /* writer only: what the last transaction broke on */
-	unsigned wary; /* writer only: this many batches get savepoints */
+	/* writer only */
+	int trouble;        /* what the last transaction broke on */
+	unsigned wary;      /* this many batches get savepoints */
+	uint64_t logged;    /* ops that left rows in the log of archives */
+	uint64_t log_rows;  /* in it, */
+	uint64_t log_bytes; /* or a little more */
+	uint64_t sort_rows; /* when there are so many, it is sorted */
 };
 
 /* Whom this thread's loop wakes at the end of its turn. */
@@ -243,10 +263,20 @@ run_op(struct store_op *op, struct store_db *db)
 
 /* ---- the queue; st->lock is held in these ---- */
 
+/* May the log of archives have something for <op>? */
+static bool
+is_unsorted(const struct store *st, const struct store_op *op)
+{
+	for (size_t i = 0; i < op->n_keys; i++)
+		if (st->keys[op->keys[i]].logged > st->sorted)
+			return true;
+	return false;
+}
+
 static bool
 goes_to_writer(const struct store *st, const struct store_op *op)
 {
-	if (op->def->write || st->memory)
+	if (op->def->write || st->memory || (op->def->sorted && is_unsorted(st, op)))
 		return true;
 	for (size_t i = 0; i < op->n_keys; i++)
 		if (st->keys[op->keys[i]].queued > 0)
@@ -279,27 +309,51 @@ wakes(struct store *st, const struct store_op *op)
 	return true;
 }
 
+static bool
+push_to_writer(struct store *st, struct store_op *op)
+{
+	st->queued++;
+	st->bytes += op->bytes;
+	for (size_t i = 0; i < op->n_keys; i++)
+		st->keys[op->keys[i]].queued += draws(op, i);
+	STAILQ_INSERT_TAIL(&st->ops, op, link);
+	return wakes(st, op);
+}
+
+/* Have the log sorted now; before <reader>, in whose place in the order it stands then. */
+static void
+push_sort(struct store *st, const struct store_op *reader)
+{
+	struct store_op *op = store_archive_sort_op(st);
+
+	if (reader != NULL) {
+		store_op_room(op, reader->n_keys);
+		memcpy(op->keys, reader->keys, reader->n_keys * sizeof(*op->keys));
+		op->n_keys = reader->n_keys;
+	}
+	op->bytes = td_arena_used(op->arena);
+	(void)push_to_writer(st, op);
+}
+
 /* Who is to be woken for it, if anybody: with the lock given back, or it would wake only to wait
  * for that. */
 static uint32_t
 push(struct store *st, struct store_op *op)
 {
+	unsigned r = op->n_keys > 0 ? op->keys[0] % st->n_readers : 0;
+
+	if (goes_to_writer(st, op)) {
+		if (op->def->sorted)
+			push_sort(st, op);
+		return push_to_writer(st, op) ? WRITER : 0;
+	}
+	/* reads of one key meet the same reader, so they keep their order */
 	st->queued++;
 	st->bytes += op->bytes;
-	if (goes_to_writer(st, op)) {
-		for (size_t i = 0; i < op->n_keys; i++)
-			st->keys[op->keys[i]].queued += draws(op, i);
-		STAILQ_INSERT_TAIL(&st->ops, op, link);
-		return wakes(st, op) ? WRITER : 0;
-	} else {
-		/* reads of one key meet the same reader, so they keep their order */
-		unsigned r = op->n_keys > 0 ? op->keys[0] % st->n_readers : 0;
-
-		for (size_t i = 0; i < op->n_keys; i++)
-			st->keys[op->keys[i]].reading++;
-		STAILQ_INSERT_TAIL(&st->readers[r].ops, op, link);
-		return READER(r);
-	}
+	for (size_t i = 0; i < op->n_keys; i++)
+		st->keys[op->keys[i]].reading++;
+	STAILQ_INSERT_TAIL(&st->readers[r].ops, op, link);
+	return READER(r);
 }
 
 static bool
@@ -357,12 +411,19 @@ take(struct store *st, struct store_ops *batch)
 struct done {
 	uint64_t ops, bytes;
 	size_t n, cap;
-	uint16_t *keys;
+	struct done_key {
+		uint16_t key;
+		uint64_t logged; /* 0 = it left nothing in the log of archives */
+	} * keys;
+	uint64_t sorted; /* 0 = it was not sorted */
+	bool unsorted;   /* that failed */
 };
 
 static void
 done_add(struct done *d, const struct store_op *op, bool writer)
 {
+	uint64_t logged = op->def->logs && op->res.rc == 0 ? op->st->logged : 0;
+
 	d->ops++;
 	d->bytes += op->bytes;
 	if (d->n + op->n_keys > d->cap) {
@@ -371,25 +432,61 @@ done_add(struct done *d, const struct store_op *op, bool writer)
 	}
 	for (size_t i = 0; i < op->n_keys; i++)
 		if (!writer || draws(op, i))
-			d->keys[d->n++] = op->keys[i];
+			d->keys[d->n++] = (struct done_key){ op->keys[i], logged };
 }
 
 static void
 done_settle(struct store *st, struct done *d, bool writer)
 {
 	for (size_t i = 0; i < d->n; i++) {
-		struct key *k = &st->keys[d->keys[i]];
+		struct key *k = &st->keys[d->keys[i].key];
 
 		if (writer)
 			k->queued--;
 		else
 			k->reading--;
+		if (d->keys[i].logged > 0)
+			k->logged = d->keys[i].logged;
 	}
 	st->queued -= d->ops;
 	st->bytes -= d->bytes;
 	if (!writer && st->parked)
 		pthread_cond_signal(&st->more);
 	d->ops = d->bytes = d->n = 0;
+}
+
+/* <rows> took <ms>, which is what everybody waited. */
+static void
+adapt_sort(struct store *st, uint64_t rows, uint64_t ms)
+{
+	if (rows < SORT_ROWS_MIN)
+		return;
+	rows = rows * SORT_AIM_MS / (ms > 0 ? ms : 1);
+	st->sort_rows = rows < SORT_ROWS_MIN   ? SORT_ROWS_MIN
+			: rows > SORT_ROWS_MAX ? SORT_ROWS_MAX
+					       : rows;
+}
+
+/* When the log of archives is to be sorted next, or now. */
+static void
+plan_sort(struct store *st, struct done *d)
+{
+	uint64_t now = td_mono_ms();
+
+	if (d->sorted > 0)
+		st->sorted = d->sorted;
+	if (st->log_rows == 0)
+		st->sort_at = UINT64_MAX;
+	else if (d->unsorted)
+		st->sort_at = now + SORT_AGAIN_MS;
+	else if (d->sorted > 0 || st->sort_at == UINT64_MAX)
+		st->sort_at = now + SORT_MS;
+	/* not sooner than SORT_AGAIN_MS after it failed */
+	if (st->sort_at <= now + SORT_MS &&
+	    (st->log_rows >= st->sort_rows || st->log_bytes >= SORT_BYTES))
+		st->sort_at = now;
+	d->sorted = 0;
+	d->unsorted = false;
 }
 
 static void
@@ -564,16 +661,20 @@ run_each(struct store *st, struct store_ops *batch, const struct td_err *waited)
 	}
 }
 
-/* All in the transaction just begun.  When it breaks nothing of it is stored.  Without
- * <savepoints>, which cost as much as a small op, an op that fails breaks it too. */
+/* All of <todo> that there is time for, in the transaction just begun; what was run is in <batch> then.
+ * When it breaks nothing of it is stored.  Without <savepoints>, which cost as much as a small op, an op
+ * that fails breaks it too. */
 static int
-run_together(struct store *st, struct store_ops *batch, bool savepoints, struct td_err *err)
+run_together(struct store *st, struct store_ops *todo, struct store_ops *batch, bool savepoints,
+	     struct td_err *err)
 {
+	uint64_t until = td_mono_ms() + COMMIT_MS;
 	struct store_op *op;
 	int rc;
 
-	STAILQ_FOREACH(op, batch, link)
-	{
+	while ((op = STAILQ_FIRST(todo)) != NULL) {
+		STAILQ_REMOVE_HEAD(todo, link);
+		STAILQ_INSERT_TAIL(batch, op, link);
 		if (!op->def->write) {
 			(void)run_op(op, st->db);
 			continue;
@@ -592,15 +693,23 @@ run_together(struct store *st, struct store_ops *batch, bool savepoints, struct 
 		}
 		if (savepoints && (rc = store_db_do(st->db, err, "RELEASE op", SV_NONE)) < 0)
 			goto broken;
+		if (td_mono_ms() >= until)
+			break;
 	}
-	return commit(st, err);
+	if ((rc = commit(st, err)) == 0)
+		return 0;
+	goto again;
 broken:
 	rollback(st);
+again:
+	STAILQ_CONCAT(batch, todo);
+	STAILQ_CONCAT(todo, batch);
 	return rc;
 }
 
+/* Run the first of <todo>, one at least, and move them to <batch>. */
 static void
-run_batch(struct store *st, struct store_ops *batch)
+run_batch(struct store *st, struct store_ops *todo, struct store_ops *batch)
 {
 	struct td_err err = { 0 };
 	unsigned writes = 0;
@@ -608,15 +717,17 @@ run_batch(struct store *st, struct store_ops *batch)
 	bool begun;
 	int rc;
 
-	STAILQ_FOREACH(op, batch, link)
+	STAILQ_INIT(batch);
+	STAILQ_FOREACH(op, todo, link)
 	writes += op->def->write;
 	if (writes < 2) {
+		STAILQ_CONCAT(batch, todo);
 		run_each(st, batch, NULL);
 		return;
 	}
 	begun = (rc = begin(st, &err)) == 0;
 	if (begun) {
-		rc = run_together(st, batch, st->wary > 0, &err);
+		rc = run_together(st, todo, batch, st->wary > 0, &err);
 		st->wary -= st->wary > 0;
 	}
 	if (begun && rc < 0 && !is_trouble(rc)) {
@@ -624,12 +735,30 @@ run_batch(struct store *st, struct store_ops *batch)
 		st->wary = WARY;
 		begun = (rc = begin(st, &err)) == 0;
 		if (begun)
-			rc = run_together(st, batch, true, &err);
+			rc = run_together(st, todo, batch, true, &err);
 	}
 	if (rc == 0)
 		return;
+	STAILQ_CONCAT(batch, todo);
 	note_trouble(st, &err);
 	run_each(st, batch, !begun && err.code == TD_E_BUSY ? &err : NULL);
+}
+
+/* Keep count of what is in the log of archives. */
+static void
+note_log(struct store *st, const struct store_op *op, struct done *d)
+{
+	if (op->def->sorts) {
+		d->unsorted = op->res.rc < 0;
+		if (op->res.rc < 0)
+			return;
+		d->sorted = st->logged;
+		st->log_rows = st->log_bytes = 0;
+	} else if (op->def->logs && op->res.rc == 0) {
+		st->logged++;
+		st->log_rows += op->res.id;
+		st->log_bytes += op->bytes;
+	}
 }
 
 static void
@@ -647,6 +776,7 @@ answer_batch(struct store *st, struct store_ops *batch, struct done *d)
 		else
 			reads++;
 		drop |= op->def->accounts && op->res.rc == 0;
+		note_log(st, op, d);
 		done_add(d, op, true);
 	}
 	if (drop)
@@ -687,21 +817,41 @@ is_time(const struct store *st)
 	       (st->urgent || st->closing || (st->n_lazy > 0 && td_mono_ms() >= st->lazy_at));
 }
 
+/* Before <at> comes something else to do. */
+static uint64_t
+wait_until(const struct store *st)
+{
+	uint64_t at = st->purge_at;
+
+	if (st->hold_writer)
+		return at;
+	if (st->n_lazy > 0 && st->lazy_at < at)
+		at = st->lazy_at;
+	return st->sort_at < at ? st->sort_at : at;
+}
+
 /* Wait until there is work; false when closing and all is done.  The lock is held. */
 static bool
 next_batch(struct store *st, struct store_ops *batch)
 {
 	for (;;) {
-		bool lazy = st->n_lazy > 0 && !st->hold_writer && st->lazy_at < st->purge_at;
-		struct timespec until = mono_time(lazy ? st->lazy_at : st->purge_at);
+		struct timespec until = mono_time(wait_until(st));
 
 		STAILQ_INIT(batch);
+		if (!st->hold_writer && td_mono_ms() >= st->sort_at) {
+			st->sort_at = UINT64_MAX;
+			push_sort(st, NULL);
+		}
 		if (is_time(st))
 			take(st, batch);
 		if (!STAILQ_EMPTY(batch))
 			return true;
-		if (st->closing && STAILQ_EMPTY(&st->ops))
-			return false;
+		if (st->closing && STAILQ_EMPTY(&st->ops)) {
+			if (st->sort_at == UINT64_MAX)
+				return false;
+			st->sort_at = st->sort_at <= td_mono_ms() + SORT_MS ? 0 : UINT64_MAX;
+			continue;
+		}
 		if (td_mono_ms() >= st->purge_at && !st->closing) {
 			st->purge_at = td_mono_ms() + PURGE_EVERY_MS;
 			pthread_mutex_unlock(&st->lock);
@@ -718,15 +868,22 @@ writer_main(void *arg)
 {
 	struct store *st = arg;
 	struct done d = { 0 };
-	struct store_ops batch;
+	struct store_ops todo, batch;
 
 	pthread_mutex_lock(&st->lock);
-	while (next_batch(st, &batch)) {
-		pthread_mutex_unlock(&st->lock);
-		run_batch(st, &batch);
-		answer_batch(st, &batch, &d);
-		pthread_mutex_lock(&st->lock);
-		done_settle(st, &d, true);
+	while (next_batch(st, &todo)) {
+		while (!STAILQ_EMPTY(&todo)) {
+			uint64_t rows = st->log_rows, began = td_mono_ms();
+
+			pthread_mutex_unlock(&st->lock);
+			run_batch(st, &todo, &batch);
+			answer_batch(st, &batch, &d);
+			if (d.sorted > 0)
+				adapt_sort(st, rows, td_mono_ms() - began);
+			pthread_mutex_lock(&st->lock);
+			done_settle(st, &d, true);
+			plan_sort(st, &d);
+		}
 	}
 	pthread_mutex_unlock(&st->lock);
 	free(d.keys);
@@ -845,6 +1002,21 @@ read_archive_key(struct store *st, struct td_err *err)
 	return rc < 0 ? rc : 0;
 }
 
+/* What a process that ended early left in the log of archives may be anybody's. */
+static int
+find_log(struct store *st, struct td_err *err)
+{
+	int64_t one = 0;
+	int rc = store_db_int(st->db, err, &one, "SELECT 1 FROM archive_log LIMIT 1", SV_NONE);
+
+	st->sort_rows = SORT_ROWS_MAX / 2;
+	st->sort_at = rc == 1 ? 0 : UINT64_MAX;
+	st->log_rows = st->logged = rc == 1;
+	for (size_t i = 0; i < KEYS && rc == 1; i++)
+		st->keys[i].logged = 1;
+	return rc < 0 ? rc : 0;
+}
+
 const unsigned char *
 store_archive_key(const struct store *st)
 {
@@ -875,6 +1047,8 @@ store_open(const struct store_conf *sc, struct store **out, struct td_err *err)
 	rc = store_db_open(sc->path, STORE_DB_WRITER, busy_ms, &st->db, err);
 	if (rc == 0)
 		rc = read_archive_key(st, err);
+	if (rc == 0)
+		rc = find_log(st, err);
 	for (unsigned i = 0; rc == 0 && !st->memory && i < st->n_readers; i++)
 		rc = store_db_open(sc->path, STORE_DB_READER, busy_ms, &st->readers[i].db, err);
 	if (rc == 0)

@@ -501,7 +501,7 @@ START_TEST(from_version_9)
 	    " PRIMARY KEY (node, jid)) WITHOUT ROWID;"
 	    "INSERT INTO ps_nodes (id, owner, name, config, created) VALUES (5, 'p', 'n', '', 1);"
 	    "INSERT INTO ps_subscriptions VALUES (5, 'a@b', 3, '1 255 0'), (5, 'c@d', 1, 'x');"
-	    "PRAGMA user_version = 9");
+	    "DROP TABLE archive_log; PRAGMA user_version = 9");
 	sqlite3_close(h);
 	open_store_with(300, 5);
 	store_close(&st);

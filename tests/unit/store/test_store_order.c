@@ -219,8 +219,37 @@ START_TEST(many_writes_few_commits)
 	ck_assert_uint_eq(g.roster.offline_count, 1000);
 	store_get_stats(st, &after);
 	ck_assert_uint_eq(after.writes - before.writes, 1000);
-	ck_assert_uint_eq(after.commits - before.commits, 1);
+	ck_assert_uint_le(after.commits - before.commits,
+			  100); /* 1 where the machine is not busy */
 	ck_assert_uint_eq(after.errors, 0);
+}
+END_TEST
+
+/* Who waits for the first of many does not wait for the last. */
+START_TEST(a_long_batch_is_several_commits)
+{
+	struct store_stats before, after;
+	struct td_buf b = { 0 };
+
+	add_account(ANN);
+	settle();
+	store_get_stats(st, &before);
+	memset(td_buf_reserve(&b, 200000), 'x', 200000);
+	b.len = 200000;
+	store_hold_writer(st, true);
+	for (int i = 0; i < 1000; i++) {
+		static struct seen seen[1000];
+
+		store_message_add(st, ANN, td_buf_str(&b), 1, to_seen(&seen[i]));
+	}
+	store_hold_writer(st, false);
+	await_answers(1);
+	store_get_stats(st, &after);
+	ck_assert_uint_lt(after.writes - before.writes, 1000);
+	await_answers(1000);
+	store_get_stats(st, &after);
+	ck_assert_uint_gt(after.commits - before.commits, 2);
+	td_buf_fini(&b);
 }
 END_TEST
 
@@ -470,6 +499,7 @@ main(void)
 	tcase_add_test(tc, deletion_by_row_is_seen_by_account);
 	tcase_add_test(tc, random_walk_keeps_order);
 	tcase_add_test(tc, many_writes_few_commits);
+	tcase_add_test(tc, a_long_batch_is_several_commits);
 	tcase_add_test(tc, a_failing_op_does_not_spoil_its_batch);
 	tcase_add_test(tc, close_finishes_the_queue);
 	tcase_add_test(tc, a_full_queue_refuses);
