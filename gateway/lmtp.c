@@ -102,6 +102,11 @@ on_read(struct bufferevent *bev, void *arg)
 			       l->reply);
 			return;
 		}
+		/* nothing good can be said of what is still here */
+		if (evbuffer_get_length(bufferevent_get_output(bev)) > 0) {
+			finish(l, LMTP_LATER, "a reply before its command");
+			return;
+		}
 		if (l->step == L_DOT) {
 			finish(l, LMTP_SENT, l->reply);
 			return;
