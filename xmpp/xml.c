@@ -879,7 +879,7 @@ xmpp_xml_parse(struct td_arena *a, struct td_str text, const char *default_ns, c
 	td_buf_addc(&b, '>');
 	p->arena = a;
 	p->single = true;
-	p->max_depth = 100;
+	p->max_depth = XMPP_XML_DEPTH + 1; /* <x> is one */
 	p->max_bytes = UINT32_MAX >> 1;
 	p->priming = true;
 	(void)XML_Parse(p->xp, b.p, (int)b.len, 0);

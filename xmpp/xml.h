@@ -64,8 +64,10 @@ void xmpp_node_write_children(struct td_buf *out, const struct xmpp_node *n,
 			      const char *inherited_ns);
 /* Without the XML declaration, and the blanks behind it, that a stream may not carry but a text may. */
 struct td_str xmpp_xml_skip_declaration(struct td_str s);
-/* Parse one element from memory (Lua, stored stanzas): restricted XML as on a stream, depth
- * at most 100.  <default_ns> applies when the text declares none.  NULL + *why (may be NULL) on failure. */
+/* As deep as max_depth may let a stanza be, and what is wrapped around it. */
+#define XMPP_XML_DEPTH 1100u
+/* Parse one element from memory (Lua, stored stanzas): restricted XML as on a stream, at most XMPP_XML_DEPTH
+ * elements inside each other.  <default_ns> applies when the text declares none.  NULL + *why (may be NULL) on failure. */
 struct xmpp_node *xmpp_xml_parse(struct td_arena *a, struct td_str text, const char *default_ns,
 				 const char **why);
 

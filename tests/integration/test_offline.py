@@ -36,6 +36,17 @@ class Offline(ServerCase):
         self.assertTrue(before <= when <= datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2), d.get("stamp"))
         self.assertIn(d.get("from"), (None, lab.DOMAIN, at(name)))
 
+    def test_as_deep_as_allowed(self):
+        """What may be said at all (max_depth) waits, is archived and comes out of either."""
+        name = self.user()
+        deep = "<x xmlns='u:x'>" + "<y>" * 98 + "</y>" * 98 + "</x>"
+        self.stored(name, "deep", inner=deep)
+        c = self.login(name)
+        self.assertEqual(sum(1 for _ in c.wait(body_is("deep")).iter("{u:x}y")), 98)
+        c.iq("set", "<query xmlns='urn:xmpp:mam:2'/>")
+        found = [e for e in c.drain() if kid(e, "result", "urn:xmpp:mam:2") is not None]
+        self.assertEqual([sum(1 for _ in e.iter("{u:x}y")) for e in found], [98])
+
     def test_in_order_and_once(self):
         name = self.user()
         words = ["n%d" % i for i in range(50)]

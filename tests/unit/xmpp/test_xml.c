@@ -201,6 +201,26 @@ START_TEST(test_parse_one)
 }
 END_TEST
 
+/* As deep as any stream may let it be, and no deeper. */
+START_TEST(test_parse_deep)
+{
+	struct td_arena *a = td_arena_new(0);
+	struct td_buf b = { 0 };
+
+	for (unsigned depth = XMPP_XML_DEPTH; depth <= XMPP_XML_DEPTH + 1; depth++) {
+		td_buf_clear(&b);
+		for (unsigned i = 0; i < depth; i++)
+			td_buf_addz(&b, "<a>");
+		for (unsigned i = 0; i < depth; i++)
+			td_buf_addz(&b, "</a>");
+		ck_assert_int_eq(xmpp_xml_parse(a, td_buf_str(&b), NULL, NULL) != NULL,
+				 depth == XMPP_XML_DEPTH);
+	}
+	td_buf_fini(&b);
+	td_arena_free(a);
+}
+END_TEST
+
 START_TEST(test_copies)
 {
 	struct td_arena *a = td_arena_new(0);
@@ -244,6 +264,7 @@ main(void)
 	tcase_add_test(t, test_idle_holds_no_parser);
 	tcase_add_test(t, test_rest);
 	tcase_add_test(t, test_parse_one);
+	tcase_add_test(t, test_parse_deep);
 	tcase_add_test(t, test_copies);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
