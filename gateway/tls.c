@@ -539,6 +539,13 @@ read_common_name(X509 *x, struct td_arena *a, struct xmpp_cert *out)
 	OPENSSL_free(utf8);
 }
 
+void
+gw_cert_read(X509 *x, struct td_arena *a, struct xmpp_cert *out)
+{
+	read_alt_names(x, a, out);
+	read_common_name(x, a, out);
+}
+
 bool
 gw_tls_certificate(SSL *ssl, struct td_arena *a, struct xmpp_cert *out)
 {
@@ -547,8 +554,7 @@ gw_tls_certificate(SSL *ssl, struct td_arena *a, struct xmpp_cert *out)
 	/* without a CA for clients nothing verifies; a bad certificate did not end the handshake */
 	if (x == NULL || SSL_get_verify_result(ssl) != X509_V_OK)
 		return false;
-	read_alt_names(x, a, out);
-	read_common_name(x, a, out);
+	gw_cert_read(x, a, out);
 	return true;
 }
 

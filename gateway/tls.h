@@ -68,6 +68,9 @@ unsigned gw_tls_binding_types(struct ssl_st *ssl);
 struct td_arena;
 struct xmpp_cert;
 bool gw_tls_certificate(struct ssl_st *ssl, struct td_arena *a, struct xmpp_cert *out);
+/* What a certificate says of its owner, checked or not. */
+struct x509_st;
+void gw_cert_read(struct x509_st *x, struct td_arena *a, struct xmpp_cert *out);
 /* Text of the first error OpenSSL queued on this thread, and empty the queue. */
 const char *gw_tls_error(void);
 
