@@ -1,6 +1,7 @@
 /* fuzz_lmtp - any bytes as what an LMTP server says: there is one outcome, success only after six good replies, and
  * what we say is the dialogue of RFC 2033 with the mail dot-stuffed.  Byte 0 picks the mail, byte 1 how much of the
  * server's words comes at once. */
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +50,7 @@ set_up(void)
 
 	if (loop != NULL)
 		return;
+	(void)signal(SIGPIPE, SIG_IGN); /* as main does */
 	loop = td_loop_new(0);
 	must(mkdtemp(dir) != NULL);
 	(void)snprintf(un.sun_path, sizeof(un.sun_path), "%s/s", dir);
