@@ -175,11 +175,11 @@ shared_tls(struct gw_lshare *s, const struct gw_tls_conf *tc, struct gw_tls **ou
 	struct gw_tls *t;
 	int rc;
 
-	td_buf_addf(&key, "%s|%s|%s|%s|%s|%d|%s", tc->cert, tc->key != NULL ? tc->key : "",
+	td_buf_addf(&key, "%s|%s|%s|%s|%s|%d|%d|%s", tc->cert, tc->key != NULL ? tc->key : "",
 		    tc->client_ca != NULL ? tc->client_ca : "",
 		    tc->ciphers != NULL ? tc->ciphers : "",
 		    tc->protocols != NULL ? tc->protocols : "", (int)tc->verify,
-		    tc->alpn != NULL ? tc->alpn : "");
+		    (int)tc->servers_only, tc->alpn != NULL ? tc->alpn : "");
 	for (size_t i = 0; i < s->n_tls; i++) {
 		if (!td_str_eqc(td_buf_str(&key), s->tls[i].key))
 			continue;
@@ -202,6 +202,8 @@ static int
 load_tls(struct gw_lshare *s, const struct conf_at *at, struct gw_conn_conf *cf, struct td_err *err)
 {
 	struct td_str mode = conf_str(s->conf, at, "tls_verify_mode");
+	struct td_str kind = conf_str(s->conf, at, "xmpp_streams");
+	bool servers = td_str_ieq(kind, TD_STR("server"));
 	bool named = conf_is_set(s->conf, at, "tls_certificate");
 	char *cert = path_option(s, at, "tls_certificate"), *key = path_option(s, at, "tls_key");
 	char *ca = path_option(s, at, "tls_client_ca"),
@@ -214,9 +216,12 @@ load_tls(struct gw_lshare *s, const struct conf_at *at, struct gw_conn_conf *cf,
 		.verify = td_str_ieq(mode, TD_STR("require"))    ? GW_VERIFY_REQUIRE
 			  : td_str_ieq(mode, TD_STR("optional")) ? GW_VERIFY_OPTIONAL
 								 : GW_VERIFY_NONE,
-		.alpn = cf->app != NULL  ? "http/1.1"
-			: cf->direct_tls ? "xmpp-client"
-					 : NULL,
+		.alpn = cf->app != NULL                      ? "http/1.1"
+			: !cf->direct_tls                    ? NULL
+			: td_str_ieq(kind, TD_STR("client")) ? "xmpp-client"
+			: servers                            ? "xmpp-server"
+							     : "xmpp-client,xmpp-server",
+		.servers_only = servers && cf->app == NULL,
 		.certs = s->certs,
 	};
 	int rc = 0;

@@ -1,10 +1,13 @@
-/* tls - contexts per listener and per domain.
+/* tls - contexts per listener, per domain, and for what we dial.
  *
  * A listener's context decides protocols, ciphers and client certificates; a domain's only brings
  * another certificate (SSL_set_SSL_CTX copies no more than that), so domains are loaded once per
  * generation.  The certificate is chosen by SNI, else by the 'to' of the stream.
  *
- * Tickets are stateless (their keys live and die with the context), and no session is cached. */
+ * Tickets are stateless (their keys live and die with the context), and no session is cached.
+ *
+ * Streams of servers get no tickets: a resumed session would show no certificate, and one is asked
+ * for in each.  No certificate of a server ends a handshake; what it is worth, gw_cert_judge says. */
 #include "gateway/tls.h"
 
 #include <errno.h>
@@ -21,13 +24,16 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include "gateway/base/err.h"
+#include "gateway/cert.h"
 #include "xmpp/c2s.h"
 #include "gateway/base/map.h"
 #include "xmpp/sasl.h"
 
 #define CIPHERS_DEFAULT "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK:!SRP"
 #define SELF_SIGNED_DAYS 3650
-#define ALPN_MAX 32
+#define ALPN_MAX 64
+#define ALPN_SERVER "xmpp-server"
+#define ALPN_CLIENT "xmpp-client"
 
 struct cert_entry {
 	SSL_CTX *ctx;
@@ -44,10 +50,18 @@ struct gw_certs {
 struct gw_tls {
 	atomic_int refs;
 	SSL_CTX *ctx;
-	struct gw_certs *certs;           /* may be NULL */
-	char *ciphers;                    /* NULL = ours */
-	STACK_OF(X509_NAME) * ca_names;   /* NULL = no client CA */
-	unsigned char alpn[ALPN_MAX + 1]; /* length, then the name; length 0 = none */
+	struct gw_certs *certs;         /* may be NULL */
+	char *ciphers;                  /* NULL = ours */
+	STACK_OF(X509_NAME) * ca_names; /* NULL = no client CA */
+	unsigned char alpn[ALPN_MAX];   /* as on the wire: each with its length before */
+	unsigned alpn_len;              /* 0 = none */
+	bool servers_only;
+};
+
+struct gw_tls_client {
+	atomic_int refs;
+	SSL_CTX *ctx;
+	struct gw_certs *certs; /* may be NULL */
 };
 
 const char *
@@ -94,6 +108,40 @@ load_pair(SSL_CTX *ctx, const char *cert, const char *key, struct td_err *err)
 	return 0;
 }
 
+/* The peer's certificate is judged by who asks for it (SASL EXTERNAL), not by the handshake. */
+static int
+verify_later(int ok, X509_STORE_CTX *store)
+{
+	(void)ok;
+	(void)store;
+	return 1;
+}
+
+/* Of a server's stream; a function of its own, since it marks such a session. */
+static int
+verify_server(int ok, X509_STORE_CTX *store)
+{
+	return verify_later(ok, store);
+}
+
+/* The other end is a server: let it show its certificate (XEP-0178 3).  Whatever the listener wants
+ * of clients is not meant: no names of CAs are sent, and nothing ends the handshake. */
+static void
+ask_server(SSL *ssl)
+{
+	SSL_set_verify(ssl, SSL_VERIFY_PEER, verify_server);
+	SSL_set_client_CA_list(ssl, sk_X509_NAME_new_null());
+	(void)SSL_set_num_tickets(ssl, 0);
+	SSL_set_options(ssl, SSL_OP_NO_TICKET);
+}
+
+static bool
+is_server_stream(const SSL *ssl)
+{
+	return SSL_get_verify_callback(ssl) == verify_server;
+}
+
+/* The first protocol the client asks for that is ours, too. */
 static int
 on_alpn(SSL *ssl, const unsigned char **out, unsigned char *outlen, const unsigned char *in,
 	unsigned inlen, void *arg)
@@ -102,20 +150,22 @@ on_alpn(SSL *ssl, const unsigned char **out, unsigned char *outlen, const unsign
 	unsigned char *chosen;
 
 	(void)arg;
-	if (t->alpn[0] == 0)
+	if (t->alpn_len == 0)
 		return SSL_TLSEXT_ERR_NOACK;
-	if (SSL_select_next_proto(&chosen, outlen, t->alpn, t->alpn[0] + 1u, in, inlen) !=
+	if (SSL_select_next_proto(&chosen, outlen, in, inlen, t->alpn, t->alpn_len) !=
 	    OPENSSL_NPN_NEGOTIATED)
 		return SSL_TLSEXT_ERR_ALERT_FATAL; /* RFC 7301 3.2 */
 	*out = chosen;
+	if (td_str_eqc(td_str((const char *)chosen, *outlen), ALPN_SERVER))
+		ask_server(ssl);
 	return SSL_TLSEXT_ERR_OK;
 }
 
 /* What every context of ours has in common. */
 static SSL_CTX *
-base_ctx(void)
+base_ctx(const SSL_METHOD *method)
 {
-	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+	SSL_CTX *ctx = SSL_CTX_new(method);
 
 	if (ctx == NULL)
 		abort();
@@ -127,11 +177,19 @@ base_ctx(void)
 	SSL_CTX_set_read_ahead(
 		ctx, 1); /* one recv for header and record; SSL_has_pending tells what is left */
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	if (SSL_CTX_set_cipher_list(ctx, CIPHERS_DEFAULT) != 1)
+		abort();
+	return ctx;
+}
+
+static SSL_CTX *
+server_ctx(void)
+{
+	SSL_CTX *ctx = base_ctx(TLS_server_method());
+
 	SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"tandem", 6);
 	SSL_CTX_set_num_tickets(ctx, 1);
 	SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
-	if (SSL_CTX_set_cipher_list(ctx, CIPHERS_DEFAULT) != 1)
-		abort();
 	return ctx;
 }
 
@@ -149,7 +207,7 @@ gw_certs_add(struct gw_certs *c, struct td_str name, const char *cert, const cha
 	     struct td_err *err)
 {
 	struct cert_entry *e;
-	SSL_CTX *ctx = base_ctx();
+	SSL_CTX *ctx = server_ctx();
 	char *ascii = NULL;
 	int rc = load_pair(ctx, cert, key, err);
 
@@ -231,7 +289,7 @@ switch_ctx(const struct gw_tls *t, SSL *ssl, SSL_CTX *ctx)
 	SSL_set_SSL_CTX(ssl, ctx);
 	if (t->ciphers != NULL)
 		(void)SSL_set_cipher_list(ssl, t->ciphers);
-	if (t->ca_names != NULL) {
+	if (t->ca_names != NULL && !is_server_stream(ssl)) {
 		SSL_set1_verify_cert_store(ssl, SSL_CTX_get_cert_store(t->ctx));
 		SSL_set_client_CA_list(ssl, SSL_dup_CA_list(t->ca_names));
 	}
@@ -249,15 +307,6 @@ on_sni(SSL *ssl, int *alert, void *arg)
 		return SSL_TLSEXT_ERR_NOACK; /* keep what gw_tls_accept chose */
 	switch_ctx(t, ssl, ctx);
 	return SSL_TLSEXT_ERR_OK;
-}
-
-/* The peer's certificate is judged by who asks for it (SASL EXTERNAL), not by the handshake. */
-static int
-verify_later(int ok, X509_STORE_CTX *store)
-{
-	(void)ok;
-	(void)store;
-	return 1;
 }
 
 /* "+ALL -TLSv1.2", blanks or commas between; a name without sign adds. */
@@ -320,33 +369,59 @@ set_verify(struct gw_tls *t, const struct gw_tls_conf *tc, struct td_err *err)
 	return 0;
 }
 
+/* Protocols and ciphers; *own_out (when not NULL): ours to free, NULL = the default. */
+static int
+set_strength(SSL_CTX *ctx, const char *protocols, const char *ciphers, char **own_out,
+	     struct td_err *err)
+{
+	int rc = 0;
+
+	if (protocols != NULL && *protocols != '\0')
+		rc = set_protocols(ctx, protocols, err);
+	if (rc < 0 || ciphers == NULL || *ciphers == '\0' || strcasecmp(ciphers, "DEFAULT") == 0)
+		return rc;
+	if (SSL_CTX_set_cipher_list(ctx, ciphers) != 1)
+		return td_fail(err, TD_E_INVAL, "tls_ciphers '%s': %s", ciphers, gw_tls_error());
+	if (own_out != NULL)
+		*own_out = td_strdup(ciphers);
+	return 0;
+}
+
+/* "a,b" as on the wire. */
+static int
+set_alpn(struct gw_tls *t, const char *text, struct td_err *err)
+{
+	struct td_str rest = td_cstr(text), name;
+
+	while (rest.len > 0) {
+		name = td_str_cut(&rest, ',');
+		if (name.len == 0 || t->alpn_len + 1 + name.len > sizeof(t->alpn))
+			return td_fail(err, TD_E_INVAL, "ALPN '%s' is no list", text);
+		t->alpn[t->alpn_len] = (unsigned char)name.len;
+		memcpy(t->alpn + t->alpn_len + 1, name.p, name.len);
+		t->alpn_len += 1u + (unsigned)name.len;
+	}
+	return 0;
+}
+
 static int
 setup(struct gw_tls *t, const struct gw_tls_conf *tc, struct td_err *err)
 {
-	bool own = tc->ciphers != NULL && *tc->ciphers != '\0' &&
-		   strcasecmp(tc->ciphers, "DEFAULT") != 0;
 	int rc = 0;
 
 	if (tc->cert != NULL)
 		rc = load_pair(t->ctx, tc->cert, tc->key, err);
 	else if (gw_certs_count(tc->certs) == 0)
 		rc = td_fail(err, TD_E_INVAL, "no certificate");
-	if (rc == 0 && tc->protocols != NULL && *tc->protocols != '\0')
-		rc = set_protocols(t->ctx, tc->protocols, err);
+	if (rc == 0)
+		rc = set_strength(t->ctx, tc->protocols, tc->ciphers, &t->ciphers, err);
 	if (rc == 0)
 		rc = set_verify(t, tc, err);
+	if (rc == 0 && tc->alpn != NULL)
+		rc = set_alpn(t, tc->alpn, err);
 	if (rc < 0)
 		return rc;
-	if (own) {
-		if (SSL_CTX_set_cipher_list(t->ctx, tc->ciphers) != 1)
-			return td_fail(err, TD_E_INVAL, "tls_ciphers '%s': %s", tc->ciphers,
-				       gw_tls_error());
-		t->ciphers = td_strdup(tc->ciphers);
-	}
-	if (tc->alpn != NULL) {
-		t->alpn[0] = (unsigned char)strnlen(tc->alpn, ALPN_MAX);
-		memcpy(t->alpn + 1, tc->alpn, t->alpn[0]);
-	}
+	t->servers_only = tc->servers_only;
 	SSL_CTX_set_tlsext_servername_callback(t->ctx, on_sni);
 	SSL_CTX_set_tlsext_servername_arg(t->ctx, t);
 	return 0;
@@ -359,7 +434,7 @@ gw_tls_new(const struct gw_tls_conf *tc, struct gw_tls **out, struct td_err *err
 	int rc;
 
 	atomic_init(&t->refs, 1);
-	t->ctx = base_ctx();
+	t->ctx = server_ctx();
 	t->certs = gw_certs_ref(tc->certs);
 	rc = setup(t, tc, err);
 	if (rc < 0)
@@ -392,8 +467,8 @@ gw_tls_unref(struct gw_tls **tp)
 	free(t);
 }
 
-SSL *
-gw_tls_accept(struct gw_tls *t, int fd, struct td_str domain)
+static SSL *
+accept_stream(struct gw_tls *t, int fd, struct td_str domain, bool server)
 {
 	SSL *ssl = SSL_new(t->ctx);
 	SSL_CTX *ctx = cert_for(t->certs, domain);
@@ -404,10 +479,39 @@ gw_tls_accept(struct gw_tls *t, int fd, struct td_str domain)
 	if (ctx == NULL && SSL_CTX_get0_certificate(t->ctx) == NULL)
 		ctx = t->certs->all[0]->ctx;
 	SSL_set_app_data(ssl, t);
+	if (server)
+		ask_server(ssl);
 	if (ctx != NULL)
 		switch_ctx(t, ssl, ctx);
 	SSL_set_accept_state(ssl);
 	return ssl;
+}
+
+SSL *
+gw_tls_accept(struct gw_tls *t, int fd, struct td_str domain)
+{
+	return accept_stream(t, fd, domain, t->servers_only);
+}
+
+SSL *
+gw_tls_accept_server(struct gw_tls *t, int fd, struct td_str domain)
+{
+	return accept_stream(t, fd, domain, true);
+}
+
+enum gw_alpn
+gw_tls_alpn(const SSL *ssl)
+{
+	const unsigned char *p;
+	unsigned n;
+	struct td_str name;
+
+	SSL_get0_alpn_selected(ssl, &p, &n);
+	name = td_str((const char *)p, n);
+	return n == 0                          ? GW_ALPN_NONE
+	       : td_str_eqc(name, ALPN_SERVER) ? GW_ALPN_SERVER
+	       : td_str_eqc(name, ALPN_CLIENT) ? GW_ALPN_CLIENT
+					       : GW_ALPN_OTHER;
 }
 
 void
@@ -420,6 +524,95 @@ gw_tls_keep_buffers(SSL *ssl, bool keep)
 	SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
 	(void)SSL_free_buffers(
 		ssl); /* refused when something is in them: then the next read does it */
+}
+
+/* ---- towards other servers ---- */
+
+/* In place of OpenSSL's whole verification, which would build a chain for nothing. */
+static int
+verify_nothing(X509_STORE_CTX *store, void *arg)
+{
+	(void)arg;
+	X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION); /* never "good" */
+	return 1;
+}
+
+int
+gw_tls_client_new(const struct gw_tls_client_conf *cc, struct gw_tls_client **out,
+		  struct td_err *err)
+{
+	struct gw_tls_client *t = td_zalloc(sizeof(*t));
+	int rc = 0;
+
+	atomic_init(&t->refs, 1);
+	t->ctx = base_ctx(TLS_client_method());
+	SSL_CTX_set_options(t->ctx, SSL_OP_NO_TICKET);
+	SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_cert_verify_callback(t->ctx, verify_nothing, NULL);
+	t->certs = gw_certs_ref(cc->certs);
+	if (cc->cert != NULL)
+		rc = load_pair(t->ctx, cc->cert, cc->key, err);
+	if (rc == 0)
+		rc = set_strength(t->ctx, cc->protocols, cc->ciphers, NULL, err);
+	if (rc < 0)
+		gw_tls_client_unref(&t);
+	else
+		*out = t;
+	return rc;
+}
+
+struct gw_tls_client *
+gw_tls_client_ref(struct gw_tls_client *t)
+{
+	if (t != NULL)
+		atomic_fetch_add(&t->refs, 1);
+	return t;
+}
+
+void
+gw_tls_client_unref(struct gw_tls_client **tp)
+{
+	struct gw_tls_client *t = *tp;
+
+	*tp = NULL;
+	if (t == NULL || atomic_fetch_sub(&t->refs, 1) != 1)
+		return;
+	SSL_CTX_free(t->ctx);
+	gw_certs_unref(&t->certs);
+	free(t);
+}
+
+/* The certificate, key and chain of <from>, and nothing else of it. */
+static void
+show_cert(SSL *ssl, SSL_CTX *from)
+{
+	STACK_OF(X509) *chain = NULL;
+
+	SSL_CTX_get0_chain_certs(from, &chain);
+	if (SSL_use_cert_and_key(ssl, SSL_CTX_get0_certificate(from), SSL_CTX_get0_privatekey(from),
+				 chain, 1) != 1)
+		ERR_clear_error(); /* too weak for this context: then none is shown */
+}
+
+SSL *
+gw_tls_connect(struct gw_tls_client *t, int fd, struct td_str remote, struct td_str local,
+	       bool direct)
+{
+	static const unsigned char alpn[] = "\x0b" ALPN_SERVER;
+	SSL *ssl = SSL_new(t->ctx);
+	SSL_CTX *own = cert_for(t->certs, local);
+	char sni[256];
+
+	if (ssl == NULL || SSL_set_fd(ssl, fd) != 1)
+		abort(); /* out of memory */
+	if (own != NULL)
+		show_cert(ssl, own);
+	if (gw_cert_ascii(remote, sni) && SSL_set_tlsext_host_name(ssl, sni) != 1)
+		ERR_clear_error();
+	if (direct && SSL_set_alpn_protos(ssl, alpn, sizeof(alpn) - 1) != 0)
+		abort();
+	SSL_set_connect_state(ssl);
+	return ssl;
 }
 
 /* ---- channel bindings ---- */

@@ -12,6 +12,7 @@
 #include "gateway/base/err.h"
 #include "xmpp/sasl.h"
 #include "suite.h"
+#include "tls_rig.h"
 
 static char dir[64], path_a[128], path_b[128], key_b[128];
 static struct td_err err;
@@ -45,55 +46,16 @@ teardown(void)
 	rmdir(dir);
 }
 
-/* Both ends of a handshake over a socket pair; false when either gives up. */
-struct pair {
-	SSL *server, *client;
-	int fd[2];
-};
-
-static bool
-shake(struct pair *p)
-{
-	bool s = false, c = false;
-
-	for (int i = 0; i < 20 && !(s && c); i++) {
-		int n;
-
-		if (!c) {
-			n = SSL_do_handshake(p->client);
-			c = n == 1;
-			if (n != 1 && SSL_get_error(p->client, n) != SSL_ERROR_WANT_READ)
-				return false;
-		}
-		if (!s) {
-			n = SSL_do_handshake(p->server);
-			s = n == 1;
-			if (n != 1 && SSL_get_error(p->server, n) != SSL_ERROR_WANT_READ)
-				return false;
-		}
-	}
-	return s && c;
-}
-
 static void
 pair_up(struct pair *p, struct gw_tls *t, SSL_CTX *ctx, const char *domain, const char *sni)
 {
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, p->fd), 0);
+	pair_open(p);
 	p->server = gw_tls_accept(t, p->fd[0], td_cstr(domain));
 	p->client = SSL_new(ctx);
 	SSL_set_fd(p->client, p->fd[1]);
 	SSL_set_connect_state(p->client);
 	if (sni != NULL)
 		SSL_set_tlsext_host_name(p->client, sni);
-}
-
-static void
-pair_free(struct pair *p)
-{
-	SSL_free(p->server);
-	SSL_free(p->client);
-	close(p->fd[0]);
-	close(p->fd[1]);
 }
 
 static void
@@ -353,6 +315,160 @@ START_TEST(test_bindings)
 }
 END_TEST
 
+static const struct {
+	const char *offer;  /* of the listener */
+	const char *wanted; /* of the client, on the wire; NULL = no ALPN */
+	bool ok;
+	enum gw_alpn got;
+	bool asked; /* for the client's certificate */
+} alpns[] = {
+	{ "xmpp-client,xmpp-server", NULL, true, GW_ALPN_NONE, false },
+	{ "xmpp-client,xmpp-server", "\x0bxmpp-client", true, GW_ALPN_CLIENT, false },
+	{ "xmpp-client,xmpp-server", "\x0bxmpp-server", true, GW_ALPN_SERVER, true },
+	{ "xmpp-client,xmpp-server", "\x02h2\x0bxmpp-server", true, GW_ALPN_SERVER, true },
+	{ "xmpp-client,xmpp-server", "\x0bxmpp-client\x0bxmpp-server", true, GW_ALPN_CLIENT,
+	  false },
+	{ "xmpp-client,xmpp-server", "\x0bxmpp-server\x0bxmpp-client", true, GW_ALPN_SERVER, true },
+	{ "xmpp-client,xmpp-server", "\x02h2", false, GW_ALPN_NONE, false },
+	{ "xmpp-client", "\x0bxmpp-server", false, GW_ALPN_NONE, false },
+	{ "xmpp-server", "\x0bxmpp-client", false, GW_ALPN_NONE, false },
+	{ "http/1.1", "\x02h2\x08http/1.1", true, GW_ALPN_OTHER, false },
+	{ NULL, "\x0bxmpp-server", true, GW_ALPN_NONE, false },
+};
+
+START_TEST(test_alpn)
+{
+	struct gw_tls_conf tc = { .cert = path_a, .alpn = alpns[_i].offer };
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	struct gw_tls *t;
+	struct pair p;
+
+	ck_assert_int_eq(gw_tls_new(&tc, &t, &err), 0);
+	SSL_CTX_use_certificate_chain_file(ctx, path_b);
+	SSL_CTX_use_PrivateKey_file(ctx, key_b, SSL_FILETYPE_PEM);
+	for (int v = TLS1_2_VERSION; v <= TLS1_3_VERSION; v++) {
+		const char *wanted = alpns[_i].wanted;
+
+		SSL_CTX_set_max_proto_version(ctx, v);
+		pair_up(&p, t, ctx, NULL, NULL);
+		if (wanted != NULL)
+			SSL_set_alpn_protos(p.client, (const unsigned char *)wanted,
+					    (unsigned)strlen(wanted));
+		ck_assert_int_eq(shake(&p), alpns[_i].ok);
+		ck_assert_int_eq(gw_tls_alpn(p.server), alpns[_i].got);
+		ck_assert_int_eq(SSL_get0_peer_certificate(p.server) != NULL, alpns[_i].asked);
+		pair_free(&p);
+	}
+	gw_tls_unref(&t);
+	SSL_CTX_free(ctx);
+}
+END_TEST
+
+/* Requested of servers whatever the listener wants of clients, with no names of CAs, no tickets, and
+ * under a certificate chosen by SNI, too. */
+START_TEST(test_servers)
+{
+	static const enum gw_tls_verify modes[] = { GW_VERIFY_NONE, GW_VERIFY_REQUIRE };
+	struct gw_certs *certs = gw_certs_new();
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	struct pair p;
+	char c;
+
+	ck_assert_int_eq(gw_certs_add(certs, TD_STR("b.test"), path_b, key_b, &err), 0);
+	for (int i = 0; i < 16; i++) {
+		struct gw_tls_conf tc = { .cert = path_a,
+					  .client_ca = i & 4 ? path_a : NULL,
+					  .verify = modes[i & 1],
+					  .certs = certs };
+		bool shows = (i & 2) != 0;
+		struct gw_tls *t;
+
+		ck_assert_int_eq(gw_tls_new(&tc, &t, &err), 0);
+		SSL_CTX_set_max_proto_version(ctx, i & 8 ? TLS1_3_VERSION : TLS1_2_VERSION);
+		pair_open(&p);
+		p.server = gw_tls_accept_server(t, p.fd[0], TD_STR("a.test"));
+		p.client = SSL_new(ctx);
+		SSL_set_fd(p.client, p.fd[1]);
+		SSL_set_connect_state(p.client);
+		SSL_set_tlsext_host_name(p.client, "b.test");
+		if (shows) {
+			SSL_use_certificate_file(p.client, path_b, SSL_FILETYPE_PEM);
+			SSL_use_PrivateKey_file(p.client, key_b, SSL_FILETYPE_PEM);
+		}
+		ck_assert(shake(&p));
+		check_cn(&p, "b.test");
+		ck_assert_int_eq(SSL_get0_peer_certificate(p.server) != NULL, shows);
+		ck_assert_int_eq(sk_X509_NAME_num(SSL_get0_peer_CA_list(p.client)) > 0, false);
+		ck_assert_int_eq(SSL_read(p.client, &c, 1), -1);
+		ck_assert(!SSL_SESSION_has_ticket(SSL_get0_session(p.client)));
+		pair_free(&p);
+		gw_tls_unref(&t);
+	}
+	gw_certs_unref(&certs);
+	SSL_CTX_free(ctx);
+}
+END_TEST
+
+/* Our side of a stream to another server: names, the certificate of the domain, ALPN. */
+START_TEST(test_connect)
+{
+	static const struct {
+		const char *remote, *local, *sni, *cn; /* what the server sees; NULL = nothing */
+		bool direct;
+	} rows[] = {
+		{ "a.test", "b.test", "a.test", "b.test", false },
+		{ "a.test", "b.test", "a.test", "b.test", true },
+		{ "a.test", "unknown.test", "a.test", "host.a.test", true },
+		{ "m\xc3\xbcnchen.test", "B.test", "xn--mnchen-3ya.test", "b.test", true },
+		{ "192.0.2.1", "b.test", NULL, "b.test", false },
+		{ "[2001:db8::1]", "b.test", NULL, "b.test", false },
+	};
+	struct gw_certs *certs = gw_certs_new();
+	struct gw_tls_conf tc = { .cert = path_a, .alpn = "xmpp-client,xmpp-server" };
+	struct gw_tls_client_conf cc = { .cert = path_a, .certs = certs };
+	struct gw_tls_client *c;
+	struct gw_tls *t;
+	struct pair p;
+
+	ck_assert_int_eq(gw_certs_add(certs, TD_STR("b.test"), path_b, key_b, &err), 0);
+	ck_assert_int_eq(gw_tls_new(&tc, &t, &err), 0);
+	ck_assert_int_eq(gw_tls_client_new(&cc, &c, &err), 0);
+	gw_certs_unref(&certs);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char cn[64];
+		X509 *x;
+
+		pair_open(&p);
+		p.server = rows[i].direct ? gw_tls_accept(t, p.fd[0], TD_STR_NULL)
+					  : gw_tls_accept_server(t, p.fd[0], TD_STR_NULL);
+		p.client = gw_tls_connect(c, p.fd[1], td_cstr(rows[i].remote),
+					  td_cstr(rows[i].local), rows[i].direct);
+		ck_assert(shake(&p)); /* though it knows none of our CAs */
+		ck_assert_int_ne(SSL_get_verify_result(p.client), X509_V_OK);
+		ck_assert_pstr_eq(SSL_get_servername(p.server, TLSEXT_NAMETYPE_host_name),
+				  rows[i].sni);
+		ck_assert_int_eq(gw_tls_alpn(p.server),
+				 rows[i].direct ? GW_ALPN_SERVER : GW_ALPN_NONE);
+		ck_assert_int_eq(gw_tls_alpn(p.client), gw_tls_alpn(p.server));
+		x = SSL_get0_peer_certificate(p.server);
+		ck_assert_ptr_nonnull(x);
+		X509_NAME_get_text_by_NID(X509_get_subject_name(x), NID_commonName, cn, sizeof(cn));
+		ck_assert_str_eq(cn, rows[i].cn);
+		pair_free(&p);
+	}
+	gw_tls_client_unref(&c);
+	cc.ciphers = "NO-SUCH-CIPHER";
+	cc.certs = NULL;
+	ck_assert_int_lt(gw_tls_client_new(&cc, &c, &err), 0);
+	cc = (struct gw_tls_client_conf){ .protocols = "-ALL" };
+	ck_assert_int_lt(gw_tls_client_new(&cc, &c, &err), 0);
+	cc = (struct gw_tls_client_conf){ .cert = "/nonexistent/x.pem" };
+	ck_assert_int_lt(gw_tls_client_new(&cc, &c, &err), 0);
+	ck_assert_ptr_null(c);
+	gw_tls_unref(&t);
+}
+END_TEST
+
 static void
 fill(TCase *tc)
 {
@@ -365,6 +481,9 @@ fill(TCase *tc)
 	tcase_add_test(tc, test_bad_protocols);
 	tcase_add_test(tc, test_client_certificate);
 	tcase_add_test(tc, test_bindings);
+	tcase_add_loop_test(tc, test_alpn, 0, sizeof(alpns) / sizeof(alpns[0]));
+	tcase_add_test(tc, test_servers);
+	tcase_add_test(tc, test_connect);
 }
 
 int
