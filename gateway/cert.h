@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "gateway/base/str.h"
+#include "gateway/dns_msg.h"
 
 struct td_err;
 struct ssl_st;
@@ -26,12 +26,6 @@ struct gw_ca *gw_ca_ref(struct gw_ca *ca);
 void gw_ca_unref(struct gw_ca **ca);
 
 /* ---- the question ---- */
-
-/* A TLSA record, as it came: anything may be in it. */
-struct gw_tlsa {
-	uint8_t usage, selector, matching;
-	struct td_str data; /* binary */
-};
 
 enum gw_cert_names {
 	GW_NAMES_CHECK = 0,
