@@ -267,30 +267,6 @@ check_service(struct conf_loader *l, const struct conf_scope *s)
 	need_option(l, s, "host", "\"turn.example.org\"");
 }
 
-/* Namespaces that are the stream's or the component's own are never handed over (XEP-0355 section 8). */
-static bool
-may_delegate(struct td_str ns)
-{
-	static const char *const never[] = {
-		"urn:xmpp:delegation:",
-		"urn:xmpp:privilege:",
-		"urn:ietf:params:xml:ns:xmpp-",
-		"urn:xmpp:sm:",
-		"urn:xmpp:sasl:",
-		"urn:xmpp:bind:",
-		"jabber:client",
-		"http://etherx.jabber.org/streams",
-		NULL,
-	};
-
-	if (td_str_eqc(ns, "urn:xmpp:delegation:2:bare:disco#info:*"))
-		return true;
-	for (size_t i = 0; never[i] != NULL; i++)
-		if (td_str_starts(ns, never[i]))
-			return false;
-	return ns.len > 0;
-}
-
 static void
 check_privileges(struct conf_loader *l, const struct conf_scope *s)
 {
@@ -313,7 +289,7 @@ check_privileges(struct conf_loader *l, const struct conf_scope *s)
 				   conf_shown(l, s->name));
 	kv = conf_pairs(l->c, &at, "delegate", &n);
 	for (size_t i = 0; i < n; i++)
-		if (!may_delegate(kv[2 * i]))
+		if (!conf_may_delegate(kv[2 * i]))
 			conf_error(l, s->pos, "component %s: %s cannot be delegated",
 				   conf_shown(l, s->name), conf_shown(l, kv[2 * i]));
 }

@@ -169,6 +169,9 @@ bool conf_each_option(const struct conf_scope *s, size_t *pos, struct td_str *na
  * port of the first Listen with TLS.  False: there is none. */
 bool conf_public_url(const struct conf *c, struct td_str domain, struct td_buf *out);
 
+/* May requests of this namespace be left to somebody else (XEP-0355)? */
+bool conf_may_delegate(struct td_str ns);
+
 /* ---- walking scopes ---- */
 
 /* Next child scope of <parent> (NULL = global) of kind <kind> ("xmpp_listener", "listen",

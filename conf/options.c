@@ -184,6 +184,7 @@ const struct conf_option conf_options[] = {
 	{ "account_login_throttle", CT_THROTTLE, GD, "200/3600", 0, 0, NULL, 0, "failed logins of one account from anywhere, likewise; tokens (XEP-0484) still work" },
 	{ "account_self_service", CT_BOOL, GD, "true", 0, 0, NULL, 0, "users may change their password and remove their account (XEP-0077)" },
 	{ "password_min_length", CT_INT, GD, "6", 1, 128, NULL, 0, "bytes a password has that a user chooses; XEP-0438 recommends 8" },
+	{ "client_delegation", CT_LIST, GD, NULL, 0, 0, NULL, 0, "namespaces that a service may ask users to let it manage (XEP-0355, client mode); unset: none" },
 	{ "captcha_strangers", CT_BOOL, GD, "false", 0, 0, NULL, 0, "messages and subscription requests to accounts wait until a sender the account does not know has answered a challenge (XEP-0158)" },
 	{ "captcha_questions", CT_LIST, GD, NULL, 0, 0, NULL, 0, "questions of challenges beside the picture, as \"question | answer | other answer\"" },
 	{ "captcha_hashcash", CT_INT, GD, "0", 0, 32, NULL, 0, "bits of SHA-256 that a client may find in place of an answer; 0 = not offered" },

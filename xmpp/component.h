@@ -77,6 +77,12 @@ void xmpp_delegation_joined(struct xmpp_component *k);
 void xmpp_delegation_left(struct xmpp_env *env, struct td_str component);
 /* The request goes to who manages its namespace: true when it is taken (it holds its own reference). */
 bool xmpp_delegate(struct xmpp_iq *iq);
+/* The same for what a user gave away, when env->user_delegations > 0. */
+bool xmpp_delegate_client(struct xmpp_iq *iq);
+/* A message to the domain may be the user's answer to who asked for that: true when it was. */
+bool xmpp_delegation_form(struct xmpp_env *env, const struct xmpp_stanza *s);
+/* disco#items of an account, or for a node of it that we do not know. */
+bool xmpp_delegate_items(struct xmpp_iq *iq);
 /* disco#info for a node of an account that we do not know. */
 bool xmpp_delegate_node(struct xmpp_iq *iq);
 /* Is <feature> one of ours that a component took over? */

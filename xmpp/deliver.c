@@ -162,7 +162,8 @@ xmpp_iq_dispatch(struct xmpp_env *env, struct xmpp_user *u, struct xmpp_session 
 			xmpp_stanza_unref(&s);
 		return;
 	}
-	if (env->delegates && xmpp_delegate(&iq)) {
+	if ((env->delegates && xmpp_delegate(&iq)) ||
+	    (env->user_delegations > 0 && xmpp_delegate_client(&iq))) {
 		xmpp_stanza_unref(&s);
 		return;
 	}
@@ -396,7 +397,7 @@ xmpp_deliver_server(struct xmpp_env *env, struct xmpp_stanza *s)
 	}
 	if (s->kind == XK_MESSAGE && s->type == XT_ERROR)
 		xmpp_captcha_declined(env, s);
-	else if (s->kind == XK_MESSAGE)
+	else if (s->kind == XK_MESSAGE && !xmpp_delegation_form(env, s))
 		xmpp_bounce(env, s, xmpp_is_multicast(s) ? XE_FORBIDDEN : XE_SERVICE_UNAVAILABLE,
 			    NULL);
 	xmpp_stanza_unref(&s);

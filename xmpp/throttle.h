@@ -16,7 +16,8 @@ enum xmpp_throttle {
 	XT_PASSWORD,          /* changes of one account's password */
 	XT_CAPTCHA,           /* challenges put to an address or a network */
 	XT_CAPTCHA_DOMAIN,    /* and to those of one domain */
-	XT_CAPTCHA_WRONG      /* answered wrongly */
+	XT_CAPTCHA_WRONG,     /* answered wrongly */
+	XT_DELEGATION         /* questions of one entity to one user (XEP-0355) */
 };
 struct xmpp_rate {
 	unsigned count, seconds; /* count 0 = no limit */

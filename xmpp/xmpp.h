@@ -151,6 +151,7 @@ enum xmpp_slot {
 	XMPP_SLOT_SERVERINFO,
 	XMPP_SLOT_ADMIN,
 	XMPP_SLOT_CAPTCHA,
+	XMPP_SLOT_DELEGATION_CLIENT,
 	XMPP_SLOT_COUNT /* must be last */
 };
 enum xmpp_session_slot {
@@ -165,6 +166,7 @@ enum xmpp_user_slot {
 	XMPP_USER_SLOT_MAM,
 	XMPP_USER_SLOT_PUSH,
 	XMPP_USER_SLOT_PEP,
+	XMPP_USER_SLOT_DELEGATION,
 	XMPP_USER_SLOT_COUNT /* must be last */
 };
 /* The stages of a stanza's way that modules may join (struct xmpp_module). */
@@ -190,8 +192,9 @@ struct xmpp_env {
 	uint32_t hooks;                         /* bits 1 << enum xmpp_hook that scripts use */
 	const struct xmpp_additions *additions; /* what scripts add, the host's; NULL = nothing */
 	bool log_stanzas;
-	bool delegates; /* a component manages namespaces of ours (component.h) */
-	bool ending;    /* the env goes away: nothing is sent any more */
+	bool delegates;            /* a component manages namespaces of ours (component.h) */
+	unsigned user_delegations; /* namespaces that users of this worker gave to somebody */
+	bool ending;               /* the env goes away: nothing is sent any more */
 	struct td_logctx log;
 	struct xmpp_stats stats;
 	TAILQ_HEAD(xmpp_env_sessions, xmpp_session) sessions;

@@ -1,9 +1,9 @@
-"""test_privilege - XEP-0356 (privileged entities) and XEP-0355 (namespace delegation, admin mode)."""
+"""test_privilege - XEP-0356 (privileged entities) and XEP-0355 (namespace delegation in both modes)."""
 import compc
 import lab
 from case import ServerCase, at
 from lab import DOMAIN
-from xmppc import CLIENT, DISCO_INFO, ROSTER, body_is, is_, kid, local, show
+from xmppc import CLIENT, DISCO_INFO, DISCO_ITEMS, ROSTER, body_is, is_, kid, local, show
 
 PRIV = "urn:xmpp:privilege:2"
 DELEG = "urn:xmpp:delegation:2"
@@ -155,10 +155,20 @@ class Messages(Base):
         for from_ in (a.jid, "x@elsewhere.test", "all.lab.test", "x@all.lab.test"):
             self.send(c, from_, b.jid)
             self.assertError(c.wait(is_("message", id="notif1", type_="error")), "forbidden")
+        self.send(c, at("nobody-at-all"), b.jid)    # no account, no message of it
+        self.assertError(c.wait(is_("message", id="notif1", type_="error")), "forbidden")
         for inner in ("<x/>", "<message from='%s' to='%s'/>" % (a.bare, b.jid)):     # no jabber:client
             self.send(c, None, None, inner=inner)
             self.assertError(c.wait(is_("message", id="notif1", type_="error")), "bad-request")
         b.sync()
+        self.none_of(b.drain(), "message")
+
+    def test_no_more_than_the_account(self):
+        """Section 9, rule 4: whom the account blocks, it cannot write to."""
+        a, b, c = self.login(), self.login(), self.component()
+        self.assertResult(a.iq("set", "<block xmlns='urn:xmpp:blocking'><item jid='%s'/></block>" % b.bare))
+        self.send(c, a.bare, b.jid)
+        self.assertError(c.wait(is_("message", id="notif1", type_="error")), "not-acceptable")
         self.none_of(b.drain(), "message")
 
     def test_client_may_not(self):
@@ -402,6 +412,208 @@ class Delegation(Base):
         self.answer(e, "<iq xmlns='jabber:client' type='result' id='n' to='%s' from='%s'><query xmlns='%s' node='some:node'/></iq>" % (
             a.jid, a.bare, DISCO_INFO))
         self.assertResult(a.reply("n"))
+
+
+class Items(Base):
+    """7.2.5"""
+    options = {"extra": 'component "deleg.lab.test" { secret = "s"  delegate = [ "urn:xmpp:delegation:2:bare:disco#items:*" = "" ] }'}
+
+    def test_items(self):
+        self.c = self.component("deleg.lab.test")
+        a = self.login()
+        for node in ("", " node='some:node'"):
+            a.send("<iq type='get' id='n' to='%s'><query xmlns='%s'%s/></iq>" % (a.bare, DISCO_ITEMS, node))
+            e, i = Delegation.forwarded(self, a.jid)
+            self.assertEqual(kid(i, "query", DISCO_ITEMS).get("node"), "some:node" if node else None)
+            Delegation.answer(self, e, "<iq xmlns='jabber:client' type='result' id='n' to='%s' from='%s'><query xmlns='%s'%s>"
+                              "<item jid='%s' node='n1'/></query></iq>" % (a.jid, a.bare, DISCO_ITEMS, node, a.bare))
+            r = a.reply("n")
+            self.assertEqual([x.get("node") for x in kid(r, "query", DISCO_ITEMS)], ["n1"])
+        # those of the server are the server's
+        self.assertResult(a.iq("get", "<query xmlns='%s'/>" % DISCO_ITEMS, DOMAIN))
+
+
+class ClientMode(Base):
+    """Section 5: users give namespaces away themselves."""
+    options = {"top": 'client_delegation = ( "test:mood" "test:other" "jabber:iq:private" "urn:xmpp:delegation:2" )',
+               "extra": 'component "ent.lab.test" { secret = "s" }\ncomponent "ent2.lab.test" { secret = "s" }'}
+    forwarded, answer = Delegation.forwarded, Delegation.answer
+
+    def setUp(self):
+        self.c = self.component("ent.lab.test")
+
+    def request(self, user, *namespaces, c=None):
+        return (c or self.c).request("get", "<query xmlns='%s' to='%s'>%s</query>" % (
+            DELEG, user, "".join("<delegate namespace='%s'/>" % n for n in namespaces)), DOMAIN)
+
+    def form(self, a):
+        m = a.wait(lambda e: local(e) == "message" and kid(e, "x", "jabber:x:data") is not None)
+        return m, kid(m, "x", "jabber:x:data")
+
+    def value(self, x, var):
+        return next(f for f in x if f.get("var") == var)[0].text
+
+    def submit(self, a, x, type_="submit", **grants):
+        a.send("<message to='%s' id='ans'><x xmlns='jabber:x:data' type='%s'><field var='FORM_TYPE'><value/></field>"
+               "<field var='challenge'><value>%s</value></field>%s</x></message>" % (
+                   DOMAIN, type_, self.value(x, "challenge"), "".join(
+                       "<field var='test:%s'><value>%s</value></field>" % g for g in grants.items())))
+
+    def granted(self, c=None):
+        m = (c or self.c).wait(lambda e: local(e) == "message" and kid(e, "delegation", DELEG) is not None)
+        self.assertEqual(m.get("from"), DOMAIN)
+        d = kid(m, "delegation", DELEG)
+        return d.get("to"), sorted(x.get("namespace") for x in d)
+
+    def give(self, a, *namespaces):
+        self.assertResult(self.request(a.bare, *("test:" + n for n in namespaces)))
+        m, x = self.form(a)
+        self.submit(a, x, **{n: "1" for n in namespaces})
+        self.assertEqual(self.granted()[0], a.bare)
+
+    def test_question(self):
+        a = self.login()
+        self.assertResult(self.request(a.bare, "test:mood", "jabber:iq:private"))
+        m, x = self.form(a)
+        self.assertEqual(m.get("from"), DOMAIN)
+        self.assertIn("ent.lab.test", kid(m, "body").text)
+        self.assertEqual(self.value(x, "FORM_TYPE"), DELEG)
+        self.assertGreater(len(self.value(x, "challenge")), 20)
+        f = {e.get("var"): e for e in x if e.get("var")}
+        for ns in ("test:mood", "jabber:iq:private"):
+            self.assertEqual(f[ns].get("type"), "list-single")
+            self.assertEqual(self.value(x, ns), "0")
+            self.assertEqual([o[0].text for o in f[ns] if local(o) == "option"], ["0", "1"])
+            self.assertIn(ns, f[ns].get("label"))
+
+    def test_granted(self):
+        """5.2"""
+        a, b = self.login(), self.login()
+        self.assertResult(self.request(a.bare, "test:mood", "test:other"))
+        m, x = self.form(a)
+        self.submit(a, x, mood="1", other="0")
+        self.assertEqual(self.granted(), (a.bare, ["test:mood"]))
+        for who, to in ((a, DOMAIN), (a, a.bare), (a, None), (b, a.bare)):
+            id_ = who.new_id()
+            who.send("<iq type='set' id='%s'%s><mood xmlns='test:mood'/></iq>" % (id_, " to='%s'" % to if to else ""))
+            e, i = self.forwarded(who.jid)
+            self.answer(e, "<iq xmlns='jabber:client' type='result' id='%s' to='%s'%s><mood xmlns='test:mood'>ok</mood></iq>" % (
+                id_, who.jid, " from='%s'" % to if to else ""))
+            self.assertEqual(kid(who.reply(id_), "mood", "test:mood").text, "ok")
+        # rule 3: nobody else's, no other namespace, no resource
+        for who, to, ns in ((b, DOMAIN, "test:mood"), (b, b.bare, "test:mood"), (a, b.bare, "test:mood"), (a, DOMAIN, "test:other"),
+                            (a, a.bare, "jabber:iq:private-x")):
+            self.assertError(who.iq("get", "<mood xmlns='%s'/>" % ns, to), ("service-unavailable", "forbidden"))
+        # rule 2: not what the entity asks itself
+        self.assertError(self.c.request("get", "<mood xmlns='test:mood'/>", a.bare), "service-unavailable")
+
+    def test_refused(self):
+        a = self.login()
+        for kw in ({"mood": "0"}, {}, {"mood": "yes"}, {"mood": "1", "type_": "cancel"}):
+            self.request(a.bare, "test:mood")
+            m, x = self.form(a)
+            self.submit(a, x, **kw)
+            self.assertError(a.iq("get", "<mood xmlns='test:mood'/>", DOMAIN), "service-unavailable")
+        self.assertEqual(self.c.fence(DOMAIN), [])
+
+    def test_once(self):
+        """An answer counts once, and only the user's."""
+        a, b = self.login(), self.login()
+        self.request(a.bare, "test:mood")
+        m, x = self.form(a)
+        self.submit(b, x, mood="1")
+        self.assertError(b.wait(is_("message", type_="error")), "service-unavailable")
+        self.submit(a, x, mood="0")
+        self.submit(a, x, mood="1")
+        self.assertError(a.wait(is_("message", type_="error")), "service-unavailable")
+        self.assertError(a.iq("get", "<mood xmlns='test:mood'/>", DOMAIN), "service-unavailable")
+
+    def test_forbidden(self):
+        """8, rule 5: never delegation itself; and only what the operator lists."""
+        a = self.login()
+        for ns in (DELEG, "test:unlisted", "urn:ietf:params:xml:ns:xmpp-sasl", "jabber:iq:roster"):
+            self.assertError(self.request(a.bare, ns), "forbidden")
+            self.assertError(self.request(a.bare, "test:mood", ns), "forbidden")
+        self.assertError(self.request(a.bare), "bad-request")
+        self.assertError(self.request(a.bare, ""), "bad-request")
+        self.assertError(self.request(a.jid, "test:mood"), "bad-request")
+        self.assertError(self.request(DOMAIN, "test:mood"), "bad-request")
+        self.assertError(self.request("x@elsewhere.test", "test:mood"), "bad-request")
+        self.assertError(self.request("", "test:mood"), "jid-malformed")
+        self.assertError(a.iq("get", "<query xmlns='%s' to='%s'><delegate namespace='test:mood'/></query>" % (DELEG, a.bare), DOMAIN),
+                         "forbidden")
+        a.sync()
+        self.none_of(a.drain(), "message")
+
+    def test_nobody_there(self):
+        """What is answered does not tell who exists, or is online."""
+        self.assertResult(self.request(at("nobody-at-all"), "test:mood"))
+        self.assertResult(self.request(at(self.user()), "test:mood"))
+
+    def test_often(self):
+        a = self.login()
+        for _ in range(5):
+            self.assertResult(self.request(a.bare, "test:mood"))
+        self.assertError(self.request(a.bare, "test:mood"), "resource-constraint")
+
+    def test_ends_with_the_session(self):
+        a = self.login()
+        user = a.bare.split("@")[0]
+        a2 = self.login(user)
+        self.give(a, "mood", "other")
+        a.close()
+        a2.sync()
+        a2.send("<iq type='get' id='still' to='%s'><mood xmlns='test:mood'/></iq>" % DOMAIN)
+        self.forwarded(a2.jid)
+        a2.close()
+        self.assertEqual([len(self.granted()[1]) for _ in range(2)], [1, 0])
+        a = self.login(user)
+        self.assertError(a.iq("get", "<mood xmlns='test:mood'/>", DOMAIN), "service-unavailable")
+
+    def test_another_entity(self):
+        """The latest choice counts; who had it is told."""
+        a, c2 = self.login(), self.component("ent2.lab.test")
+        self.give(a, "mood")
+        self.assertResult(self.request(a.bare, "test:mood", c=c2))
+        m, x = self.form(a)
+        self.submit(a, x, mood="1")
+        self.assertEqual(self.granted(), (a.bare, []))
+        self.assertEqual(self.granted(c2), (a.bare, ["test:mood"]))
+
+    def test_entity_away(self):
+        """8, rule 4"""
+        a = self.login()
+        self.give(a, "mood")
+        self.c.close()
+        self.assertError(a.iq("get", "<mood xmlns='test:mood'/>", DOMAIN), "service-unavailable")
+
+    def test_nested(self):
+        """An answer in an answer goes nowhere."""
+        a = self.login()
+        self.give(a, "mood")
+        for inner in ("<forwarded xmlns='%s'/>" % FWD, "<delegation xmlns='%s'/>" % DELEG):
+            a.send("<iq type='get' id='e' to='%s'><mood xmlns='test:mood'/></iq>" % DOMAIN)
+            e, _ = self.forwarded(a.jid)
+            self.answer(e, "<iq xmlns='jabber:client' type='result' id='e' to='%s' from='%s'>%s</iq>" % (a.jid, DOMAIN, inner))
+            self.assertError(a.reply("e"), "service-unavailable")
+
+    def test_configure(self):
+        """Section 6"""
+        a = self.login()
+        node = DELEG + "#configure"
+        cmd = "<command xmlns='http://jabber.org/protocol/commands' node='%s'%%s>%%s</command>" % node
+        r = kid(a.iq("set", cmd % ("", ""), DOMAIN), "command", "http://jabber.org/protocol/commands")
+        self.assertEqual(r.get("status"), "completed")
+        self.give(a, "mood", "other")
+        r = kid(a.iq("set", cmd % ("", ""), DOMAIN), "command", "http://jabber.org/protocol/commands")
+        x = kid(r, "x", "jabber:x:data")
+        f = next(f for f in x if f.get("var") == "revoke")
+        self.assertEqual(sorted(o[0].text for o in f if local(o) == "option"), ["test:mood", "test:other"])
+        r = a.iq("set", cmd % (" action='complete' sessionid='%s'" % r.get("sessionid"),
+                               "<x xmlns='jabber:x:data' type='submit'><field var='revoke'><value>test:mood</value></field></x>"), DOMAIN)
+        self.assertEqual(kid(r, "command", "http://jabber.org/protocol/commands").get("status"), "completed")
+        self.assertEqual(self.granted(), (a.bare, ["test:other"]))
+        self.assertError(a.iq("get", "<mood xmlns='test:mood'/>", DOMAIN), "service-unavailable")
 
 
 class Config(lab.Case):

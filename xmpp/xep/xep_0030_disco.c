@@ -179,6 +179,8 @@ disco_items(struct xmpp_iq *iq)
 
 	if (!may_ask(iq))
 		return XMPP_PASS;
+	if (iq->env->delegates && iq->user != NULL && xmpp_delegate_items(iq))
+		return XMPP_LATER;
 	if (has_node(iq)) {
 		xmpp_iq_error(iq, XE_ITEM_NOT_FOUND, NULL);
 		return XMPP_DONE;

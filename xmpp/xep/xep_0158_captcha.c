@@ -130,7 +130,8 @@ is_in_roster(struct xmpp_user *u, struct td_str bare)
 {
 	const struct xmpp_contact *c = xmpp_user_contact(u, bare);
 
-	return c != NULL && !(c->flags & STORE_ROSTER_HIDDEN);
+	return c != NULL &&
+	       (!(c->flags & STORE_ROSTER_HIDDEN) || (c->flags & STORE_ROSTER_APPROVED));
 }
 
 static bool

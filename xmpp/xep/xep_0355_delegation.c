@@ -1,4 +1,4 @@
-/* xep-0355 - namespace delegation, admin mode: requests in namespaces the configuration gives to a component
+/* xep-0355 - namespace delegation (XEP-0355 0.5): requests in namespaces the configuration gives to a component
  * go there, inside a request of the domain's, and its answer comes back as ours.
  *
  * What the component can do with a namespace it says in disco#info of two nodes, asked when it connects; all workers
@@ -9,10 +9,12 @@
 #include "xmpp/c2s.h"
 #include "xmpp/im.h"
 #include "xmpp/modules.h"
+#include "xmpp/xep/delegation.h"
 
 #define ANSWER_MS 60000u
 #define INFO_MAX 65536u /* bytes of features kept for a namespace */
 #define NS_ANY_NODE NS_DELEGATION ":bare:disco#info:*"
+#define NS_ANY_ITEMS NS_DELEGATION ":bare:disco#items:*"
 
 struct info {
 	struct info *next;
@@ -26,6 +28,19 @@ struct info {
 struct errand {
 	struct xmpp_stanza *s; /* the request, as it came */
 };
+
+/* An answer is an answer: nothing in it is to be unpacked once more. */
+static bool
+is_nested(const struct xmpp_stanza *r)
+{
+	const struct xmpp_node *n = xmpp_node_child(r->root, NULL, NULL);
+
+	for (; n != NULL; n = xmpp_node_next_elem(n))
+		if (xmpp_node_is(n, NS_FORWARD, "forwarded") ||
+		    (n->ns != NULL && strcmp(n->ns, NS_DELEGATION) == 0))
+			return true;
+	return false;
+}
 
 static bool
 same(struct td_str a, struct td_str b)
@@ -51,7 +66,7 @@ unpack(const struct errand *e, const struct xmpp_stanza *answer)
 	if (r->type == XT_RESULT && same(r->id, e->s->id) && xmpp_jid_eq(&r->to, &e->s->from) &&
 	    (same(r->from.full, e->s->to.full) ||
 	     (e->s->to.full.p == NULL && td_str_eq(r->from.full, e->s->from.bare))) &&
-	    !(r->flags & (XF_BAD_FROM | XF_BAD_TO)))
+	    !(r->flags & (XF_BAD_FROM | XF_BAD_TO)) && !is_nested(r))
 		return r;
 	xmpp_stanza_unref(&r);
 	return NULL;
@@ -75,12 +90,12 @@ on_answer(struct xmpp_env *env, const struct xmpp_stanza *answer, void *arg)
 	free(e);
 }
 
-static void
-hand_on(struct xmpp_iq *iq, const struct xmpp_grant *g, struct td_str domain)
+void
+delegation_hand_on(struct xmpp_iq *iq, struct td_str entity, struct td_str domain)
 {
 	struct errand *e = td_alloc(sizeof(*e));
 	struct xmpp_stanza *m = xmpp_stanza_new(XK_IQ, XT_SET);
-	struct xmpp_jid from = xmpp_jid_view(domain), to = xmpp_jid_view(g->component);
+	struct xmpp_jid from = xmpp_jid_view(domain), to = xmpp_jid_view(entity);
 	struct td_buf b = { 0 };
 
 	e->s = xmpp_stanza_ref(iq->s);
@@ -139,7 +154,7 @@ delegate_to(struct xmpp_iq *iq, const char *ns, const struct xmpp_node *payload)
 	/* 4.3.1: its own requests are ours to answer */
 	if (g == NULL || xmpp_grant_is_of(g, iq->s->from.domain))
 		return false;
-	hand_on(iq, g, domain);
+	delegation_hand_on(iq, g->component, domain);
 	return true;
 }
 
@@ -154,6 +169,12 @@ bool
 xmpp_delegate_node(struct xmpp_iq *iq)
 {
 	return delegate_to(iq, NS_ANY_NODE, NULL);
+}
+
+bool
+xmpp_delegate_items(struct xmpp_iq *iq)
+{
+	return delegate_to(iq, NS_ANY_ITEMS, NULL);
 }
 
 /* ---- features ---- */
@@ -272,7 +293,8 @@ xmpp_delegation_joined(struct xmpp_component *k)
 	for (size_t i = 0; (g = xmpp_grant_at(env, i)) != NULL; i++)
 		for (size_t d = 0; td_str_eq(g->component, k->domain) && d < g->n_domains; d++)
 			for (size_t n = 0; n < g->n_delegated; n++) {
-				if (td_str_eqc(g->delegated[n].ns, NS_ANY_NODE))
+				/* all nodes are no namespace with features of its own */
+				if (td_str_starts(g->delegated[n].ns, NS_DELEGATION))
 					continue;
 				ask(env, g, g->domains[d], g->delegated[n].ns, false);
 				ask(env, g, g->domains[d], g->delegated[n].ns, true);
@@ -325,6 +347,7 @@ delegation_stop(struct xmpp_env *env)
 {
 	struct info *i = env->module_data[XMPP_SLOT_DELEGATION], *next;
 
+	delegation_client_stop(env);
 	env->module_data[XMPP_SLOT_DELEGATION] = NULL;
 	for (; i != NULL; i = next) {
 		next = i->next;
@@ -334,11 +357,22 @@ delegation_stop(struct xmpp_env *env)
 
 static const char *const delegation_features[] = { NS_DELEGATION, NULL };
 
+static const struct xmpp_iq_entry delegation_iqs[] = {
+	{ NS_DELEGATION, "query", IQ_GET | IQ_TO_HOST, delegation_request },
+	{ 0 },
+};
+
 const struct xmpp_module xep_0355_delegation = {
 	.name = "xep-0355-delegation",
 	.xep = "0355",
-	.doc = "Namespaces that a component serves in place of the server (admin mode)",
+	.doc = "Namespaces that a component serves in place of the server, or a service in place "
+	       "of it for users "
+	       "who let it",
 	.version = "0.5",
 	.features = delegation_features,
+	.iqs = delegation_iqs,
+	.start = delegation_client_start,
 	.stop = delegation_stop,
+	.session_ended = delegation_session_ended,
+	.user_unloaded = delegation_user_unloaded,
 };

@@ -368,9 +368,40 @@ refuse(struct xmpp_component *k, const struct xmpp_stanza *s, enum xmpp_error e)
 	xmpp_bounce(xmpp_c2s_env(k->c), s, e, NULL);
 }
 
+struct letter {
+	struct xmpp_stanza *s, *m; /* the component's, and the one inside */
+};
+
+/* Section 9, rule 4: what the account itself could do. */
+static void
+send_for(struct xmpp_user *u, void *arg)
+{
+	struct letter *l = arg;
+
+	if (!u->exists || u->disabled) {
+		xmpp_bounce(u->env, l->s, XE_FORBIDDEN, NULL);
+	} else if (xmpp_is_blocked(u, &l->m->to)) {
+		xmpp_bounce(u->env, l->s, XE_NOT_ACCEPTABLE, NULL);
+	} else {
+		xmpp_route(u->env, l->m);
+		l->m = NULL;
+	}
+	xmpp_stanza_unref(&l->m);
+	xmpp_stanza_unref(&l->s);
+	free(l);
+}
+
+static void
+send_there(struct xmpp_env *env, void *arg)
+{
+	struct letter *l = arg;
+
+	xmpp_user_with(env, l->m->from.bare, send_for, l);
+}
+
 /* 5.3: a message in the name of the server or one of its accounts. */
 static void
-send_message(struct xmpp_component *k, const struct xmpp_stanza *s, const struct xmpp_node *priv)
+send_message(struct xmpp_component *k, struct xmpp_stanza *s, const struct xmpp_node *priv)
 {
 	struct xmpp_env *env = xmpp_c2s_env(k->c);
 	const struct xmpp_grant *g = grant_for(env, k->domain, s->to.domain);
@@ -394,8 +425,16 @@ send_message(struct xmpp_component *k, const struct xmpp_stanza *s, const struct
 		refuse(k, s, XE_FORBIDDEN);
 	} else if (m->to.full.p == NULL) {
 		refuse(k, s, m->flags & XF_BAD_TO ? XE_JID_MALFORMED : XE_BAD_REQUEST);
-	} else {
+	} else if (m->from.local.p == NULL) {
 		xmpp_route(env, m);
+		return;
+	} else {
+		struct letter *l = td_alloc(sizeof(*l));
+
+		xmpp_stanza_seal(s); /* they go to another thread */
+		xmpp_stanza_seal(m);
+		*l = (struct letter){ xmpp_stanza_ref(s), m };
+		env->host->post(env, xmpp_owner(env, m->from.bare), send_there, l);
 		return;
 	}
 	xmpp_stanza_unref(&m);
