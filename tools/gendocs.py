@@ -131,7 +131,7 @@ OTHERS = (
 # Not all of the XEP, and why.
 PARTIAL = {
     "0033": "For clients of this server",
-    "0060": "Collections, digests and several subscriptions of one address are not there",
+    "0060": "Collections are not there",
     "0122": "Open lists only",
     "0178": "No streams between servers yet",
     "0355": "Admin mode",

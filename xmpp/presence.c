@@ -236,17 +236,17 @@ parse_priority(const struct xmpp_stanza *s, int8_t *out)
 }
 
 /* Only what the RFC names goes to the directory; clients get what was sent. */
-static struct td_str
+static const char *const show_words[SHOW_COUNT] = { "away", "chat", "dnd", "", "xa" };
+
+static enum xmpp_show
 parse_show(const struct xmpp_stanza *s)
 {
-	static const char *const known[] = { "away", "chat", "dnd", "xa" };
 	const struct xmpp_node *n = xmpp_node_child(s->root, s->root->ns, "show");
 
-	if (n != NULL)
-		for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-			if (td_str_eqc(td_str_trim(xmpp_node_text(s->arena, n)), known[i]))
-				return td_cstr(known[i]);
-	return TD_STR("");
+	for (int i = 0; n != NULL && i < SHOW_COUNT; i++)
+		if (td_str_eqc(td_str_trim(xmpp_node_text(s->arena, n)), show_words[i]))
+			return (enum xmpp_show)i;
+	return SHOW_ONLINE;
 }
 
 static struct td_str
@@ -302,8 +302,9 @@ go_online(struct xmpp_session *sess, struct xmpp_stanza *s)
 		return;
 	}
 	/* the arena is shared once the stanza is routed: read all of it now */
-	sess->env->host->presence(sess->env, &sess->jid, priority, parse_show(s), parse_status(s),
-				  true);
+	sess->show = (uint8_t)parse_show(s);
+	sess->env->host->presence(sess->env, &sess->jid, priority, td_cstr(show_words[sess->show]),
+				  parse_status(s), true);
 	xmpp_stanza_seal(s);
 	keep_presence(sess, s);
 	set_available(sess, true, priority);

@@ -54,6 +54,8 @@ const char *xmpp_type_name(enum xmpp_type t); /* "chat"; NULL for NONE and UNKNO
 #define XF_EVENT 0x200u /* a PEP event to a bare address: for resources that asked for its node */
 #define XF_FROM_STORE 0x10u /* an offline message being replayed; row is set */
 
+#define XF_NO_SHOW 0x1f000000u /* a bit for each enum xmpp_show: not for resources with that */
+#define XF_NO_SHOW_AT 24u
 #define XF_PRIVILEGED 0x1000u /* by a component on behalf of our domain (XEP-0356) */
 
 struct xmpp_promise;

@@ -131,6 +131,7 @@ enum xmpp_slot {
 	XMPP_SLOT_DISCO,
 	XMPP_SLOT_MAM,
 	XMPP_SLOT_PUBSUB,
+	XMPP_SLOT_PSWATCH,
 	XMPP_SLOT_CAPS,
 	XMPP_SLOT_PEP,
 	XMPP_SLOT_MUC,
@@ -330,6 +331,15 @@ bool xmpp_is_blocked(const struct xmpp_user *u, const struct xmpp_jid *j);
 
 /* ---- sessions ---- */
 
+enum xmpp_show {
+	SHOW_AWAY = 0,
+	SHOW_CHAT,
+	SHOW_DND,
+	SHOW_ONLINE, /* no <show/> */
+	SHOW_XA,
+	SHOW_COUNT /* must be last */
+};
+
 struct xmpp_session {
 	TAILQ_ENTRY(xmpp_session) link;     /* user->sessions */
 	TAILQ_ENTRY(xmpp_session) env_link; /* env->sessions */
@@ -350,6 +360,7 @@ struct xmpp_session {
 	bool blocklist; /* asked for the block list: gets pushes (XEP-0191) */
 	bool mam; /* fetches from the archive what it missed (XEP-0313): that is as good as kept for it */
 	int8_t priority;
+	uint8_t show;           /* enum xmpp_show, while available */
 	struct td_str presence; /* content of its last available presence, malloc'd */
 	struct td_map
 		directed; /* JIDs that got directed presence (RFC 6121 4.6); value = key's malloc */

@@ -312,6 +312,21 @@ class Access(Base):
             PUBSUB + "#subscribe_authorization", {"node": "n", "subscriber_jid": c.bare, "allow": "1"})))
         c.wait(event("n", kind="subscription"))
 
+    def test_timed_subscriptions(self):
+        """XEP-0060 12.5, 16.4.2 at an account: its owner is not needed for a digest, its subscriber for a while only."""
+        a, b = self.login(), self.login()
+        ps.create(a, "n", config={"access_model": "open", "max_items": "max"})
+        self.assertResult(ps.subscribe(b, "n", to=a.bare, options={"digest": "1", "digest_frequency": "2000", "expire": "presence"}))
+        for i in "12":
+            self.assertResult(ps.publish(a, "n", i))
+        a.close()
+        m = b.wait(event("n"))
+        self.assertEqual(ps.event_ids(m), ["1", "2"])
+        self.assertEqual(m.get("from"), a.bare)
+        b.presence("unavailable")
+        lab.wait_until(lambda: len(next(b.iq("get", "<pubsub xmlns='%s'><subscriptions node='n'/></pubsub>" % PUBSUB, a.bare).iter(
+            "{%s}subscriptions" % PUBSUB))) == 0, 10, "the end of the subscription")
+
     def test_subscription_ends_with_presence(self):
         a, b = self.pair()
         ps.publish(a, "n", "1")

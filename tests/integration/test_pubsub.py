@@ -1,4 +1,6 @@
 """test_pubsub - the public service (XEP-0060 at a domain with service = "pubsub"; XEP-0485)."""
+import time
+
 import lab
 import pubsubc as ps
 import xmppc
@@ -332,7 +334,12 @@ class Subscriptions(Base):
         self.assertResult(put(deliver="1"))
         ps.publish(a, n, "2", to=SERVICE)
         b.wait(event(n))
-        self.error(put(digest="1"), "bad-request", "invalid-options")
+        self.error(put(include_body="1"), "bad-request", "invalid-options")
+        self.error(put(digest_frequency="often"), "bad-request", "invalid-options")
+        self.assertResult(put(digest="1", digest_frequency="5000"))
+        f = ps.fields(next(get().iter("{%s}x" % ps.FORM)))
+        self.assertEqual((f["pubsub#digest"], f["pubsub#digest_frequency"]), ("1", "5000"))
+        self.assertResult(put(digest="0"))
         self.error(put(deliver="x"), "bad-request", "invalid-options")
         self.assertResult(put(expire="2099-01-01T00:00:00Z"))
         self.assertEqual(ps.fields(next(get().iter("{%s}x" % ps.FORM)))["pubsub#expire"][:10], "2099-01-01")
@@ -389,6 +396,150 @@ class Subscriptions(Base):
         self.assertResult(ps.configure(a, n, {"access_model": "whitelist"}, SERVICE))
         b.wait(event(kind="subscription"))
         ps.publish(a, n, "1", to=SERVICE)
+        self.quiet(b)
+
+
+class Timed(Base):
+    """What time and presence do to subscriptions (XEP-0060 12.5, 12.19, 16.4.2)."""
+
+    def put(self, c, n, jid=None, **f):
+        return c.iq("set", "<pubsub xmlns='%s'><options node='%s' jid='%s'>%s</options></pubsub>" % (
+            PUBSUB, n, jid or c.bare, ps.form(PUBSUB + "#subscribe_options", {k.replace("_values", "-values"): v for k, v in f.items()})), SERVICE)
+
+    def mine(self, c, n):
+        r = c.iq("get", "<pubsub xmlns='%s'><subscriptions node='%s'/></pubsub>" % (PUBSUB, n), SERVICE)
+        return [s.get("subscription") for s in r.iter("{%s}subscription" % PUBSUB)]
+
+    def stamp(self, seconds):
+        t = time.time() + seconds
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(t)) + ".%03dZ" % (t % 1 * 1000)
+
+    def ended(self, c, n):
+        e = c.wait(event(n, kind="subscription"))
+        return next(e.iter("{%s}subscription" % ps.EVENT)).get("subscription")
+
+    def test_show_values(self):
+        """Each resource by what it shows; a message to one resource too."""
+        a, b = self.login(), self.login()
+        b2 = self.login(b.bare.split("@")[0])
+        n = self.node(a)
+        self.assertResult(ps.subscribe(b, n, SERVICE, options={"show-values": ["online", "chat"]}))
+        for show_, got in (("", True), ("<show>away</show>", False), ("<show>chat</show>", True), ("<show>xa</show>", False), ("<show>dnd</show>", False)):
+            b.presence(inner=show_)
+            b.sync()
+            ps.publish(a, n, "1", to=SERVICE)
+            b2.wait(event(n))
+            if got:
+                b.wait(event(n))
+            else:
+                self.quiet(b)
+        self.assertResult(ps.unsubscribe(b, n, SERVICE))
+        self.assertResult(ps.subscribe(b, n, SERVICE, jid=b.jid, options={"show-values": "dnd"}))
+        b.wait(event(n))
+        self.assertResult(self.put(b, n, b.jid, show_values=["away"]))
+        ps.publish(a, n, "2", to=SERVICE)
+        self.quiet(b)
+        self.assertResult(self.put(b, n, b.jid, show_values=["away", "dnd"]))
+        ps.publish(a, n, "3", to=SERVICE)
+        self.assertEqual(ps.event_ids(b.wait(event(n))), ["3"])
+        self.error(self.put(b, n, b.jid, show_values=["gone"]), "bad-request", "invalid-options")
+
+    def test_lease(self):
+        """12.19: it ends in time, is told, and gives no rights any more."""
+        a, b = self.login(), self.login()
+        n = self.node(a, access_model="authorize")
+        ps.subscribe(b, n, SERVICE)
+        a.wait(lambda e: e.find("{%s}x" % ps.FORM) is not None)
+        ps.owner(a, "set", "<subscriptions node='%s'><subscription jid='%s' subscription='subscribed'/></subscriptions>" % (n, b.bare), SERVICE)
+        self.assertEqual(self.ended(b, n), "subscribed")
+        self.assertResult(self.put(b, n, expire=self.stamp(1.5)))
+        self.assertResult(ps.items(b, n, SERVICE))
+        self.assertEqual(self.ended(b, n), "none")
+        self.assertEqual(self.mine(b, n), [])
+        self.error(ps.items(b, n, SERVICE), "not-authorized", "not-subscribed")
+
+    def test_lease_is_renewed(self):
+        a, b = self.login(), self.login()
+        n = self.node(a)
+        self.assertResult(ps.subscribe(b, n, SERVICE, options={"expire": self.stamp(1)}))
+        self.assertResult(self.put(b, n, expire=self.stamp(3600)))
+        c = self.login()
+        self.assertResult(ps.subscribe(c, n, SERVICE, options={"expire": self.stamp(1.5)}))
+        self.assertEqual(self.ended(c, n), "none")
+        self.assertEqual(self.mine(b, n), ["subscribed"])
+
+    def test_while_online(self):
+        """12.5: until the subscriber, or the one resource, goes."""
+        a, b = self.login(), self.login()
+        b2 = self.login(b.bare.split("@")[0])
+        n = self.node(a)
+        for jid in (b.bare, b2.jid):
+            self.assertResult(ps.subscribe(b, n, SERVICE, jid=jid, options={"expire": "presence"}))
+        r = b.iq("get", "<pubsub xmlns='%s'><options node='%s' jid='%s'/></pubsub>" % (PUBSUB, n, b.bare), SERVICE)
+        self.assertEqual(ps.fields(next(r.iter("{%s}x" % ps.FORM)))["pubsub#expire"], "presence")
+        self.assertEqual(len(self.mine(a, n)), 0)
+        b2.presence("unavailable")
+        self.assertEqual(lab.wait_until(lambda: len(self.mine(b, n)) == 1, 10, "the end of one"), True)
+        self.assertResult(self.put(b, n, expire=""))
+        self.assertResult(self.put(b, n, expire="presence"))
+        ps.publish(a, n, "1", to=SERVICE)
+        b.wait(event(n))
+        b.close()
+        b2.presence()
+        lab.wait_until(lambda: self.mine(b2, n) == [], 10, "the end of all")
+        # nobody is there: it ends at once
+        self.assertResult(ps.subscribe(b2, n, SERVICE, jid=b2.bare + "/elsewhere", options={"expire": "presence"}))
+        lab.wait_until(lambda: self.mine(b2, n) == [], 10, "the end of that")
+
+    def test_digest(self):
+        a, b, c = (self.login() for _ in range(3))
+        n = self.node(a, max_items="max")
+        ps.publish(a, n, "old", to=SERVICE)
+        self.assertResult(ps.subscribe(b, n, SERVICE, options={"digest": "1", "digest_frequency": "1500"}))
+        self.assertEqual(ps.event_ids(b.wait(event(n))), ["old"])
+        self.assertResult(ps.subscribe(c, n, SERVICE))
+        c.wait(event(n))
+        for i in ("1", "2", "3", "2"):
+            self.assertResult(ps.publish(a, n, ps.item(i), to=SERVICE))
+            c.wait(event(n))
+        m = b.wait(event(n))
+        self.assertEqual(ps.event_ids(m), ["1", "3", "2"])
+        self.assertEqual(len(list(m.iter("{t:e}e"))), 3)
+        # nothing, or nothing any more: no digest
+        self.assertResult(ps.publish(a, n, "4", to=SERVICE))
+        ps.retract(a, n, "4", SERVICE)
+        self.assertEqual(ps.retracted(b.wait(event(n))), ["4"])
+        c.sync()
+        c.drain()
+        self.assertResult(self.put(c, n, digest="1", digest_frequency="2000"))
+        self.assertResult(ps.publish(a, n, "5", to=SERVICE))
+        self.assertEqual(ps.event_ids(c.wait(event(n))), ["5"])
+        self.assertEqual(ps.event_ids(b.wait(event(n))), ["5"])
+        self.quiet(b)
+        # back to all of them
+        self.assertResult(self.put(b, n, digest="0"))
+        self.assertResult(ps.publish(a, n, "6", to=SERVICE))
+        self.assertEqual(ps.event_ids(b.wait(event(n), 1)), ["6"])
+
+    def test_digest_of_what_is_not_kept(self):
+        """Nothing can be read later: at once."""
+        a, b = self.login(), self.login()
+        n = self.node(a, persist_items="0")
+        self.assertResult(ps.subscribe(b, n, SERVICE, options={"digest": "1"}))
+        self.assertResult(ps.publish(a, n, "1", to=SERVICE))
+        self.assertEqual(ps.event_ids(b.wait(event(n))), ["1"])
+
+    def test_large_digest(self):
+        """More than one answer of the store holds: several messages, nothing twice."""
+        a, b = self.login(), self.login()
+        n = self.node(a, max_items="max", send_last_published_item="never")
+        self.assertResult(ps.subscribe(b, n, SERVICE, options={"digest": "1", "digest_frequency": "3000"}))
+        for i in range(5):
+            self.assertResult(ps.publish(a, n, ps.item("i%d" % i, "<e xmlns='t:e'>%s</e>" % ("x" * 150000)), to=SERVICE))
+        got = []
+        while len(got) < 5:
+            got += ps.event_ids(b.wait(event(n)))
+        self.assertEqual(got, ["i%d" % i for i in range(5)])
         self.quiet(b)
 
 
@@ -461,6 +612,25 @@ class Lasting(lab.Case):
         self.assertEqual([h.text for h in m.iter("{%s}header" % ps.SHIM)], ids[:1])
         done(b.iq("set", "<pubsub xmlns='%s'><unsubscribe node='n' jid='%s' subid='%s'/></pubsub>" % (PUBSUB, b.bare, ids[0]), SERVICE))
         done(ps.unsubscribe(b, "n", SERVICE))
+        d.terminate()
+
+    def test_digests_and_presence(self):
+        """A digest that was due comes after a restart; who was online then is not now."""
+        d = self.lab.daemon(lab.token("d"), accounts=["alice", "bob", "carol"], milter=False,
+                            extra='domain "pubsub.lab.test" { XMPP_Role = "server" service = "pubsub" }')
+        a, b, c = (xmppc.login(d.c2s_port, n) for n in ("alice", "bob", "carol"))
+        ps.create(a, "n", SERVICE, {"max_items": "max"})
+        ps.subscribe(b, "n", SERVICE, options={"digest": "1", "digest_frequency": "2000", "show-values": "online"})
+        ps.subscribe(c, "n", SERVICE, options={"expire": "presence"})
+        ps.publish(a, "n", ps.item("1") , to=SERVICE)
+        c.wait(event("n"))
+        d.kill()
+        d.start()
+        a, b, c = (xmppc.login(d.c2s_port, n) for n in ("alice", "bob", "carol"))
+        ps.publish(a, "n", ps.item("2"), to=SERVICE)
+        self.assertEqual(ps.event_ids(b.wait(event("n"))), ["1", "2"])
+        r = ps.owner(a, "get", "<subscriptions node='n'/>", SERVICE)
+        self.assertEqual([s.get("jid") for s in r.iter("{%s}subscription" % ps.OWNER)], [b.bare])
         d.terminate()
 
     def test_admins_make_nodes(self):

@@ -12,6 +12,7 @@
  *   pubsub_publish.c  publish, retract, items
  *   pubsub_subscribe.c  subscriptions of the asker, options, authorisation
  *   pubsub_pending.c  requests to subscribe: owners are asked, and ask
+ *   pubsub_timed.c    leases, digests, subscriptions while online
  *   pubsub_trust.c    access by the owners' rosters at a service
  *   pubsub_owner.c    create, configure, affiliations, purge, delete
  *   pubsub_disco.c    disco#info and disco#items
@@ -116,13 +117,22 @@ const char *ps_state_name(enum ps_state s);
 int ps_affiliation_of(struct td_str s);
 int ps_state_of(struct td_str s);
 
+#define PS_WHILE_ONLINE UINT64_MAX
+#define PS_ALL_SHOWS ((1u << SHOW_COUNT) - 1)
+struct ps_sub_options {
+	uint64_t expire;    /* wall ms; 0 = never; PS_WHILE_ONLINE */
+	uint64_t digested;  /* wall ms: what was published before was told */
+	uint32_t frequency; /* ms between two digests */
+	bool deliver, digest;
+	uint8_t shows; /* bits: the enum xmpp_show it wants delivery in */
+};
+extern const struct ps_sub_options ps_sub_defaults;
 struct ps_sub {
 	LIST_ENTRY(ps_sub) link;
 	struct ps_sub *first, *next; /* of the same JID */
+	struct ps_sub_options opt;
 	uint8_t state;
-	bool deliver;
-	uint64_t expire;       /* wall ms; 0 = never */
-	uint8_t shows;         /* bits: which <show/> wants delivery; kept, not acted upon */
+	uint64_t due;          /* wall ms: of the next digest; 0 = nothing to tell */
 	struct td_str jid, id; /* this struct is one malloc */
 };
 struct ps_affil {
@@ -154,9 +164,12 @@ struct ps_host {
 	struct xmpp_env *env;
 	struct td_str jid;
 	bool pep, loading, loaded, stale;
+	bool held;              /* pep: the account stays in memory for a digest */
 	struct xmpp_user *user; /* pep */
 	struct td_map nodes;    /* name -> struct ps_node */
 	struct td_map peers;    /* full JID -> struct ps_peer */
+	struct td_timer timer;
+	uint64_t due; /* wall ms: the first lease or digest; 0 = none */
 	unsigned n_calls;
 	LIST_HEAD(, ps_call) calls;
 	STAILQ_HEAD(ps_waiters, ps_waiter) waiting;
@@ -254,6 +267,8 @@ void ps_change_failed(struct ps_change *c, const struct ps_req *r, const char *l
 /* The subscription becomes <to>: in memory, the store, and its subscriber is told. */
 void ps_change_subscription(struct ps_change *c, struct ps_node *n, struct ps_sub *s,
 			    enum ps_state to);
+/* Store what its options are in memory. */
+void ps_change_sub_options(struct ps_change *c, const struct ps_node *n, const struct ps_sub *s);
 /* pubsub#notify_sub: owners hear who comes and goes. */
 void ps_change_tell_owners(struct ps_change *c, const struct ps_node *n, const struct ps_sub *s,
 			   enum ps_state state);
@@ -285,6 +300,9 @@ struct ps_node *ps_change_make_node(struct ps_change *c, struct td_str name,
 void ps_notify(struct ps_node *n, struct td_str xml);
 /* A message from the host; takes nothing. */
 void ps_send(struct ps_host *h, const struct xmpp_jid *to, enum xmpp_type type, struct td_str xml);
+/* Several items in one event, to whose subscription it is; false: not now. */
+bool ps_send_digest(struct ps_node *n, const struct ps_sub *s, const struct store_ps_item *items,
+		    size_t count);
 /* The last item of the node to <to>. */
 void ps_send_last(struct ps_node *n, const struct xmpp_jid *to);
 /* The last items of all nodes that <caps> asks for (but <old> did not) to <to>, who came online. */
@@ -318,6 +336,27 @@ void ps_owner_get_affiliations(struct ps_req *r);
 void ps_owner_set_affiliations(struct ps_req *r);
 void ps_owner_get_subscriptions(struct ps_req *r);
 void ps_owner_set_subscriptions(struct ps_req *r);
+
+/* ---- pubsub_timed.c ---- */
+
+/* What is due by now happens: called before anything else does, and by a timer. */
+void ps_host_tick(struct ps_host *h);
+void ps_host_wake(struct ps_host *h, uint64_t at);
+/* The nodes were read: all that waits in them.  And: they go. */
+void ps_host_timed(struct ps_host *h);
+void ps_host_untimed(struct ps_host *h);
+/* The options of a subscription were set. */
+void ps_sub_changed(struct ps_node *n, struct ps_sub *s);
+/* There is something for its next digest. */
+void ps_digest_later(struct ps_node *n, struct ps_sub *s);
+/* A subscription of <jid>, of ours, ends when it goes offline; at once when it is.  <is_new> false: a host that loaded
+ * asks if it did not meanwhile. */
+void ps_watch(struct ps_host *h, struct td_str jid, bool is_new);
+/* The session is available no more. */
+void ps_watch_gone(struct xmpp_session *sess);
+void ps_watch_start(struct xmpp_env *env);
+void ps_watch_stop(struct xmpp_env *env);
+
 /* ---- pubsub_trust.c ---- */
 
 /* Is it the owners' rosters that say who may read <n>?  At an account ps_may_read knows. */

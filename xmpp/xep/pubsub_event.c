@@ -92,13 +92,29 @@ may_tell(const struct ps_node *n, const struct xmpp_jid *who)
 struct told {
 	struct xmpp_stanza *s;
 	struct td_str xml;
-	bool items;   /* about items */
+	bool items;   /* about items; */
+	bool publish; /* they were published */
 	bool deleted; /* about the end of the node, which those who wait are to know too (8.4.2) */
 };
 
+/* Resources that show something else do not get it (pubsub#show-values). */
+static uint32_t
+not_in(unsigned shows)
+{
+	return (~shows & PS_ALL_SHOWS) << XF_NO_SHOW_AT;
+}
+
+static bool
+is_publish(struct td_str xml)
+{
+	(void)td_str_cut(&xml, '>');
+	return td_str_starts(xml, "<item ");
+}
+
 /* Who subscribed several times gets one event, which names the subscriptions it comes by (6.1.6, 7.1.2.4, 12.16). */
 static void
-send_noted(struct ps_node *n, const struct told *t, const struct ps_sub *first, struct td_str ids)
+send_noted(struct ps_node *n, const struct told *t, const struct ps_sub *first, struct td_str ids,
+	   uint32_t flags)
 {
 	struct td_buf b = { 0 };
 	struct xmpp_stanza *s;
@@ -107,17 +123,25 @@ send_noted(struct ps_node *n, const struct told *t, const struct ps_sub *first, 
 	td_buf_adds(&b, ids);
 	td_buf_addz(&b, "</headers>");
 	s = event_new(n->host, types[n->cfg.notification], n->name, t->xml, td_buf_str(&b));
-	send_to(n->host, s, first->jid, 0);
+	send_to(n->host, s, first->jid, flags);
 	xmpp_stanza_unref(&s);
 	td_buf_fini(&b);
+}
+
+static void
+add_subid(struct td_buf *ids, const struct ps_sub *s)
+{
+	td_buf_addz(ids, "<header name='SubID'>");
+	td_buf_add_xml(ids, s->id);
+	td_buf_addz(ids, "</header>");
 }
 
 static bool
 wants(const struct ps_sub *s, const struct told *t, uint64_t now)
 {
-	if (s->expire > 0 && s->expire <= now)
+	if (s->opt.expire > 0 && s->opt.expire <= now)
 		return false;
-	return t->deleted || (s->state == PSS_SUBSCRIBED && s->deliver);
+	return t->deleted || (s->state == PSS_SUBSCRIBED && s->opt.deliver);
 }
 
 static void
@@ -129,26 +153,30 @@ to_subscribers(struct ps_node *n, const struct told *t)
 
 	for (sub = LIST_FIRST(&n->subs); sub != NULL; sub = next) {
 		struct xmpp_jid who = xmpp_jid_view(sub->jid);
+		unsigned shows = 0;
 		bool any = false;
 
 		next = LIST_NEXT(sub, link);
 		if (sub->first != sub)
 			continue;
 		ids.len = 0;
-		for (const struct ps_sub *o = sub; o != NULL; o = o->next) {
+		for (struct ps_sub *o = sub; o != NULL; o = o->next) {
 			if (!wants(o, t, now))
 				continue;
+			if (t->publish && o->opt.digest && n->cfg.persist) {
+				ps_digest_later(n, o);
+				continue;
+			}
 			any = true;
-			td_buf_addz(&ids, "<header name='SubID'>");
-			td_buf_add_xml(&ids, o->id);
-			td_buf_addz(&ids, "</header>");
+			shows |= t->deleted ? PS_ALL_SHOWS : o->opt.shows;
+			add_subid(&ids, o);
 		}
 		if (!any || (!t->deleted && !may_tell(n, &who)))
 			continue;
 		if (t->items && sub->next != NULL)
-			send_noted(n, t, sub, td_buf_str(&ids));
+			send_noted(n, t, sub, td_buf_str(&ids), not_in(shows));
 		else
-			send_to(n->host, t->s, sub->jid, 0);
+			send_to(n->host, t->s, sub->jid, not_in(shows));
 	}
 	td_buf_fini(&ids);
 }
@@ -186,6 +214,7 @@ static void
 notify(struct ps_node *n, struct td_str xml)
 {
 	struct told t = { .items = td_str_starts(xml, "<items "),
+			  .publish = td_str_starts(xml, "<items ") && is_publish(xml),
 			  .deleted = td_str_starts(xml, "<delete ") };
 	struct td_buf b = { 0 };
 
@@ -268,6 +297,37 @@ ps_send(struct ps_host *h, const struct xmpp_jid *to, enum xmpp_type type, struc
 
 	send_to(h, s, to->full, 0);
 	xmpp_stanza_unref(&s);
+}
+
+bool
+ps_send_digest(struct ps_node *n, const struct ps_sub *s, const struct store_ps_item *items,
+	       size_t count)
+{
+	struct told t = { .items = true };
+	struct xmpp_jid to = xmpp_jid_view(s->jid);
+	struct td_buf b = { 0 }, ids = { 0 };
+
+	if (!wants(s, &t, td_wall_ms()) || !n->cfg.deliver_notifications || !may_tell(n, &to))
+		return false;
+	td_buf_addz(&b, "<event xmlns='" NS_PUBSUB_EVENT "'><items");
+	td_buf_add_attr(&b, "node", n->name);
+	td_buf_addc(&b, '>');
+	for (size_t i = 0; i < count; i++)
+		ps_write_item(&b, n, items[i].id, items[i].publisher,
+			      n->cfg.deliver_payloads ? items[i].payload : TD_STR_NULL);
+	td_buf_addz(&b, "</items></event>");
+	t.xml = td_buf_str(&b);
+	if (s->first->next != NULL) {
+		add_subid(&ids, s);
+		send_noted(n, &t, s, td_buf_str(&ids), not_in(s->opt.shows));
+	} else {
+		t.s = event_new(n->host, types[n->cfg.notification], n->name, t.xml, TD_STR_NULL);
+		send_to(n->host, t.s, s->jid, not_in(s->opt.shows));
+		xmpp_stanza_unref(&t.s);
+	}
+	td_buf_fini(&ids);
+	td_buf_fini(&b);
+	return true;
 }
 
 /* ---- last items ---- */

@@ -210,8 +210,7 @@ ps_node_add_sub(struct ps_node *n, struct td_str jid, struct td_str id, enum ps_
 	s->jid = td_str(p, jid.len);
 	s->id = td_str(p + jid.len, id.len);
 	s->state = (uint8_t)state;
-	s->deliver = true;
-	s->shows = 0xff;
+	s->opt = ps_sub_defaults;
 	s->first = first != NULL ? first : s;
 	LIST_INSERT_HEAD(&n->subs, s, link);
 	n->n_subs++;
@@ -255,26 +254,36 @@ ps_tells_subid(const struct ps_node *n, const struct ps_sub *s)
 	return s->first->next != NULL || ps_is_multi(n->host->env, domain_of(n->host));
 }
 
-/* A subscription's options: "<deliver> <shows> <expire>". */
+const struct ps_sub_options ps_sub_defaults = { .deliver = true,
+						.shows = PS_ALL_SHOWS,
+						.frequency = 86400000 };
+
+/* A subscription's options: "<deliver> <shows> <expire> <digest> <frequency> <digested>"; the last three may be missing. */
 void
 ps_sub_write(const struct ps_sub *s, struct td_buf *out)
 {
-	td_buf_addf(out, "%d %u %llu", s->deliver ? 1 : 0, s->shows, (unsigned long long)s->expire);
+	td_buf_addf(out, "%d %u %llu %d %u %llu", s->opt.deliver ? 1 : 0, s->opt.shows,
+		    (unsigned long long)s->opt.expire, s->opt.digest ? 1 : 0, s->opt.frequency,
+		    (unsigned long long)s->opt.digested);
 }
 
 static void
 sub_read(struct ps_sub *s, struct td_str text)
 {
-	char buf[64];
-	unsigned deliver = 1, shows = 0xff;
-	unsigned long long expire = 0;
+	char buf[128];
+	unsigned deliver, shows, digest = 0, frequency = ps_sub_defaults.frequency;
+	unsigned long long expire, digested = 0;
 
 	(void)snprintf(buf, sizeof(buf), "%.*s", TD_STR_ARG(text));
-	if (sscanf(buf, "%u %u %llu", &deliver, &shows, &expire) != 3)
+	if (sscanf(buf, "%u %u %llu %u %u %llu", &deliver, &shows, &expire, &digest, &frequency,
+		   &digested) < 3)
 		return;
-	s->deliver = deliver != 0;
-	s->shows = (uint8_t)shows;
-	s->expire = expire;
+	s->opt = (struct ps_sub_options){ .expire = expire,
+					  .digested = digested,
+					  .frequency = frequency,
+					  .deliver = deliver != 0,
+					  .digest = digest != 0,
+					  .shows = (uint8_t)(shows & PS_ALL_SHOWS) };
 }
 
 /* ---- hosts ---- */
@@ -368,6 +377,7 @@ ps_host_free(struct ps_host *h)
 		free(p);
 	}
 	td_map_fini(&h->peers);
+	td_timer_clear(h->env->loop, &h->timer);
 	forget_nodes(h);
 	free((void *)(uintptr_t)h->jid.p);
 	free(h);
@@ -396,6 +406,7 @@ ps_call_end(struct ps_call *c)
 	c->host = NULL;
 	if (--h->n_calls == 0 && h->stale) {
 		h->stale = h->loaded = false;
+		ps_host_untimed(h);
 		forget_nodes(h);
 		if (!STAILQ_EMPTY(&h->waiting))
 			start_load(h);
@@ -452,6 +463,7 @@ on_load(void *arg, const struct store_result *r, const struct store_ps_owner *o)
 	if (r->rc == 0) {
 		take_nodes(h, o);
 		h->loaded = true;
+		ps_host_timed(h);
 	} else {
 		td_log_error(&h->env->log, "pubsub-load-failed", "owner=%s error=%s",
 			     td_esc(h->jid), td_escz(r->error));

@@ -10,33 +10,40 @@
 
 /* ---- options of a subscription (6.3) ---- */
 
-#define N_SHOWS 5u
-/* Bit i of ps_sub.shows is row i. */
-static const struct xmpp_form_option shows[N_SHOWS + 1] = {
+#define FREQUENCY_MIN 1000
+#define FREQUENCY_MAX INT64_C(2592000000)
+
+/* In the order of enum xmpp_show. */
+static const struct xmpp_form_option shows[SHOW_COUNT + 1] = {
 	{ "away", "Away" },        { "chat", "Free for chat" }, { "dnd", "Do not disturb" },
 	{ "online", "Available" }, { "xa", "Extended away" },   { NULL, NULL }
 };
 
 static void
-options_form(struct td_buf *b, const struct ps_sub *s, enum xmpp_form_kind kind)
+options_form(struct td_buf *b, const struct ps_sub_options *o, enum xmpp_form_kind kind)
 {
-	struct td_str values[N_SHOWS];
+	struct td_str values[SHOW_COUNT], expire = TD_STR_NULL;
 	size_t n = 0;
 	char stamp[32];
 
 	xmpp_form_open(b, kind, FORM_OPTIONS);
-	xmpp_form_add_bool(b, "pubsub#deliver", "Receive notifications", s->deliver);
-	xmpp_form_add_bool(b, "pubsub#digest", "Receive digests", false);
+	xmpp_form_add_bool(b, "pubsub#deliver", "Receive notifications", o->deliver);
+	xmpp_form_add_bool(b, "pubsub#digest", "Receive digests", o->digest);
+	xmpp_form_add_int(b, "text-single", "pubsub#digest_frequency",
+			  "Milliseconds between two digests", o->frequency);
 	xmpp_form_add_bool(b, "pubsub#include_body", "Receive a message body", false);
-	for (unsigned i = 0; i < N_SHOWS; i++)
-		if (s->shows & (1u << i))
+	for (unsigned i = 0; i < SHOW_COUNT; i++)
+		if (o->shows & (1u << i))
 			values[n++] = td_cstr(shows[i].value);
 	xmpp_form_add(b, "list-multi", "pubsub#show-values", "Presence to be notified in", values,
 		      n, shows);
-	if (s->expire > 0)
-		td_stamp(s->expire, stamp);
-	xmpp_form_add1(b, "text-single", "pubsub#expire", "When the subscription ends",
-		       s->expire > 0 ? td_cstr(stamp) : TD_STR_NULL);
+	if (o->expire == PS_WHILE_ONLINE) {
+		expire = TD_STR("presence");
+	} else if (o->expire > 0) {
+		td_stamp(o->expire, stamp);
+		expire = td_cstr(stamp);
+	}
+	xmpp_form_add1(b, "text-single", "pubsub#expire", "When the subscription ends", expire);
 	xmpp_form_close(b);
 }
 
@@ -51,9 +58,9 @@ read_shows(const struct xmpp_form *f, uint8_t *out)
 	for (size_t i = 0; i < field->n; i++) {
 		unsigned k = 0;
 
-		while (k < N_SHOWS && !td_str_eqc(field->values[i], shows[k].value))
+		while (k < SHOW_COUNT && !td_str_eqc(field->values[i], shows[k].value))
 			k++;
-		if (k == N_SHOWS)
+		if (k == SHOW_COUNT)
 			return false;
 		bits |= (uint8_t)(1u << k);
 	}
@@ -61,30 +68,49 @@ read_shows(const struct xmpp_form *f, uint8_t *out)
 	return true;
 }
 
-/* Take over what was submitted.  Digests and bodies are not made: asking for them is an error (6.3.5). */
 static bool
-options_apply(struct td_arena *a, const struct xmpp_node *x, struct ps_sub *s)
+read_expire(const struct xmpp_form *f, uint64_t *out)
 {
-	struct xmpp_form f;
-	bool digest = false, body = false, deliver = s->deliver;
-	uint64_t expire = s->expire;
-	uint8_t wanted = s->shows;
-	struct td_str v;
+	struct td_str v = xmpp_form_value(f, "pubsub#expire");
 
-	if (xmpp_form_read(a, x, &f) < 0 || f.kind != FORM_SUBMIT ||
+	if (v.len == 0) {
+		*out = v.p != NULL ? 0 : *out;
+		return true;
+	}
+	if (td_str_eqc(v, "presence")) {
+		*out = PS_WHILE_ONLINE;
+		return true;
+	}
+	return td_stamp_parse(v, out) && *out > td_wall_ms() && *out != PS_WHILE_ONLINE;
+}
+
+/* Take over what was submitted for a subscription of <who>.  Bodies are not made, and presence is only known of accounts here:
+ * asking for more is an error (6.3.6.2). */
+static bool
+options_apply(struct ps_req *r, const struct xmpp_node *x, const struct xmpp_jid *who,
+	      struct ps_sub_options *out)
+{
+	struct ps_sub_options o = *out;
+	int64_t frequency = o.frequency;
+	struct xmpp_form f;
+	bool body = false;
+
+	if (xmpp_form_read(r->a, x, &f) < 0 || f.kind != FORM_SUBMIT ||
 	    (f.type.p != NULL && !td_str_eqc(f.type, FORM_OPTIONS)) ||
-	    !xmpp_form_bool(&f, "pubsub#deliver", &deliver) ||
-	    !xmpp_form_bool(&f, "pubsub#digest", &digest) ||
-	    !xmpp_form_bool(&f, "pubsub#include_body", &body) || digest || body ||
-	    !read_shows(&f, &wanted))
+	    !xmpp_form_bool(&f, "pubsub#deliver", &o.deliver) ||
+	    !xmpp_form_bool(&f, "pubsub#digest", &o.digest) ||
+	    !xmpp_form_int(&f, "pubsub#digest_frequency", 0, FREQUENCY_MAX, &frequency) ||
+	    !xmpp_form_bool(&f, "pubsub#include_body", &body) || body ||
+	    !read_shows(&f, &o.shows) || !read_expire(&f, &o.expire))
 		return false;
-	v = xmpp_form_value(&f, "pubsub#expire");
-	if (v.len > 0 && !td_str_eqc(v, "presence") &&
-	    (!td_stamp_parse(v, &expire) || expire <= td_wall_ms()))
+	if ((o.shows != PS_ALL_SHOWS || o.expire == PS_WHILE_ONLINE) &&
+	    (who->local.p == NULL ||
+	     r->host->env->host->domain(r->host->env, who->domain) != XD_LOCAL))
 		return false;
-	s->deliver = deliver;
-	s->shows = wanted;
-	s->expire = v.p != NULL && v.len == 0 ? 0 : expire;
+	o.frequency = (uint32_t)(frequency < FREQUENCY_MIN ? FREQUENCY_MIN : frequency);
+	if (o.digest && !out->digest)
+		o.digested = td_wall_ms();
+	*out = o;
 	return true;
 }
 
@@ -144,6 +170,12 @@ keep_sub(struct ps_change *c, const struct ps_node *n, const struct ps_sub *s, b
 						    .value = td_arena_str(a, td_buf_str(&b)),
 						    .n = gone ? PSS_NONE : s->state });
 	td_buf_fini(&b);
+}
+
+void
+ps_change_sub_options(struct ps_change *c, const struct ps_node *n, const struct ps_sub *s)
+{
+	keep_sub(c, n, s, false);
 }
 
 /* Tell who has it what its subscription is now (8.8.4, 12.14). */
@@ -256,6 +288,20 @@ struct subscribed {
 };
 
 static bool
+after_options(struct ps_host *h, struct xmpp_stanza *iq, int rc, void *arg)
+{
+	struct subscribed *d = arg;
+	struct ps_node *n = h != NULL && rc == 0 ? ps_node_find(h, d->node) : NULL;
+	const struct ps_sub *s = n != NULL ? ps_node_sub_id(n, d->jid, d->id) : NULL;
+
+	(void)iq;
+	if (s != NULL && s->opt.expire == PS_WHILE_ONLINE)
+		ps_watch(h, d->jid, true);
+	free(d);
+	return false;
+}
+
+static bool
 after_subscribe(struct ps_host *h, struct xmpp_stanza *iq, int rc, void *arg)
 {
 	struct subscribed *d = arg;
@@ -263,13 +309,11 @@ after_subscribe(struct ps_host *h, struct xmpp_stanza *iq, int rc, void *arg)
 	const struct ps_sub *s = n != NULL ? ps_node_sub_id(n, d->jid, d->id) : NULL;
 	struct xmpp_jid to = xmpp_jid_view(d->jid);
 
-	(void)iq;
 	if (s != NULL && s->state == PSS_PENDING)
 		ps_ask_owners(n, s);
 	else if (s != NULL && n->cfg.send_last != PSL_NEVER)
 		ps_send_last(n, &to);
-	free(d);
-	return false;
+	return after_options(h, iq, rc, arg);
 }
 
 static struct subscribed *
@@ -298,7 +342,7 @@ subscribe_result(struct ps_change *c, const struct ps_node *n, const struct ps_s
 	td_buf_addz(&b, "><subscribe-options/></subscription>");
 	if (configured) {
 		td_buf_addz(&b, "<options>");
-		options_form(&b, s, FORM_RESULT);
+		options_form(&b, &s->opt, FORM_RESULT);
 		td_buf_addz(&b, "</options>");
 	}
 	td_buf_addz(&b, "</pubsub>");
@@ -340,7 +384,8 @@ ps_do_subscribe(struct ps_req *r)
 {
 	const struct xmpp_node *o = xmpp_node_child(r->pubsub, NULL, "options");
 	const struct xmpp_node *x = o != NULL ? xmpp_form_find(o) : NULL;
-	struct ps_sub *s, probe = { .deliver = true, .shows = 0xff };
+	struct ps_sub_options opt = ps_sub_defaults;
+	struct ps_sub *s;
 	struct ps_change *c;
 	struct xmpp_jid jid;
 	struct ps_refusal why;
@@ -358,8 +403,8 @@ ps_do_subscribe(struct ps_req *r)
 	if (!may_subscribe(r, s, another))
 		return;
 	if (!another)
-		probe = *s;
-	if (x != NULL && !options_apply(r->a, x, &probe)) {
+		opt = s->opt;
+	if (x != NULL && !options_apply(r, x, &jid, &opt)) {
 		ps_error(r, XE_BAD_REQUEST, "invalid-options");
 		return;
 	}
@@ -368,9 +413,8 @@ ps_do_subscribe(struct ps_req *r)
 	if (another)
 		s = ps_node_add_sub(r->node, jid.full, TD_STR_NULL,
 				    pending ? PSS_PENDING : PSS_SUBSCRIBED);
-	s->deliver = probe.deliver;
-	s->shows = probe.shows;
-	s->expire = probe.expire;
+	s->opt = opt;
+	ps_sub_changed(r->node, s);
 	keep_sub(c, r->node, s, false);
 	subscribe_result(c, r->node, s, x != NULL);
 	if (another && !pending)
@@ -421,7 +465,7 @@ ps_get_options(struct ps_req *r)
 	if (ps_tells_subid(r->node, s))
 		td_buf_add_attr(&b, "subid", s->id);
 	td_buf_addc(&b, '>');
-	options_form(&b, s, FORM_FORM);
+	options_form(&b, &s->opt, FORM_FORM);
 	td_buf_addz(&b, "</options></pubsub>");
 	ps_result(r, td_buf_str(&b));
 	td_buf_fini(&b);
@@ -431,6 +475,7 @@ void
 ps_set_options(struct ps_req *r)
 {
 	struct ps_sub *s = own_sub(r, "modify", false);
+	struct xmpp_jid who;
 	const struct xmpp_node *x = xmpp_form_find(r->what);
 	struct ps_change *c;
 
@@ -444,20 +489,22 @@ ps_set_options(struct ps_req *r)
 		ps_result(r, TD_STR_NULL);
 		return;
 	}
-	if (!options_apply(r->a, x, s)) {
+	who = xmpp_jid_view(s->jid);
+	if (!options_apply(r, x, &who, &s->opt)) {
 		ps_error(r, XE_BAD_REQUEST, "invalid-options");
 		return;
 	}
 	c = ps_change_new(r->host, r->s);
+	ps_sub_changed(r->node, s);
 	keep_sub(c, r->node, s, false);
 	r->verdict = XMPP_LATER;
+	ps_change_then(c, after_options, subscribed_new(r->node, s));
 	ps_change_commit(c);
 }
 
 void
 ps_get_default_options(struct ps_req *r)
 {
-	const struct ps_sub s = { .deliver = true, .shows = 0xff };
 	struct td_buf b = { 0 };
 
 	td_buf_addz(&b, "<pubsub xmlns='" NS_PUBSUB "'><default");
@@ -467,7 +514,7 @@ ps_get_default_options(struct ps_req *r)
 		td_buf_addc(&b, '\'');
 	}
 	td_buf_addc(&b, '>');
-	options_form(&b, &s, FORM_FORM);
+	options_form(&b, &ps_sub_defaults, FORM_FORM);
 	td_buf_addz(&b, "</default></pubsub>");
 	ps_result(r, td_buf_str(&b));
 	td_buf_fini(&b);

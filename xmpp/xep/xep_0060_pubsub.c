@@ -113,6 +113,7 @@ run_request(struct ps_host *h, struct xmpp_stanza *s)
 	struct ps_req r = { .host = h, .s = s, .pubsub = xmpp_stanza_payload(s) };
 	bool info = strcmp(r.pubsub->ns, NS_DISCO_INFO) == 0;
 
+	ps_host_tick(h);
 	r.a = td_arena_new(1024);
 	r.verdict = XMPP_PASS;
 	if (strcmp(r.pubsub->ns, NS_COMMANDS) == 0) {
@@ -234,6 +235,7 @@ static void
 pubsub_start(struct xmpp_env *env)
 {
 	env->module_data[XMPP_SLOT_PUBSUB] = td_zalloc(sizeof(struct td_map));
+	ps_watch_start(env);
 }
 
 static void
@@ -248,16 +250,42 @@ pubsub_stop(struct xmpp_env *env)
 	td_map_fini(services);
 	free(services);
 	env->module_data[XMPP_SLOT_PUBSUB] = NULL;
+	ps_watch_stop(env);
+}
+
+/* ---- subscribers of ours ---- */
+
+/* pubsub#show-values: resources that show something else do not get it. */
+static int
+pubsub_to_session(struct xmpp_session *sess, struct xmpp_stanza *s)
+{
+	if ((s->flags & XF_NO_SHOW) == 0)
+		return XMPP_PASS;
+	return sess->available && (s->flags & (1u << (XF_NO_SHOW_AT + sess->show))) == 0
+		       ? XMPP_PASS
+		       : XMPP_DONE;
+}
+
+static void
+pubsub_presence(struct xmpp_session *sess, struct xmpp_stanza *s, bool available, bool first)
+{
+	(void)s;
+	(void)first;
+	if (!available)
+		ps_watch_gone(sess);
 }
 
 const struct xmpp_module xep_0060_pubsub = {
 	.name = "xep-0060-pubsub",
 	.xep = "0060",
-	.doc = "Publish-subscribe at a domain with service = \"pubsub\"; collections and digests "
-	       "are not there",
+	.doc = "Publish-subscribe at a domain with service = \"pubsub\"; collections are not "
+	       "there",
 	.version = "1.30.0",
 	.start = pubsub_start,
 	.stop = pubsub_stop,
+	.to_session = pubsub_to_session,
+	.presence = pubsub_presence,
+	.session_ended = ps_watch_gone,
 	.service = "pubsub",
 	.service_deliver = pubsub_deliver,
 };

@@ -372,6 +372,16 @@ pep_unloaded(struct xmpp_user *u)
 	ps_host_free(h);
 }
 
+static void
+pep_removed(struct xmpp_env *env, struct td_str bare)
+{
+	struct xmpp_user *u = xmpp_user_find(env, bare);
+	struct ps_host *h = u != NULL ? ps_host_known(u) : NULL;
+
+	if (h != NULL)
+		ps_host_untimed(h);
+}
+
 /* ---- disco of an account ---- */
 
 static void
@@ -434,4 +444,5 @@ const struct xmpp_module xep_0163_pep = {
 	.presence = pep_presence,
 	.subscription = pep_subscription,
 	.user_unloaded = pep_unloaded,
+	.account_removed = pep_removed,
 };
