@@ -198,19 +198,15 @@ parse_ip(struct td_str domain, unsigned char out[16])
 	return inet_pton(AF_INET6, z, out) == 1 ? 16 : 0;
 }
 
-bool
-gw_cert_ascii(struct td_str domain, char out[256])
+static bool
+to_ascii(struct td_str domain, char out[256])
 {
-	unsigned char ip[4];
 	char z[1024], *ascii = NULL;
 	bool ok;
 
-	out[0] = '\0';
-	if (domain.len == 0 || domain.len >= sizeof(z) || is_ipv4(domain, ip))
-		return false;
 	if (td_ascii_run(domain, 0) == domain.len)
 		return copy_ascii(domain, out);
-	if (memchr(domain.p, '\0', domain.len) != NULL)
+	if (domain.len >= sizeof(z) || memchr(domain.p, '\0', domain.len) != NULL)
 		return false;
 	memcpy(z, domain.p, domain.len);
 	z[domain.len] = '\0';
@@ -218,6 +214,19 @@ gw_cert_ascii(struct td_str domain, char out[256])
 	     copy_ascii(td_cstr(ascii), out);
 	idn2_free(ascii);
 	return ok;
+}
+
+bool
+gw_cert_ascii(struct td_str domain, char out[256])
+{
+	unsigned char ip[4];
+
+	out[0] = '\0';
+	/* other digits than ASCII's, and a dot at the end, are gone by now: is it an address? */
+	if (domain.len > 0 && to_ascii(domain, out) && !is_ipv4(td_cstr(out), ip))
+		return true;
+	out[0] = '\0';
+	return false;
 }
 
 /* ASCII, any case; a NUL in <a> equals nothing. */
@@ -293,9 +302,9 @@ xmpp_match(struct td_str addr, const struct refs *r)
 
 	if (addr.len == 0 || td_str_chr(addr, '@') >= 0 || td_str_chr(addr, '/') >= 0)
 		return false;
-	if (r->domain[0] == '\0')
+	if (r->n_ip > 0)
 		return td_str_ieq(addr, r->jid);
-	return gw_cert_ascii(addr, ascii) && strcmp(ascii, r->domain) == 0;
+	return r->domain[0] != '\0' && gw_cert_ascii(addr, ascii) && strcmp(ascii, r->domain) == 0;
 }
 
 static bool

@@ -339,6 +339,8 @@ START_TEST(test_ascii)
 		{ "a..test", NULL },
 		{ ".a.test", NULL },
 		{ "192.0.2.1", NULL },
+		{ "192.0.2.1.", NULL },
+		{ "\xef\xbc\x91\x39\x32.0.2.1", NULL }, /* a full-width 1 */
 		{ "[::1]", NULL },
 		{ "a b.test", NULL },
 		{ "a/b.test", NULL },
