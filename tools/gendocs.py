@@ -97,7 +97,6 @@ OTHERS = (
     ("0153", "1.1.1", "The hash of the avatar is put into presence", "xmpp/xep/xep_0398_avatar.c"),
     ("0156", "1.4.0", "host-meta and host-meta.json name WebSocket and BOSH", "gateway/http/hostmeta.c"),
     ("0170", "1.0", "TLS, SASL, binding, in that order; no compression", "xmpp/c2s.c"),
-    ("0172", "1.1", "Nicknames are published by PEP", "xmpp/xep/xep_0163_pep.c"),
     ("0178", "1.2", "Clients sign in by a certificate that names their account", "xmpp/sasl_external.c"),
     ("0182", "1.1", "Conditions of an application stand beside the defined one", "xmpp/stanza.c"),
     ("0184", "1.4.0", "Receipts are archived and copied; the server makes none", "xmpp/message.c"),

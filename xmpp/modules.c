@@ -50,6 +50,7 @@ const struct xmpp_module *const xmpp_modules[] = {
 	&xep_0297_forward,
 	&xep_0191_blocking,
 	&xep_0158_captcha,
+	&xep_0172_nick,
 	&xmpp_scripts,
 	&xep_0115_caps,
 	&xep_0060_pubsub,

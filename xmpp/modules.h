@@ -8,6 +8,7 @@ extern const struct xmpp_module xep_0030_disco;
 extern const struct xmpp_module xep_0012_last;
 extern const struct xmpp_module xep_0157_contact;
 extern const struct xmpp_module xep_0158_captcha;
+extern const struct xmpp_module xep_0172_nick;
 extern const struct xmpp_module xep_0221_media;
 extern const struct xmpp_module xep_0215_extdisco;
 extern const struct xmpp_module xep_0232_software;

@@ -174,6 +174,14 @@ class Carbons(ServerCase):
             self.assertIsNone(inner(got, "sent"))
             self.assertIsNone(inner(got, "received"))
 
+    def test_forged_rights(self):
+        """Only the server grants privileges (XEP-0356) and delegates (XEP-0355)."""
+        a, b = self.login(), self.login()
+        a.message(b.bare, "rights", inner="<privilege xmlns='urn:xmpp:privilege:2'><perm access='roster' type='both'/></privilege>"
+                  "<delegation xmlns='urn:xmpp:delegation:2'/><other xmlns='urn:xmpp:other'/>")
+        got = b.wait(body_is("rights"))
+        self.assertEqual([local(e) for e in got if local(e) in ("privilege", "delegation", "other")], ["other"])
+
     def test_forged_delay(self):
         a, b = self.login(), self.login()
         a.message(b.bare, "late", inner="<delay xmlns='%s' from='%s' stamp='2001-01-01T00:00:00Z'/><delay xmlns='%s' from='else.where' stamp='2001-01-01T00:00:00Z'/>" % (

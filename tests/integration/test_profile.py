@@ -275,6 +275,15 @@ class Avatar(ServerCase):
         e = b.wait(event(META))
         self.assertEqual(list(e.iter("{%s}info" % META)), [])
 
+    def test_one_element_of_a_client_without_photo(self):
+        """XEP-0153: a second one would let readers choose."""
+        a, b = self.login(), self.login()
+        self.friends(a, b)
+        a.presence(inner="<x xmlns='%s'><photo>aa</photo></x><show>away</show><x xmlns='%s'><photo>bb</photo></x>" % (UPDATE, UPDATE))
+        p = b.wait(lambda e: e.get("from") == a.jid)
+        self.assertEqual(self.hash_in(p), "aa")
+        self.assertEqual(kid(p, "show").text, "away")
+
     def test_broken_photo(self):
         a = self.login()
         self.assertError(a.iq("set", "<vCard xmlns='vcard-temp'><PHOTO><BINVAL>***</BINVAL></PHOTO></vCard>"), "bad-request")

@@ -152,6 +152,19 @@ class Details(Pair):
         self.assertEqual((p.get("from"), p.get("to"), p.get("id")), (u.bare, c.bare, "s1"))
         self.assertEqual(xmppc.text(p, "status"), "hi")
 
+    def test_nickname_of_a_stranger(self):
+        """XEP-0172: without controls and changes of direction; and it names no roster item."""
+        c = self.session()
+        for sent, got in (("e\u202evil\u0085 n\u2066a\u200fme\u061c", "evil name"), ("J\u00fcrgen \U0001f600\u2069", "J\u00fcrgen \U0001f600"),
+                          ("\u202a", None), ("\u0410\u4e2d\ua000", "\u0410\u4e2d\ua000")):
+            u = self.session()
+            u.send("<presence type='subscribe' to='%s'><nick xmlns='http://jabber.org/protocol/nick'>%s</nick><x xmlns='y'/></presence>" % (c.bare, sent))
+            p = c.wait(is_("presence", type_="subscribe"))
+            self.assertEqual(kid(p, "nick", "http://jabber.org/protocol/nick").text or None, got)
+            self.assertIsNotNone(kid(p, "x", "y"))
+        c.presence("subscribed", u.bare)
+        self.assertIsNone(self.push(c).get("name"))
+
     def test_request_pushes_ask(self):
         """3.1.2: subscription none, ask subscribe."""
         u, c = self.session(), self.session()

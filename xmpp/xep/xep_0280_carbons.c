@@ -170,6 +170,9 @@ is_ours_to_say(const struct xmpp_node *n, struct td_str domain)
 		return false;
 	if (strcmp(n->ns, NS_CARBONS) == 0)
 		return strcmp(n->name, "private") != 0;
+	/* a component, or its client, might take them for ours (XEP-0355, XEP-0356) */
+	if (strcmp(n->ns, NS_PRIVILEGE) == 0 || strcmp(n->ns, NS_DELEGATION) == 0)
+		return true;
 	return xmpp_node_is(n, NS_DELAY, "delay") && td_str_eq(xmpp_node_attr(n, "from"), domain);
 }
 
@@ -193,7 +196,8 @@ forward_sent(struct xmpp_session *sess, struct xmpp_stanza *s)
 const struct xmpp_module xep_0297_forward = {
 	.name = "xep-0297-forward",
 	.xep = "0297",
-	.doc = "Forged carbons and delay stamps are taken out of what clients send",
+	.doc = "Forged carbons, delay stamps, privileges and delegations are taken out of what "
+	       "clients send",
 	.version = "1.0",
 	.sent = forward_sent,
 };

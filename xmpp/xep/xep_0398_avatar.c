@@ -13,6 +13,21 @@
 
 /* ---- presence ---- */
 
+/* One element says what the photo is; a second one would let readers choose. */
+static void
+keep_first(struct xmpp_stanza *s, struct xmpp_node *x)
+{
+	struct xmpp_node *next;
+
+	for (x = xmpp_node_next_elem(x); x != NULL; x = next) {
+		next = xmpp_node_next_elem(x);
+		if (xmpp_node_is(x, NS_VCARD_UPDATE, "x")) {
+			xmpp_node_unlink(x);
+			xmpp_stanza_touch(s);
+		}
+	}
+}
+
 /* The hash into <s>: in place of what the client put there, unless it said that it shows no photo (section 4). */
 static void
 inject(struct xmpp_user *u, struct xmpp_stanza *s)
@@ -22,6 +37,8 @@ inject(struct xmpp_user *u, struct xmpp_stanza *s)
 
 	if (hash.p == NULL && x == NULL)
 		return;
+	if (x != NULL)
+		keep_first(s, x);
 	photo = x != NULL ? xmpp_node_child(x, NS_VCARD_UPDATE, "photo") : NULL;
 	if (photo != NULL &&
 	    (hash.p == NULL || td_str_trim(xmpp_node_text(s->arena, photo)).len == 0))
