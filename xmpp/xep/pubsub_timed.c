@@ -35,7 +35,7 @@ struct digest_call {
 	struct ps_node *node;
 	struct td_str jid, id;
 	uint64_t since, until; /* wall ms: from, and before */
-	bool told;
+	uint64_t told;         /* of the last item that went out; 0 = none did */
 };
 
 static void on_digest(void *arg, const struct store_result *r, const struct store_ps_items *got);
@@ -83,12 +83,17 @@ on_digest(void *arg, const struct store_result *r, const struct store_ps_items *
 	size_t count;
 
 	if (s == NULL || !s->opt.digest || r->rc < 0) {
+		/* the store failed, or the item to go on after is gone: what went out does not go again */
+		if (s != NULL && c->told > 0)
+			s->opt.digested = c->told + 1;
+		if (s != NULL && s->opt.digest)
+			ps_digest_later(n, s);
 		digest_end(c);
 		return;
 	}
 	count = count_due(c, got);
 	if (count > 0 && ps_send_digest(n, s, got->items, count))
-		c->told = true;
+		c->told = got->items[count - 1].at;
 	if (count == got->n && count > 0 && (got->more || count == DIGEST_PAGE)) {
 		read_page(h, c, got->items[count - 1].id);
 		return;
@@ -96,7 +101,7 @@ on_digest(void *arg, const struct store_result *r, const struct store_ps_items *
 	s->opt.digested = c->until;
 	if (count < got->n)
 		ps_digest_later(n, s);
-	if (c->told) {
+	if (c->told > 0) {
 		change = ps_change_new(h, NULL);
 		ps_change_sub_options(change, n, s);
 		ps_change_commit(change);
