@@ -108,7 +108,7 @@ OTHERS = (
     ("0223", "1.1.1", "Private data of users: publish-options are preconditions", "xmpp/xep/pubsub_publish.c"),
     ("0227", "1.1", "Whole accounts from and to other servers", "gateway/move_in.c"),
     ("0237", "1.3", "Roster versions, now part of RFC 6121", "xmpp/roster.c"),
-    ("0318", "0.2", "Probes of clients are answered to those who may see", "xmpp/presence.c"),
+    ("0318", "0.2", "Probes of clients are answered to those who may see, with the time of the presence", "xmpp/presence.c"),
     ("0333", "1.0.0", "Markers without a body are archived and copied", "xmpp/message.c"),
     ("0334", "1.0.0", "Hints: store, no-store, no-permanent-store, no-copy", "xmpp/message.c"),
     ("0353", "0.8.0", "Proposals of calls are archived, copied, and not held back", "xmpp/message.c"),

@@ -4,7 +4,7 @@
  * xmpp_presence_directed; presence for a local account to xmpp_presence_in.
  *
  * session->presence keeps the content of the last available presence as bytes.  Its xml:lang
- * and id, which a probe's answer needs too, stand behind it in the same piece of memory. */
+ * and id, which a probe's answer needs too, stand behind it in the same piece of memory, and then the time (seconds, wall). */
 #include "xmpp/im.h"
 
 #include <stdlib.h>
@@ -78,7 +78,8 @@ to_contacts(struct xmpp_user *u, struct xmpp_stanza *s, unsigned subs)
 static void
 keep_presence(struct xmpp_session *sess, const struct xmpp_stanza *s)
 {
-	char *p = td_alloc(s->inner.len + s->lang.len + s->id.len + 3), *at = p;
+	uint32_t now = (uint32_t)(td_wall_ms() / 1000);
+	char *p = td_alloc(s->inner.len + s->lang.len + s->id.len + 3 + sizeof(now)), *at = p;
 	const struct td_str parts[] = { s->inner, s->lang, s->id };
 
 	for (size_t i = 0; i < 3; i++) {
@@ -87,6 +88,7 @@ keep_presence(struct xmpp_session *sess, const struct xmpp_stanza *s)
 		at += parts[i].len;
 		*at++ = '\0';
 	}
+	memcpy(at, &now, sizeof(now));
 	free((void *)(uintptr_t)sess->presence.p);
 	sess->presence = td_str(p, s->inner.len);
 }
@@ -121,6 +123,33 @@ xmpp_presence_last(const struct xmpp_session *sess, const struct xmpp_jid *to)
 	return s;
 }
 
+/* The same for a client that asks itself: with the time, so that it knows how old the news is (XEP-0318 3.1). */
+static struct xmpp_stanza *
+last_stamped(const struct xmpp_session *sess, const struct xmpp_jid *to)
+{
+	struct xmpp_stanza *plain = xmpp_presence_last(sess, to), *s;
+	struct td_buf delay = { 0 };
+	const char *p = sess->presence.p;
+	uint32_t when;
+	char at[32];
+
+	if (p == NULL || memmem(p, sess->presence.len, NS_DELAY, strlen(NS_DELAY)) != NULL)
+		return plain;
+	p += sess->presence.len + 1; /* behind the language and the id */
+	p += strlen(p) + 1;
+	p += strlen(p) + 1;
+	memcpy(&when, p, sizeof(when));
+	td_stamp(when * UINT64_C(1000), at);
+	td_buf_addz(&delay, "<delay xmlns='" NS_DELAY "'");
+	td_buf_add_attr(&delay, "from", sess->jid.full);
+	td_buf_add_attr(&delay, "stamp", td_cstr(at));
+	td_buf_addz(&delay, "/>");
+	s = xmpp_stanza_extend(plain, td_buf_str(&delay));
+	td_buf_fini(&delay);
+	xmpp_stanza_unref(&plain);
+	return s;
+}
+
 static void
 set_available(struct xmpp_session *sess, bool available, int8_t priority)
 {
@@ -135,8 +164,8 @@ set_available(struct xmpp_session *sess, bool available, int8_t priority)
 		sess->user->n_available--;
 }
 
-unsigned
-xmpp_presence_send_all(struct xmpp_user *u, const struct xmpp_jid *to)
+static unsigned
+send_all(struct xmpp_user *u, const struct xmpp_jid *to, bool stamped)
 {
 	struct xmpp_session *sess, *next;
 	unsigned n = 0;
@@ -145,10 +174,16 @@ xmpp_presence_send_all(struct xmpp_user *u, const struct xmpp_jid *to)
 		next = TAILQ_NEXT(sess, link);
 		if (!sess->available || sess->dead)
 			continue;
-		xmpp_route(u->env, xmpp_presence_last(sess, to));
+		xmpp_route(u->env, stamped ? last_stamped(sess, to) : xmpp_presence_last(sess, to));
 		n++;
 	}
 	return n;
+}
+
+unsigned
+xmpp_presence_send_all(struct xmpp_user *u, const struct xmpp_jid *to)
+{
+	return send_all(u, to, false);
 }
 
 /* Take <jid> off the session's list; true when it was there. */
@@ -491,7 +526,7 @@ answer_probe(struct xmpp_user *u, const struct xmpp_stanza *s)
 			r = xmpp_presence_make(sess != NULL && sess->available ? XT_NONE
 									       : XT_UNAVAILABLE,
 					       &s->to, &s->from, s->id);
-		else if (xmpp_presence_send_all(u, &s->from) == 0)
+		else if (send_all(u, &s->from, s->from.resource.p != NULL) == 0)
 			r = gone(u, s);
 		else
 			return;

@@ -17,7 +17,8 @@ enum xmpp_throttle {
 	XT_CAPTCHA,           /* challenges put to an address or a network */
 	XT_CAPTCHA_DOMAIN,    /* and to those of one domain */
 	XT_CAPTCHA_WRONG,     /* answered wrongly */
-	XT_DELEGATION         /* questions of one entity to one user (XEP-0355) */
+	XT_DELEGATION,        /* questions of one entity to one user (XEP-0355) */
+	XT_REPORT             /* abuse an account reports (XEP-0377) */
 };
 struct xmpp_rate {
 	unsigned count, seconds; /* count 0 = no limit */

@@ -154,6 +154,16 @@ class Blocking(ServerCase):
         self.block(a, b.bare.upper())
         self.assertTrue(self.refused(b, a.bare), b._history())
 
+    def test_many_reports(self):
+        """The log takes twenty of one account in ten minutes; blocking goes on."""
+        a = self.login()
+        word = lab.token("flood")
+        for i in range(25):
+            r = self.change(a, "block", "x%d@spam.test" % i, inner="<report xmlns='urn:xmpp:reporting:1' reason='urn:xmpp:reporting:spam'><text>%s</text></report>" % word)
+            self.assertResult(r)
+        lab.wait_until(lambda: self.d.log_text().count(word) >= 20, text="the reports in the log")
+        self.assertEqual(self.d.log_text().count(word), 20)
+
     def test_reports(self):
         a, b = self.login(), self.login()
         r = self.change(a, "block", b.bare, inner="<report xmlns='urn:xmpp:reporting:1' reason='urn:xmpp:reporting:spam'><text>awful</text></report>")

@@ -2,7 +2,7 @@
 import lab
 import xmppc
 from case import ServerCase, at, settle
-from xmppc import Closed, fence, is_, kid, text
+from xmppc import Closed, fence, is_, kid, local, text
 
 
 class Presence(ServerCase):
@@ -187,6 +187,16 @@ class Presence(ServerCase):
         a.presence("probe", to=b.bare)
         p = a.wait(lambda e: e.get("from") == b.jid and e.get("type") is None)
         self.assertEqual(text(p, "status"), "now")
+        # XEP-0318 3.1: and how old that is
+        d = kid(p, "delay", xmppc.DELAY)
+        self.assertEqual(d.get("from"), b.jid)
+        self.assertRegex(d.get("stamp"), r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d.*Z$")
+        # what the client stamped itself stays alone
+        b.presence(inner="<delay xmlns='%s' stamp='2020-01-01T00:00:00Z'/>" % xmppc.DELAY)
+        a.wait(lambda e: e.get("from") == b.jid)
+        a.presence("probe", to=b.bare)
+        p = a.wait(lambda e: e.get("from") == b.jid)
+        self.assertEqual([e.get("stamp") for e in p if local(e) == "delay"], ["2020-01-01T00:00:00Z"])
 
     def test_bad_type(self):
         """4.7.1."""

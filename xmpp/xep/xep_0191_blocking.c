@@ -8,6 +8,7 @@
 #include "gateway/base/err.h"
 #include "xmpp/im.h"
 #include "xmpp/modules.h"
+#include "xmpp/throttle.h"
 
 #define NS_BLOCKING "urn:xmpp:blocking"
 #define NS_REPORTING "urn:xmpp:reporting:1"
@@ -303,6 +304,7 @@ change(struct xmpp_iq *iq, struct blocked *now)
 static bool
 take_report(struct xmpp_iq *iq, const struct xmpp_node *item, struct td_str jid)
 {
+	static const struct xmpp_rate rate = { .count = 20, .seconds = 600, .local = true };
 	const struct xmpp_node *r = xmpp_node_child(item, NS_REPORTING, "report"), *t, *id;
 	struct td_str reason, text = TD_STR(""), first = TD_STR("");
 
@@ -316,6 +318,10 @@ take_report(struct xmpp_iq *iq, const struct xmpp_node *item, struct td_str jid)
 	if ((id = xmpp_node_child(r, "urn:xmpp:sid:0", "stanza-id")) != NULL)
 		first = xmpp_node_attr(id, "id");
 	text.len = td_utf8_cut(text, REPORT_MAX);
+	/* the block counts, the log is not filled; an account's address ends with a NUL */
+	if (xmpp_throttle_over(XT_REPORT, iq->user->bare.p, &rate))
+		return true;
+	xmpp_throttle_count(XT_REPORT, iq->user->bare.p, &rate);
 	td_log_warn(&iq->env->log, "abuse-report", "by=%s about=%s reason=%s stanza=%s text=%s",
 		    td_esc(iq->user->bare), td_esc(jid), td_esc(reason), td_esc(first),
 		    td_esc(text));
