@@ -145,7 +145,7 @@ fill(struct xmpp_env *env, const struct xmpp_captcha_ask *ask, struct xmpp_captc
 	xmpp_captcha_text(c->text);
 	td_random(&c->seed, sizeof(c->seed));
 	q.len = td_utf8_cut(q, sizeof(c->question) - 1);
-	if (q.len > 0)
+	if (q.p != NULL && q.len > 0)
 		memcpy(c->question, q.p, q.len);
 	if (bits > 0) { /* 6.2: a number of exactly that many bits */
 		td_random(&lot, sizeof(lot));

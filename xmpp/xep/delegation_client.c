@@ -174,9 +174,12 @@ static void
 revoke_all(struct xmpp_user *u)
 {
 	const struct grants *gs = grants_of(u);
+	struct grant *g, *next;
 
-	while (gs != NULL && !LIST_EMPTY(&gs->list))
-		revoke(u, LIST_FIRST(&gs->list));
+	for (g = gs != NULL ? LIST_FIRST(&gs->list) : NULL; g != NULL; g = next) {
+		next = LIST_NEXT(g, link);
+		revoke(u, g);
+	}
 }
 
 /* ---- the question ---- */
@@ -208,16 +211,25 @@ on_timer(struct td_timer *t)
 }
 
 static const struct xmpp_node *
-next_delegate(const struct xmpp_node *n)
+delegate_at(const struct xmpp_node *n)
 {
 	while (n != NULL && !xmpp_node_is(n, NS_DELEGATION, "delegate"))
 		n = xmpp_node_next_elem(n);
 	return n;
 }
 
-#define EACH_DELEGATE(n, s)                                                                     \
-	for (n = next_delegate(xmpp_node_child(xmpp_stanza_payload(s), NULL, NULL)); n != NULL; \
-	     n = next_delegate(xmpp_node_next_elem(n)))
+/* The namespaces a request asks for, one after the other. */
+static const struct xmpp_node *
+first_delegate(const struct xmpp_stanza *s)
+{
+	return delegate_at(xmpp_node_child(xmpp_stanza_payload(s), NULL, NULL));
+}
+
+static const struct xmpp_node *
+next_delegate(const struct xmpp_node *n)
+{
+	return delegate_at(xmpp_node_next_elem(n));
+}
 
 static void
 write_field(struct td_buf *b, struct td_str ns)
@@ -260,8 +272,8 @@ send_form(struct xmpp_user *u, const struct question *q)
 	xmpp_form_open(&b, FORM_FORM, NS_DELEGATION);
 	xmpp_form_title(&b, "Delegation request", td_buf_cstr(&text));
 	xmpp_form_add1(&b, "hidden", "challenge", NULL, td_cstr(q->id));
-	EACH_DELEGATE(n, q->s)
-	write_field(&b, xmpp_node_attr(n, "namespace"));
+	for (n = first_delegate(q->s); n != NULL; n = next_delegate(n))
+		write_field(&b, xmpp_node_attr(n, "namespace"));
 	xmpp_form_close(&b);
 	td_buf_addz(&b, "<no-store xmlns='urn:xmpp:hints'/>");
 	xmpp_stanza_set_id(m, td_cstr(q->id));
@@ -348,8 +360,7 @@ check_request(const struct xmpp_iq *iq, struct xmpp_jid *user)
 	if (user->local.p == NULL || user->resource.p != NULL ||
 	    !td_str_eq(user->domain, iq->s->to.domain))
 		return XE_BAD_REQUEST;
-	EACH_DELEGATE(d, iq->s)
-	{
+	for (d = first_delegate(iq->s); d != NULL; d = next_delegate(d)) {
 		if (++n > NAMESPACES_MAX || xmpp_node_attr(d, "namespace").len == 0)
 			return XE_BAD_REQUEST;
 		if (!may_ask_for(iq->env, user->domain, xmpp_node_attr(d, "namespace")))
@@ -400,8 +411,7 @@ take_answer(struct xmpp_user *u, struct question *q, const struct xmpp_form *for
 	unsigned granted = 0;
 
 	question_free(q);
-	EACH_DELEGATE(n, s)
-	{
+	for (n = first_delegate(s); n != NULL; n = next_delegate(n)) {
 		char *ns = td_strndup(xmpp_node_attr(n, "namespace"));
 		struct grant *old = grant_find(u, ns);
 
@@ -556,11 +566,14 @@ void
 delegation_user_unloaded(struct xmpp_user *u)
 {
 	struct grants *gs = grants_of(u);
+	struct grant *g, *next;
 
 	if (gs == NULL)
 		return;
-	while (!LIST_EMPTY(&gs->list))
-		grant_drop(u, LIST_FIRST(&gs->list));
+	for (g = LIST_FIRST(&gs->list); g != NULL; g = next) {
+		next = LIST_NEXT(g, link);
+		grant_drop(u, g);
+	}
 	xmpp_user_set_data(u, XMPP_USER_SLOT_DELEGATION, NULL);
 	free(gs);
 }
@@ -576,9 +589,12 @@ void
 delegation_client_stop(struct xmpp_env *env)
 {
 	struct client_mode *cm = mode_of(env);
+	struct question *q, *next;
 
-	while (!LIST_EMPTY(&cm->questions))
-		question_free(LIST_FIRST(&cm->questions));
+	for (q = LIST_FIRST(&cm->questions); q != NULL; q = next) {
+		next = LIST_NEXT(q, link);
+		question_free(q);
+	}
 	free(cm);
 	env->module_data[XMPP_SLOT_DELEGATION_CLIENT] = NULL;
 }
