@@ -668,10 +668,12 @@ enum gw_cert_verdict
 gw_cert_judge(SSL *ssl, const struct gw_cert_ask *ask, struct gw_cert_report *rep)
 {
 	struct gw_cert_report own;
-	struct judging j = { .ask = ask, .rep = rep != NULL ? rep : &own, .ssl = ssl };
+	struct judging j = { .ask = ask, .rep = &own, .ssl = ssl };
 	GENERAL_NAMES *names;
 
 	(void)pthread_once(&once, make_shared);
+	if (rep != NULL)
+		j.rep = rep;
 	memset(j.rep, 0, sizeof(*j.rep));
 	j.leaf = SSL_get0_peer_certificate(ssl);
 	if (j.leaf == NULL) {
